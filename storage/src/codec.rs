@@ -1,0 +1,303 @@
+//! Rows to bytes and back: the one file that uses bincode.
+//!
+//! bincode reads moved fields and flipped bits without complaint, so every entry carries a magic, the version of
+//! its format, and checksums that cover its key. Nothing here panics on any bytes.
+//!
+//! A row: `magic[2] version codec place priority 0 0 etag[8] generation[8] def[4] run[4] id_crc[4] at[8]
+//! body_len[4] crc[4]`, the body, `crc[4]`. Anything else: `magic[2] version codec body_len[4]`, the body, `crc[4]`.
+//! Numbers are little-endian. The structs in `row` are version 1; a changed struct gets a further version, and the
+//! old struct stays here with a `From`.
+
+use crate::header::Header;
+use crate::row::{
+    DefNumber, Etag, Generation, InputRow, Micros, Place, Priority, Receipt, TaskNumber, TaskRow,
+};
+use crate::slot::Slot;
+use crate::store::StoreError;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// The newest format of an entry this version reads, and the one it writes.
+pub(crate) const VERSION: u8 = 1;
+/// Largest encoded body, in bytes: far above any row whose payloads are inline, far below a hostile length.
+const BODY_MAX: usize = 4 << 20;
+/// Largest large value, in bytes.
+const VALUE_MAX: usize = 1 << 30;
+
+const ROW: [u8; 2] = *b"oT";
+const INPUT: [u8; 2] = *b"oI";
+const RECEIPT: [u8; 2] = *b"oR";
+const VALUE: [u8; 2] = *b"oV";
+/// The body is bincode 2 in its legacy configuration.
+const BINCODE: u8 = 1;
+/// The body is the user's bytes as given.
+const RAW: u8 = 0;
+
+const HEADER_LEN: usize = 52;
+const SHORT_LEN: usize = 8;
+const CRC_LEN: usize = 4;
+
+type Result<T> = std::result::Result<T, StoreError>;
+
+fn config() -> impl bincode::config::Config {
+    bincode::config::legacy().with_limit::<BODY_MAX>()
+}
+
+/// Encodes a row into `out`, which is emptied first.
+///
+/// # Errors
+/// [`StoreError::Malformed`] when the row is larger than any row may be.
+pub(crate) fn encode_row(task: TaskNumber, row: &TaskRow, out: &mut Vec<u8>) -> Result<()> {
+    let header = Header::of(row);
+    let (place, at) = place_bytes(header.place);
+    out.clear();
+    out.extend_from_slice(&ROW);
+    out.extend_from_slice(&[VERSION, BINCODE, place, header.priority.rank(), 0, 0]);
+    out.extend_from_slice(&header.etag.0.to_le_bytes());
+    out.extend_from_slice(&header.generation.0.to_le_bytes());
+    out.extend_from_slice(&header.def.0.to_le_bytes());
+    out.extend_from_slice(&header.run.to_le_bytes());
+    out.extend_from_slice(&header.id_crc.to_le_bytes());
+    out.extend_from_slice(&at.to_le_bytes());
+    out.extend_from_slice(&[0; 8]);
+    body_into(row, out)?;
+    let len = (out.len() - HEADER_LEN) as u32;
+    out[HEADER_LEN - 8..HEADER_LEN - 4].copy_from_slice(&len.to_le_bytes());
+    let slot = Slot::Task(task);
+    let crc = crc(slot, &out[..HEADER_LEN - 4]).to_le_bytes();
+    out[HEADER_LEN - 4..HEADER_LEN].copy_from_slice(&crc);
+    let crc = crc_of_body(slot, &out[HEADER_LEN..]);
+    out.extend_from_slice(&crc.to_le_bytes());
+    Ok(())
+}
+
+/// Reads a row's header, without its body.
+///
+/// # Errors
+/// [`StoreError::Corrupt`], [`StoreError::TooNew`].
+pub(crate) fn header(task: TaskNumber, bytes: &[u8]) -> Result<Header> {
+    let slot = Slot::Task(task);
+    check_magic(slot, ROW, bytes)?;
+    let Some(head) = bytes.first_chunk::<HEADER_LEN>() else {
+        return Err(slot.corrupt());
+    };
+    let crc_ok = crc(slot, &head[..HEADER_LEN - 4]) == u32_at(head, HEADER_LEN - 4);
+    let body_len = u64::from(u32_at(head, HEADER_LEN - 8));
+    let whole = body_len + (HEADER_LEN + CRC_LEN) as u64 == bytes.len() as u64;
+    let known = head[3] == BINCODE && head[5] < Priority::LEVELS && head[6] == 0 && head[7] == 0;
+    let place = place_of(head[4], u64_at(head, 36));
+    let (true, true, true, Some(place)) = (
+        crc_ok || cfg!(planted = "crc_not_checked"),
+        whole,
+        known,
+        place,
+    ) else {
+        return Err(slot.corrupt());
+    };
+    Ok(Header {
+        etag: Etag(u64_at(head, 8)),
+        generation: Generation(u64_at(head, 16)),
+        def: DefNumber(u32_at(head, 24)),
+        priority: Priority::new(head[5]),
+        place,
+        run: u32_at(head, 28),
+        id_crc: u32_at(head, 32),
+    })
+}
+
+/// Reads a row; its header must say the same as its body.
+///
+/// # Errors
+/// [`StoreError::Corrupt`], [`StoreError::TooNew`].
+pub(crate) fn decode_row(task: TaskNumber, bytes: &[u8]) -> Result<TaskRow> {
+    let slot = Slot::Task(task);
+    let header = header(task, bytes)?;
+    let row: TaskRow = body_from(slot, &bytes[HEADER_LEN..])?;
+    if Header::of(&row) != header {
+        return Err(slot.corrupt());
+    }
+    Ok(row)
+}
+
+/// Encodes a waiting input into `out`, which is emptied first.
+///
+/// # Errors
+/// [`StoreError::Malformed`] when it is larger than any input row may be.
+pub(crate) fn encode_input(slot: Slot<'_>, input: &InputRow, out: &mut Vec<u8>) -> Result<()> {
+    start_short(INPUT, BINCODE, out);
+    body_into(input, out)?;
+    seal_short(slot, out);
+    Ok(())
+}
+
+/// Reads a waiting input.
+///
+/// # Errors
+/// [`StoreError::Corrupt`], [`StoreError::TooNew`].
+pub(crate) fn decode_input(slot: Slot<'_>, bytes: &[u8]) -> Result<InputRow> {
+    body_from(slot, short(slot, INPUT, BINCODE, bytes)?)
+}
+
+/// Encodes a receipt into `out`, which is emptied first.
+///
+/// # Errors
+/// [`StoreError::Malformed`] when it is larger than any receipt may be.
+pub(crate) fn encode_receipt(slot: Slot<'_>, receipt: &Receipt, out: &mut Vec<u8>) -> Result<()> {
+    start_short(RECEIPT, BINCODE, out);
+    body_into(receipt, out)?;
+    seal_short(slot, out);
+    Ok(())
+}
+
+/// Reads a receipt.
+///
+/// # Errors
+/// [`StoreError::Corrupt`], [`StoreError::TooNew`].
+pub(crate) fn decode_receipt(slot: Slot<'_>, bytes: &[u8]) -> Result<Receipt> {
+    body_from(slot, short(slot, RECEIPT, BINCODE, bytes)?)
+}
+
+/// Encodes a large value into `out`, which is emptied first.
+///
+/// # Errors
+/// [`StoreError::Malformed`] when it is larger than any value may be.
+pub(crate) fn encode_value(slot: Slot<'_>, value: &[u8], out: &mut Vec<u8>) -> Result<()> {
+    if value.len() > VALUE_MAX {
+        return Err(StoreError::Malformed {
+            what: "a value is larger than 1 GiB",
+        });
+    }
+    start_short(VALUE, RAW, out);
+    out.extend_from_slice(value);
+    seal_short(slot, out);
+    Ok(())
+}
+
+/// Reads a large value.
+///
+/// # Errors
+/// [`StoreError::Corrupt`], [`StoreError::TooNew`].
+pub(crate) fn decode_value(slot: Slot<'_>, bytes: &[u8]) -> Result<Vec<u8>> {
+    let sealed = short(slot, VALUE, RAW, bytes)?;
+    Ok(checked_body(slot, sealed)?.to_vec())
+}
+
+fn start_short(magic: [u8; 2], codec: u8, out: &mut Vec<u8>) {
+    out.clear();
+    out.extend_from_slice(&magic);
+    out.extend_from_slice(&[VERSION, codec, 0, 0, 0, 0]);
+}
+
+fn seal_short(slot: Slot<'_>, out: &mut Vec<u8>) {
+    let len = (out.len() - SHORT_LEN) as u32;
+    out[4..SHORT_LEN].copy_from_slice(&len.to_le_bytes());
+    let crc = crc_of_body(slot, &out[SHORT_LEN..]);
+    out.extend_from_slice(&crc.to_le_bytes());
+}
+
+/// The body and checksum of a short envelope, whose fixed part is checked bit by bit rather than by a checksum:
+/// each of its fields has exactly one right value.
+fn short<'a>(slot: Slot<'_>, magic: [u8; 2], codec: u8, bytes: &'a [u8]) -> Result<&'a [u8]> {
+    check_magic(slot, magic, bytes)?;
+    let Some((head, sealed)) = bytes.split_first_chunk::<SHORT_LEN>() else {
+        return Err(slot.corrupt());
+    };
+    if head[3] != codec || u64::from(u32_at(head, 4)) + CRC_LEN as u64 != sealed.len() as u64 {
+        return Err(slot.corrupt());
+    }
+    Ok(sealed)
+}
+
+/// Magic and version come first in every format there will ever be, so that a newer one is told from damage.
+fn check_magic(slot: Slot<'_>, magic: [u8; 2], bytes: &[u8]) -> Result<()> {
+    match bytes {
+        [a, b, version, ..] if [*a, *b] == magic => match *version {
+            VERSION => Ok(()),
+            0 => Err(slot.corrupt()),
+            found => Err(StoreError::TooNew {
+                table: slot.table(),
+                found,
+                supported: VERSION,
+            }),
+        },
+        _ => Err(slot.corrupt()),
+    }
+}
+
+fn body_into<T: Serialize>(body: &T, out: &mut Vec<u8>) -> Result<()> {
+    let from = out.len();
+    let written = bincode::serde::encode_into_std_write(body, out, config());
+    if written.is_err() || out.len() - from > BODY_MAX {
+        return Err(StoreError::Malformed {
+            what: "a row is larger than 4 MiB",
+        });
+    }
+    Ok(())
+}
+
+fn body_from<T: DeserializeOwned>(slot: Slot<'_>, sealed: &[u8]) -> Result<T> {
+    let body = checked_body(slot, sealed)?;
+    match bincode::serde::decode_from_slice(body, config()) {
+        Ok((value, read)) if read == body.len() => Ok(value),
+        _ => Err(slot.corrupt()),
+    }
+}
+
+fn checked_body<'a>(slot: Slot<'_>, sealed: &'a [u8]) -> Result<&'a [u8]> {
+    let Some((body, stored)) = sealed.split_last_chunk::<CRC_LEN>() else {
+        return Err(slot.corrupt());
+    };
+    if crc_of_body(slot, body) != u32::from_le_bytes(*stored) && !cfg!(planted = "crc_not_checked")
+    {
+        return Err(slot.corrupt());
+    }
+    Ok(body)
+}
+
+fn crc(slot: Slot<'_>, bytes: &[u8]) -> u32 {
+    let mut hasher = slot.hasher();
+    hasher.update(bytes);
+    hasher.finalize()
+}
+
+/// Differs from [`crc`] so that a header and a body can never stand in for each other.
+fn crc_of_body(slot: Slot<'_>, body: &[u8]) -> u32 {
+    !crc(slot, body)
+}
+
+fn place_bytes(place: Place) -> (u8, u64) {
+    match place {
+        Place::Due(at) => (1, at.0),
+        Place::Running => (2, 0),
+        Place::Ended(at) => (3, at.0),
+        Place::Kept => (4, 0),
+    }
+}
+
+fn place_of(byte: u8, at: u64) -> Option<Place> {
+    match (byte, at) {
+        (1, _) => Some(Place::Due(Micros(at))),
+        (2, 0) => Some(Place::Running),
+        (3, _) => Some(Place::Ended(Micros(at))),
+        (4, 0) => Some(Place::Kept),
+        _ => None,
+    }
+}
+
+/// Both readers are given an array longer than `at` and the number, so the default is never taken.
+fn u32_at(bytes: &[u8], at: usize) -> u32 {
+    bytes[at..]
+        .first_chunk()
+        .copied()
+        .map_or(0, u32::from_le_bytes)
+}
+
+fn u64_at(bytes: &[u8], at: usize) -> u64 {
+    bytes[at..]
+        .first_chunk()
+        .copied()
+        .map_or(0, u64::from_le_bytes)
+}
+
+#[cfg(test)]
+mod tests;

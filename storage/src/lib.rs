@@ -1,0 +1,26 @@
+//! Rows of durable tasks, and the one way to change them.
+//!
+//! A task is a row; a [`Store`] changes a row only if it is still the row its caller saw. This crate knows
+//! nothing of the engine that decides what to write: see the crate `outlive`.
+
+#[cfg(feature = "redb")]
+mod codec;
+pub mod commit;
+#[cfg(any(test, feature = "conformance"))]
+pub mod conformance;
+mod header;
+pub mod id;
+pub mod mem;
+mod plan;
+#[cfg(feature = "redb")]
+pub mod redb;
+pub mod row;
+#[cfg(feature = "redb")]
+mod slot;
+pub mod store;
+
+#[cfg(feature = "redb")]
+pub use crate::redb::RedbStore;
+pub use commit::{Applied, Commit, Conflict, Expect, Write};
+pub use mem::MemStore;
+pub use store::{Counters, Due, Found, Inbox, Page, Scan, Sharing, Store, StoreError};

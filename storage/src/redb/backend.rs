@@ -1,0 +1,242 @@
+//! The file as redb sees it: counted, and not written before it has proved to be a store of ours.
+
+use parking_lot::Mutex;
+use redb::backends::FileBackend;
+use redb::{BackendError, StorageBackend};
+use std::io;
+use std::ops::Bound;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+/// Calls to the operating system since the file was opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct IoCounts {
+    /// Reads.
+    pub reads: u64,
+    /// Bytes read.
+    pub read_bytes: u64,
+    /// Writes.
+    pub writes: u64,
+    /// Bytes written.
+    pub written_bytes: u64,
+    /// Syncs.
+    pub syncs: u64,
+}
+
+#[derive(Debug, Default)]
+struct Counters {
+    reads: AtomicU64,
+    read_bytes: AtomicU64,
+    writes: AtomicU64,
+    written_bytes: AtomicU64,
+    syncs: AtomicU64,
+}
+
+/// One thing redb asked for while writes were held.
+#[derive(Debug)]
+enum Held {
+    Write(u64, Vec<u8>),
+    SetLen(u64),
+    Sync,
+}
+
+/// The open file.
+///
+/// redb marks a file as in use, and repairs it, while it opens it. A file that then turns out to be somebody
+/// else's must be as it was, so everything redb writes is held in memory until [`Disk::release`].
+#[derive(Debug)]
+pub(crate) struct Disk {
+    file: FileBackend,
+    counters: Counters,
+    holding: AtomicBool,
+    held: Mutex<Vec<Held>>,
+}
+
+impl Disk {
+    /// A disk whose writes are held.
+    pub(crate) fn held(file: FileBackend) -> Arc<Disk> {
+        Arc::new(Disk {
+            file,
+            counters: Counters::default(),
+            holding: AtomicBool::new(!cfg!(planted = "held_writes_leak")),
+            held: Mutex::new(Vec::new()),
+        })
+    }
+
+    /// Writes what was held, in its order and with its syncs, and holds nothing more.
+    pub(crate) fn release(&self) -> io::Result<()> {
+        let mut held = self.held.lock();
+        for step in held.drain(..) {
+            match step {
+                Held::Write(offset, bytes) => self.write_through(offset, &bytes)?,
+                Held::SetLen(len) => self.file.set_len(len)?,
+                Held::Sync => self.sync_through()?,
+            }
+        }
+        self.holding.store(false, Ordering::Release);
+        Ok(())
+    }
+
+    /// What was asked of the operating system so far.
+    pub(crate) fn counts(&self) -> IoCounts {
+        let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        IoCounts {
+            reads: of(&self.counters.reads),
+            read_bytes: of(&self.counters.read_bytes),
+            writes: of(&self.counters.writes),
+            written_bytes: of(&self.counters.written_bytes),
+            syncs: of(&self.counters.syncs),
+        }
+    }
+
+    /// True while writes are held.
+    fn holds(&self) -> bool {
+        self.holding.load(Ordering::Acquire)
+    }
+
+    fn write_through(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.counters.writes.fetch_add(1, Ordering::Relaxed);
+        self.counters
+            .written_bytes
+            .fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        self.file.write(offset, bytes)
+    }
+
+    fn sync_through(&self) -> io::Result<()> {
+        self.counters.syncs.fetch_add(1, Ordering::Relaxed);
+        self.file.sync_data()
+    }
+
+    fn read_through(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        self.counters.reads.fetch_add(1, Ordering::Relaxed);
+        self.counters
+            .read_bytes
+            .fetch_add(out.len() as u64, Ordering::Relaxed);
+        self.file.read(offset, out)
+    }
+
+    /// Reads the file as it would be with the held steps done.
+    fn read_held(&self, held: &[Held], offset: u64, out: &mut [u8]) -> io::Result<()> {
+        if offset + out.len() as u64 > len_with(held, self.file.len()?) {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        let in_file = self
+            .file
+            .len()?
+            .saturating_sub(offset)
+            .min(out.len() as u64) as usize;
+        let (stored, beyond) = out.split_at_mut(in_file);
+        if !stored.is_empty() {
+            self.read_through(offset, stored)?;
+        }
+        beyond.fill(0);
+        for step in held {
+            match step {
+                Held::Write(at, bytes) => overlay(offset, out, *at, bytes),
+                Held::SetLen(len) => {
+                    let kept = len.saturating_sub(offset).min(out.len() as u64) as usize;
+                    out[kept..].fill(0);
+                }
+                Held::Sync => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+fn len_with(held: &[Held], len: u64) -> u64 {
+    held.iter().fold(len, |len, step| match step {
+        Held::Write(at, bytes) => len.max(at + bytes.len() as u64),
+        Held::SetLen(len) => *len,
+        Held::Sync => len,
+    })
+}
+
+/// Copies the part of `bytes`, which lie at `at`, that falls into `out`, which lies at `offset`.
+fn overlay(offset: u64, out: &mut [u8], at: u64, bytes: &[u8]) {
+    let from = offset.max(at);
+    let to = (offset + out.len() as u64).min(at + bytes.len() as u64);
+    if from >= to {
+        return;
+    }
+    let target = (from - offset) as usize..(to - offset) as usize;
+    let source = (from - at) as usize..(to - at) as usize;
+    out[target].copy_from_slice(&bytes[source]);
+}
+
+/// The handle given to redb.
+#[derive(Debug)]
+pub(crate) struct Backend(pub(crate) Arc<Disk>);
+
+type Range = Bound<u64>;
+
+impl StorageBackend for Backend {
+    fn len(&self) -> io::Result<u64> {
+        let disk = &self.0;
+        if !disk.holds() {
+            return disk.file.len();
+        }
+        Ok(len_with(&disk.held.lock(), disk.file.len()?))
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        let disk = &self.0;
+        if !disk.holds() {
+            return disk.read_through(offset, out);
+        }
+        disk.read_held(&disk.held.lock(), offset, out)
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        if self.0.holds() {
+            self.0.held.lock().push(Held::SetLen(len));
+            return Ok(());
+        }
+        self.0.file.set_len(len)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        if self.0.holds() {
+            self.0.held.lock().push(Held::Sync);
+            return Ok(());
+        }
+        self.0.sync_through()
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        if self.0.holds() {
+            self.0.held.lock().push(Held::Write(offset, data.to_vec()));
+            return Ok(());
+        }
+        self.0.write_through(offset, data)
+    }
+
+    fn close(&self) -> io::Result<()> {
+        self.0.file.close()
+    }
+
+    // redb falls back to no lock at all when these are missing, so each is passed on.
+    fn try_lock_range(&self, start: Range, end: Range) -> Result<bool, BackendError> {
+        self.0.file.try_lock_range(start, end)
+    }
+
+    fn try_lock_shared_range(&self, start: Range, end: Range) -> Result<bool, BackendError> {
+        self.0.file.try_lock_shared_range(start, end)
+    }
+
+    fn lock_range(&self, start: Range, end: Range) -> Result<(), BackendError> {
+        self.0.file.lock_range(start, end)
+    }
+
+    fn lock_shared_range(&self, start: Range, end: Range) -> Result<(), BackendError> {
+        self.0.file.lock_shared_range(start, end)
+    }
+
+    fn unlock_range(&self, start: Range, end: Range) -> Result<(), BackendError> {
+        self.0.file.unlock_range(start, end)
+    }
+
+    fn query_lock_range(&self, start: Range, end: Range) -> Result<bool, BackendError> {
+        self.0.file.query_lock_range(start, end)
+    }
+}

@@ -1,0 +1,121 @@
+//! A new file: built under a temporary name and published whole, so that no crash leaves half a store.
+
+use super::open::refused;
+use super::open_error::OpenError;
+use super::platform;
+use super::tables::{
+    BY_DEFINITION, DEFINITIONS, DUE, ETAGS, EXPIRY, FORMAT, GENERATIONS, IDS, INCARNATION, INPUTS,
+    META, RECEIPTS, RUNNING, SUPPORTED, TASKS, VALUES,
+};
+use redb::backends::FileBackend;
+use redb::{Builder, Durability};
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Builds a store and publishes it at `path`, where nothing was. `false` when somebody else's file appeared
+/// meanwhile, which is then left as it is. The lock is held.
+///
+/// # Errors
+/// [`OpenError`] as for an open.
+pub(crate) fn create(path: &Path, instance: u128) -> Result<bool, OpenError> {
+    let temporary = temporary_path(path, instance);
+    let failed = |error: io::Error| refused(path, "create the store", &error);
+    let file = platform::create(&temporary).map_err(failed)?;
+    let built = build(&file, instance).map_err(|error| OpenError::Io {
+        what: "create the store",
+        message: error.to_string().into(),
+    });
+    let published = built.and_then(|()| {
+        file.sync_all().map_err(failed)?;
+        publish(&temporary, path).map_err(failed)
+    });
+    // The temporary name has done its work, or never will; either way the next open would remove it.
+    let _ = std::fs::remove_file(&temporary);
+    let published = published?;
+    platform::sync_directory(directory(path)).map_err(failed)?;
+    Ok(published)
+}
+
+/// The directory a path lies in.
+pub(crate) fn directory(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if parent != Path::new("") => parent,
+        _ => Path::new("."),
+    }
+}
+
+/// Gives the finished file its name; `false` when the name is taken.
+///
+/// A rename would replace a living engine's file, and what that engine acknowledged would vanish.
+pub(crate) fn publish(temporary: &Path, path: &Path) -> io::Result<bool> {
+    if cfg!(planted = "rename_instead_of_hard_link") {
+        return std::fs::rename(temporary, path).map(|()| true);
+    }
+    match std::fs::hard_link(temporary, path) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Removes what engines that died while creating left beside `path`. The lock is held, so none of them lives.
+///
+/// # Errors
+/// The system's answer when the directory cannot be read.
+pub(crate) fn remove_leftovers(path: &Path) -> io::Result<()> {
+    let Some(name) = path.file_name() else {
+        return Ok(());
+    };
+    for entry in std::fs::read_dir(directory(path))? {
+        let entry = entry?;
+        if is_leftover(name, &entry.file_name()) {
+            std::fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+fn temporary_path(path: &Path, instance: u128) -> PathBuf {
+    let mut name = OsString::from(path);
+    name.push(format!(".{instance:032x}.tmp"));
+    PathBuf::from(name)
+}
+
+/// True for exactly the names [`temporary_path`] makes: nobody else's file is removed.
+fn is_leftover(store: &OsStr, name: &OsStr) -> bool {
+    let middle = name
+        .as_encoded_bytes()
+        .strip_prefix(store.as_encoded_bytes())
+        .and_then(|rest| rest.strip_prefix(b"."))
+        .and_then(|rest| rest.strip_suffix(b".tmp"));
+    middle.is_some_and(|hex| hex.len() == 32 && hex.iter().all(u8::is_ascii_hexdigit))
+}
+
+fn build(file: &File, incarnation: u128) -> Result<(), redb::Error> {
+    let backend = FileBackend::new(file.try_clone()?)?;
+    let database = Builder::new().create_with_backend(backend)?;
+    let mut txn = database.begin_write()?;
+    txn.set_durability(Durability::Immediate)?;
+    txn.set_quick_repair(true);
+    {
+        txn.open_table(TASKS)?;
+        txn.open_table(IDS)?;
+        txn.open_table(DEFINITIONS)?;
+        txn.open_table(BY_DEFINITION)?;
+        txn.open_table(DUE)?;
+        txn.open_table(RUNNING)?;
+        txn.open_table(EXPIRY)?;
+        txn.open_table(VALUES)?;
+        txn.open_table(INPUTS)?;
+        txn.open_table(RECEIPTS)?;
+        txn.open_table(ETAGS)?.insert(incarnation, 0)?;
+        txn.open_table(GENERATIONS)?.insert(incarnation, 0)?;
+        let mut meta = txn.open_table(META)?;
+        meta.insert(FORMAT, u128::from(SUPPORTED))?;
+        meta.insert(INCARNATION, incarnation)?;
+    }
+    txn.commit()?;
+    Ok(())
+}

@@ -1,0 +1,108 @@
+//! The lock file beside the store: one engine per file, and its name for those who come second.
+
+use super::open::refused;
+use super::open_error::OpenError;
+use super::platform::{self, FileId};
+use std::ffi::OsString;
+use std::fs::{File, TryLockError};
+use std::io::{self, Read, Seek, Write};
+use std::path::{Path, PathBuf};
+
+/// Rounds of asking for the lock and for its holder's name. The name is written microseconds after the lock is
+/// taken; a round yields the processor to the one who writes it.
+const ROUNDS_MAX: u32 = 10_000;
+/// A lock file is three short lines; more is not read.
+const TEXT_MAX: u64 = 256;
+
+/// The held lock. Dropping it empties the file and leaves it in place, because removing it would let a third
+/// engine lock a new file of this name while a second one locks the removed one.
+#[derive(Debug)]
+pub(crate) struct Lock {
+    file: File,
+    path: PathBuf,
+    id: FileId,
+}
+
+impl Lock {
+    /// Takes the lock of the store at `path` and writes who holds it.
+    ///
+    /// # Errors
+    /// [`OpenError::AlreadyRunning`] with the holder; otherwise why the lock file cannot be had.
+    pub(crate) fn take(path: &Path, instance: u128, now_us: u64) -> Result<Lock, OpenError> {
+        let lock_path = lock_path(path);
+        if std::fs::symlink_metadata(&lock_path).is_ok_and(|found| found.is_symlink()) {
+            return Err(OpenError::Symlink { path: lock_path });
+        }
+        let failed = |error: io::Error| refused(&lock_path, "lock the store", &error);
+        let mut last_pid = None;
+        for _ in 0..ROUNDS_MAX {
+            let mut file = platform::open_or_create(&lock_path).map_err(failed)?;
+            match file.try_lock() {
+                Ok(()) => {
+                    let id = FileId::of(&file).map_err(failed)?;
+                    // Somebody may have removed the file between its opening and its locking.
+                    if FileId::at(&lock_path).is_ok_and(|named| named == id) {
+                        sign(&mut file, instance, now_us).map_err(failed)?;
+                        return Ok(Lock {
+                            file,
+                            path: lock_path,
+                            id,
+                        });
+                    }
+                }
+                Err(TryLockError::WouldBlock) => {
+                    last_pid = holder(&mut file).or(last_pid);
+                    // A dead process is the name a killed holder left; the living one has yet to write its own.
+                    if last_pid.is_some_and(platform::is_alive) {
+                        break;
+                    }
+                }
+                Err(TryLockError::Error(error)) => return Err(failed(error)),
+            }
+            std::thread::yield_now();
+        }
+        Err(OpenError::AlreadyRunning {
+            pid: last_pid,
+            path: path.to_owned(),
+        })
+    }
+
+    /// True while the path still names the file that is locked.
+    pub(crate) fn is_in_place(&self) -> bool {
+        FileId::at(&self.path).is_ok_and(|named| named == self.id)
+    }
+
+    /// The path of the lock file.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // A name left behind would only mislead; the lock itself ends with the handle.
+        let _ = self.file.set_len(0);
+    }
+}
+
+/// The lock file of a store: its path with `.lock` added.
+fn lock_path(path: &Path) -> PathBuf {
+    let mut name = OsString::from(path);
+    name.push(".lock");
+    PathBuf::from(name)
+}
+
+fn sign(file: &mut File, instance: u128, now_us: u64) -> io::Result<()> {
+    let pid = std::process::id();
+    file.set_len(0)?;
+    file.rewind()?;
+    file.write_all(format!("pid {pid}\ninstance {instance:032x}\nstarted {now_us}\n").as_bytes())
+}
+
+/// The process a lock file names, once it is written whole.
+fn holder(file: &mut File) -> Option<u32> {
+    let mut text = String::new();
+    file.take(TEXT_MAX).read_to_string(&mut text).ok()?;
+    let pid = text.lines().next()?.strip_prefix("pid ")?.parse().ok()?;
+    (text.lines().count() == 3 && text.ends_with('\n')).then_some(pid)
+}

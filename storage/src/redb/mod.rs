@@ -1,0 +1,293 @@
+//! The store on one redb file, for one process at a time.
+
+mod backend;
+mod commit;
+mod create;
+mod lock;
+mod open;
+mod open_error;
+mod options;
+#[cfg(not(unix))]
+mod other;
+#[cfg(not(unix))]
+use other as platform;
+mod read;
+mod tables;
+#[cfg(unix)]
+mod unix;
+#[cfg(unix)]
+use unix as platform;
+
+pub use backend::IoCounts;
+pub use open_error::OpenError;
+pub use options::{OnRepair, Opened, RedbOptions};
+
+use crate::commit::{Applied, Commit, Conflict};
+use crate::id::{InputId, TaskId};
+use crate::row::{DefNumber, InputRow, Micros, Receipt, TaskNumber, TaskRow, ValueKey};
+use crate::store::{Counters, Due, Inbox, Page, Scan, Sharing, Store, StoreError};
+use parking_lot::Mutex;
+use redb::{Database, ReadableTable};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// A store on one redb file.
+///
+/// The file and its lock file are readable by their owner only. Every commit is synced before it returns. Dropping
+/// the store closes the file and gives up the lock.
+///
+/// ```
+/// use outlive_storage::redb::{RedbOptions, RedbStore};
+/// let directory = tempfile::tempdir().unwrap();
+/// let store = RedbStore::open(directory.path().join("tasks.redb"), RedbOptions::default(), 1, 0).unwrap();
+/// assert!(store.opened().created);
+/// ```
+#[derive(Debug)]
+pub struct RedbStore {
+    // Declared, and so dropped, before the lock: the file is closed before somebody else may open it.
+    database: Database,
+    disk: Arc<backend::Disk>,
+    lock: lock::Lock,
+    path: PathBuf,
+    file_id: platform::FileId,
+    incarnation: u128,
+    options: RedbOptions,
+    opened: Opened,
+    /// What the file reserves; held throughout a commit.
+    reserved: Mutex<Counters>,
+    /// The first failure, after which nothing is tried any more.
+    poison: Mutex<Option<Box<str>>>,
+    btree_writes: AtomicU64,
+}
+
+impl RedbStore {
+    /// Opens the store at `path`, or creates it when nothing is there.
+    ///
+    /// `instance` is a fresh chance number of this open: it is written to the lock file, names the temporary file,
+    /// and becomes a new file's incarnation. `now_us` is the wall clock in microseconds, for the lock file.
+    ///
+    /// # Errors
+    /// [`OpenError`]; each says what to do. The path and what it names are then as they were.
+    pub fn open(
+        path: impl AsRef<Path>,
+        options: RedbOptions,
+        instance: u128,
+        now_us: u64,
+    ) -> Result<RedbStore, OpenError> {
+        let parts = open::open(path.as_ref(), &options, instance, now_us)?;
+        tracing::debug!(path = %parts.path.display(), opened = ?parts.opened, "store opened");
+        Ok(RedbStore {
+            database: parts.database,
+            disk: parts.disk,
+            lock: parts.lock,
+            path: parts.path,
+            file_id: parts.file_id,
+            incarnation: parts.facts.incarnation,
+            options,
+            opened: parts.opened,
+            reserved: Mutex::new(parts.facts.counters),
+            poison: Mutex::new(None),
+            btree_writes: AtomicU64::new(0),
+        })
+    }
+
+    /// What the open found and did.
+    pub fn opened(&self) -> &Opened {
+        &self.opened
+    }
+
+    /// The absolute path of the file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The chance number of this file; a restored copy has another one.
+    pub fn incarnation(&self) -> u128 {
+        self.incarnation
+    }
+
+    /// Calls to the operating system since the open, those of the open included.
+    pub fn io(&self) -> IoCounts {
+        self.disk.counts()
+    }
+
+    /// Entries that commits put into or removed from tables since the open; reservations of numbers not counted.
+    ///
+    /// A start costs 4 (row, id, definition, place), the end of a task 3 (row, out of one place, into another).
+    pub fn btree_writes(&self) -> u64 {
+        self.btree_writes.load(Ordering::Relaxed)
+    }
+
+    /// Runs one call: refused after an earlier failure, and remembered if it fails itself.
+    fn guarded<T>(&self, call: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
+        if let Some(cause) = &*self.poison.lock() {
+            return Err(StoreError::Poisoned {
+                cause: cause.clone(),
+            });
+        }
+        let answer = call();
+        match &answer {
+            Ok(_)
+            | Err(
+                StoreError::Corrupt { .. }
+                | StoreError::TooNew { .. }
+                | StoreError::Malformed { .. },
+            ) => {}
+            Err(_) if cfg!(planted = "poison_forgotten") => {}
+            // After one failed call, even a read, redb answers nothing but that.
+            Err(failure) => {
+                let cause = failure.to_string();
+                tracing::error!(path = %self.path.display(), %cause, "store stopped");
+                self.poison.lock().get_or_insert(cause.into());
+            }
+        }
+        answer
+    }
+
+    /// Refuses to go on when the paths of file and lock name other files than those that are open.
+    ///
+    /// The locks are on the files, not on their names: after a move and a second start two engines would run.
+    fn check_in_place(&self) -> Result<(), StoreError> {
+        let replaced = |path: &Path| StoreError::Replaced {
+            path: path.display().to_string().into(),
+        };
+        if cfg!(planted = "inode_not_checked") {
+            return Ok(());
+        }
+        if !platform::FileId::at(&self.path).is_ok_and(|named| named == self.file_id) {
+            return Err(replaced(&self.path));
+        }
+        if !self.lock.is_in_place() {
+            return Err(replaced(self.lock.path()));
+        }
+        Ok(())
+    }
+
+    fn define_all(&self, names: &[&str]) -> Result<Vec<DefNumber>, StoreError> {
+        let txn = self.begin_write()?;
+        let mut numbers = Vec::with_capacity(names.len());
+        {
+            let mut table = txn.open_table(tables::DEFINITIONS).map_err(fault)?;
+            let mut highest = 0;
+            for entry in table.iter().map_err(fault)? {
+                highest = highest.max(entry.map_err(fault)?.1.value());
+            }
+            for name in names {
+                let known = table
+                    .get(*name)
+                    .map_err(fault)?
+                    .map(|number| number.value());
+                let number = known.unwrap_or(highest + 1);
+                if known.is_none() {
+                    table.insert(*name, number).map_err(fault)?;
+                    highest = number;
+                }
+                numbers.push(DefNumber(number));
+            }
+        }
+        txn.commit().map_err(fault)?;
+        Ok(numbers)
+    }
+}
+
+/// What a failure of redb is to the caller of a store.
+fn fault<E: Into<redb::Error>>(error: E) -> StoreError {
+    match error.into() {
+        redb::Error::Io(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+            ) =>
+        {
+            StoreError::Full
+        }
+        other => StoreError::Failed {
+            message: other.to_string().into(),
+        },
+    }
+}
+
+impl Store for RedbStore {
+    fn sharing(&self) -> Sharing {
+        Sharing::Exclusive
+    }
+
+    fn counters(&self) -> Result<Counters, StoreError> {
+        self.guarded(|| Ok(*self.reserved.lock()))
+    }
+
+    fn define(&self, names: &[&str]) -> Result<Vec<DefNumber>, StoreError> {
+        self.guarded(|| {
+            let known = self.read_definitions()?;
+            let number = |name: &&str| {
+                known
+                    .iter()
+                    .find(|(_, known)| **known == **name)
+                    .map(|(number, _)| *number)
+            };
+            match names.iter().map(number).collect() {
+                Some(numbers) => Ok(numbers),
+                None => self.define_all(names),
+            }
+        })
+    }
+
+    fn definitions(&self) -> Result<Vec<(DefNumber, Box<str>)>, StoreError> {
+        self.guarded(|| self.read_definitions())
+    }
+
+    fn find(&self, id: &TaskId) -> Result<Option<TaskNumber>, StoreError> {
+        self.guarded(|| self.read_number(id))
+    }
+
+    fn get(&self, task: TaskNumber) -> Result<Option<TaskRow>, StoreError> {
+        self.guarded(|| self.read_row(task))
+    }
+
+    fn value(&self, key: ValueKey) -> Result<Option<Vec<u8>>, StoreError> {
+        self.guarded(|| self.read_value(key))
+    }
+
+    fn inbox(&self, task: TaskNumber) -> Result<Inbox, StoreError> {
+        self.guarded(|| self.read_inbox(task))
+    }
+
+    fn inputs(&self, task: TaskNumber, limit: usize) -> Result<Vec<(u64, InputRow)>, StoreError> {
+        self.guarded(|| self.read_inputs(task, limit))
+    }
+
+    fn receipt(&self, task: TaskNumber, input_id: &InputId) -> Result<Option<Receipt>, StoreError> {
+        self.guarded(|| self.read_receipt(task, input_id))
+    }
+
+    fn scan(
+        &self,
+        scan: Scan,
+        after: Option<TaskNumber>,
+        limit: usize,
+    ) -> Result<Page, StoreError> {
+        self.guarded(|| self.read_page(scan, after, limit))
+    }
+
+    fn due(&self, def: DefNumber, now: Micros, limit: usize) -> Result<Due, StoreError> {
+        self.guarded(|| self.read_due(def, now, limit))
+    }
+
+    fn due_at_open(
+        &self,
+        def: DefNumber,
+        after: Option<TaskNumber>,
+        limit: usize,
+    ) -> Result<Vec<TaskNumber>, StoreError> {
+        self.guarded(|| self.read_due_at_open(def, after, limit))
+    }
+
+    fn commit(&self, batch: &[Commit]) -> Result<Vec<Result<Applied, Conflict>>, StoreError> {
+        self.guarded(|| self.apply(batch))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,260 @@
+//! Opening a store: what is checked before anything is touched, and in which order.
+
+use super::backend::{Backend, Disk};
+use super::create;
+use super::lock::Lock;
+use super::open_error::OpenError;
+use super::platform::{self, FileId};
+use super::tables::{ETAGS, FORMAT, GENERATIONS, INCARNATION, META, SUPPORTED};
+use super::{Opened, RedbOptions};
+use crate::row::{Etag, Generation};
+use crate::store::Counters;
+use redb::backends::FileBackend;
+use redb::{
+    Builder, Database, DatabaseError, ReadableDatabase, ReadableTable, StorageError, TableError,
+};
+use std::fs::File;
+use std::io::{self, Read};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// The first bytes of every redb file.
+const MAGIC: [u8; 9] = *b"redb\x1A\x0A\xA9\x0D\x0A";
+
+/// Everything an open store is made of.
+pub(crate) struct Parts {
+    pub(crate) database: Database,
+    pub(crate) disk: Arc<Disk>,
+    pub(crate) lock: Lock,
+    pub(crate) path: PathBuf,
+    pub(crate) file_id: FileId,
+    pub(crate) facts: Facts,
+    pub(crate) opened: Opened,
+}
+
+/// What the file says of itself.
+pub(crate) struct Facts {
+    pub(crate) format: u32,
+    pub(crate) incarnation: u128,
+    pub(crate) counters: Counters,
+}
+
+/// Opens or creates the store at `path`.
+///
+/// # Errors
+/// [`OpenError`]; nothing was changed.
+pub(crate) fn open(
+    path: &Path,
+    options: &RedbOptions,
+    instance: u128,
+    now_us: u64,
+) -> Result<Parts, OpenError> {
+    let path =
+        std::path::absolute(path).map_err(|error| refused(path, "find the store", &error))?;
+    // Looked at before the lock is taken, so that no lock file appears beside what is not ours.
+    let mut there = examine(&path)?.is_some();
+    let lock = Lock::take(&path, instance, now_us)?;
+    create::remove_leftovers(&path)
+        .map_err(|error| refused(&path, "look for leftovers", &error))?;
+    there = there || examine(&path)?.is_some();
+    let created = !there && create::create(&path, instance)?;
+    let Some(file) = examine(&path)? else {
+        return Err(OpenError::Io {
+            what: "open the store",
+            message: "it was removed meanwhile".into(),
+        });
+    };
+    let failed = |error: io::Error| refused(&path, "open the store", &error);
+    let file_id = FileId::of(&file).map_err(failed)?;
+    let file_bytes = file.metadata().map_err(failed)?.len();
+    let disk = Disk::held(FileBackend::new(file).map_err(|error| database_error(&path, error))?);
+    let repaired = Arc::new(AtomicBool::new(false));
+    let (database, facts) = load(&path, options, &disk, &repaired)?;
+    disk.release().map_err(failed)?;
+    let opened = Opened {
+        created,
+        repaired: repaired.load(Ordering::Relaxed),
+        file_bytes,
+        format: facts.format,
+    };
+    Ok(Parts {
+        database,
+        disk,
+        lock,
+        path,
+        file_id,
+        facts,
+        opened,
+    })
+}
+
+/// Opens the file at `path` if it may be a store; `None` when nothing is there.
+fn examine(path: &Path) -> Result<Option<File>, OpenError> {
+    let found = match std::fs::symlink_metadata(path) {
+        Ok(found) => found,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return missing(path),
+        Err(error) => return Err(refused(path, "look at the store", &error)),
+    };
+    let path = path.to_owned();
+    if found.is_symlink() {
+        return Err(OpenError::Symlink { path });
+    }
+    if found.is_dir() {
+        return Err(OpenError::IsDirectory { path });
+    }
+    if !found.is_file() {
+        return Err(OpenError::NotAStore { path });
+    }
+    if found.len() == 0 && !cfg!(planted = "empty_file_filled") {
+        return Err(OpenError::Empty { path });
+    }
+    let mut file =
+        platform::open(&path).map_err(|error| refused(&path, "open the store", &error))?;
+    let mut start = [0; MAGIC.len()];
+    match file.read_exact(&mut start) {
+        Ok(()) if start == MAGIC => Ok(Some(file)),
+        Err(_) if found.len() == 0 => Ok(Some(file)),
+        Err(error) if error.kind() != io::ErrorKind::UnexpectedEof => {
+            Err(refused(&path, "read the store", &error))
+        }
+        Ok(()) | Err(_) => Err(OpenError::NotAStore { path }),
+    }
+}
+
+fn missing(path: &Path) -> Result<Option<File>, OpenError> {
+    let directory = create::directory(path);
+    if path.file_name().is_none() {
+        return Err(OpenError::IsDirectory {
+            path: path.to_owned(),
+        });
+    }
+    match std::fs::metadata(directory) {
+        Ok(found) if found.is_dir() => Ok(None),
+        Ok(_) => Err(OpenError::MissingDirectory {
+            path: directory.to_owned(),
+        }),
+        Err(error) => Err(refused(path, "look at the store's directory", &error)),
+    }
+}
+
+/// Lets redb open the file and asks it what it is; everything redb writes meanwhile is held by `disk`.
+fn load(
+    path: &Path,
+    options: &RedbOptions,
+    disk: &Arc<Disk>,
+    repaired: &Arc<AtomicBool>,
+) -> Result<(Database, Facts), OpenError> {
+    let mut builder = Builder::new();
+    builder
+        .set_cache_size(options.cache_bytes)
+        .set_check_integrity_on_open(options.verify_on_open);
+    let (flag, on_repair) = (Arc::clone(repaired), options.on_repair.clone());
+    builder.set_repair_callback(move |session| {
+        flag.store(true, Ordering::Relaxed);
+        if let Some(on_repair) = &on_repair {
+            on_repair(session.progress());
+        }
+    });
+    // redb may panic on pages that do not fit together. No write transaction of ours lives in here, and nothing
+    // has been written yet, so a caught panic leaves nothing half done.
+    let loaded = catch_unwind(AssertUnwindSafe(|| {
+        let database = builder
+            .create_with_backend(Backend(Arc::clone(disk)))
+            .map_err(|error| database_error(path, error))?;
+        let facts = facts(path, &database)?;
+        Ok((database, facts))
+    }));
+    loaded.unwrap_or_else(|_| {
+        Err(OpenError::Damaged {
+            message: "its pages do not fit together".into(),
+        })
+    })
+}
+
+fn facts(path: &Path, database: &Database) -> Result<Facts, OpenError> {
+    let damaged = |error: redb::Error| OpenError::Damaged {
+        message: error.to_string().into(),
+    };
+    let not_ours = || OpenError::NotAStore {
+        path: path.to_owned(),
+    };
+    let txn = database
+        .begin_read()
+        .map_err(|error| damaged(error.into()))?;
+    let meta = match txn.open_table(META) {
+        Ok(meta) => meta,
+        Err(TableError::Storage(error)) => return Err(damaged(error.into())),
+        Err(_) => return Err(not_ours()),
+    };
+    let fact = |name| -> Result<u128, OpenError> {
+        let found = meta.get(name).map_err(|error| damaged(error.into()))?;
+        found.map(|found| found.value()).ok_or_else(not_ours)
+    };
+    let format = u32::try_from(fact(FORMAT)?).unwrap_or(u32::MAX);
+    if format > SUPPORTED {
+        return Err(OpenError::TooNew {
+            found: format,
+            supported: SUPPORTED,
+        });
+    }
+    let incarnation = fact(INCARNATION)?;
+    let highest = |table| -> Result<u64, redb::Error> {
+        let mut highest = 0;
+        for entry in txn.open_table::<u128, u64>(table)?.iter()? {
+            highest = highest.max(entry?.1.value());
+        }
+        Ok(highest)
+    };
+    let etag = Etag(highest(ETAGS).map_err(damaged)?);
+    let generation = Generation(highest(GENERATIONS).map_err(damaged)?);
+    Ok(Facts {
+        format,
+        incarnation,
+        counters: Counters { etag, generation },
+    })
+}
+
+fn database_error(path: &Path, error: DatabaseError) -> OpenError {
+    match error {
+        // The lock file was removed under a living engine, or the file has a second name.
+        DatabaseError::DatabaseAlreadyOpen => OpenError::AlreadyRunning {
+            pid: None,
+            path: path.to_owned(),
+        },
+        DatabaseError::Storage(StorageError::Io(error)) if !is_damage(&error) => {
+            refused(path, "open the store", &error)
+        }
+        other => OpenError::Damaged {
+            message: other.to_string().into(),
+        },
+    }
+}
+
+/// Errors by which redb says that the file is too short or is no database although it begins like one.
+fn is_damage(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof
+    )
+}
+
+/// The open error an answer of the operating system stands for.
+pub(crate) fn refused(path: &Path, what: &'static str, error: &io::Error) -> OpenError {
+    let owned = path.to_owned();
+    if platform::is_symlink_refusal(error) {
+        return OpenError::Symlink { path: owned };
+    }
+    match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => OpenError::MissingDirectory {
+            path: create::directory(path).to_owned(),
+        },
+        io::ErrorKind::PermissionDenied => OpenError::PermissionDenied { path: owned },
+        io::ErrorKind::ReadOnlyFilesystem => OpenError::ReadOnly { path: owned },
+        _ => OpenError::Io {
+            what,
+            message: error.to_string().into(),
+        },
+    }
+}

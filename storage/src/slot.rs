@@ -1,0 +1,76 @@
+//! The place of one entry: its table and key, named in errors and bound into its checksum.
+
+use crate::row::{TaskNumber, ValueKey};
+use crate::store::StoreError;
+use std::fmt;
+
+/// Where an encoded entry lies.
+///
+/// Its checksum covers the key too, so that an entry which damage moved under another key is refused.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Slot<'a> {
+    /// A row in `tasks`.
+    Task(TaskNumber),
+    /// A value in `values`.
+    Value(ValueKey),
+    /// An input in `pending_steering_inputs`.
+    Input(TaskNumber, u64),
+    /// A receipt in `receipts`.
+    Receipt(TaskNumber, &'a str),
+}
+
+impl Slot<'_> {
+    /// The table's name.
+    pub(crate) fn table(&self) -> &'static str {
+        match self {
+            Slot::Task(_) => "tasks",
+            Slot::Value(_) => "values",
+            Slot::Input(..) => "pending_steering_inputs",
+            Slot::Receipt(..) => "receipts",
+        }
+    }
+
+    /// A hasher that has already seen the key.
+    pub(crate) fn hasher(&self) -> crc32fast::Hasher {
+        let mut hasher = crc32fast::Hasher::new();
+        if cfg!(planted = "key_not_in_crc") {
+            return hasher;
+        }
+        match self {
+            Slot::Task(task) => hasher.update(&task.0.to_le_bytes()),
+            Slot::Value(key) => {
+                hasher.update(&key.task.0.to_le_bytes());
+                hasher.update(&[key.kind.byte()]);
+                hasher.update(&key.index.to_le_bytes());
+            }
+            Slot::Input(task, seq) => {
+                hasher.update(&task.0.to_le_bytes());
+                hasher.update(&seq.to_le_bytes());
+            }
+            Slot::Receipt(task, input_id) => {
+                hasher.update(&task.0.to_le_bytes());
+                hasher.update(input_id.as_bytes());
+            }
+        }
+        hasher
+    }
+
+    /// The error of an entry that cannot be what was written.
+    pub(crate) fn corrupt(&self) -> StoreError {
+        StoreError::Corrupt {
+            table: self.table(),
+            key: self.to_string().into(),
+        }
+    }
+}
+
+impl fmt::Display for Slot<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Slot::Task(task) => write!(f, "{}", task.0),
+            Slot::Value(key) => write!(f, "{}/{:?}/{}", key.task.0, key.kind, key.index),
+            Slot::Input(task, seq) => write!(f, "{}/{seq}", task.0),
+            Slot::Receipt(task, input_id) => write!(f, "{}/{input_id}", task.0),
+        }
+    }
+}

@@ -1,0 +1,229 @@
+//! The trait every store keeps: small, object-safe, blocking.
+
+use crate::commit::{Applied, Commit, Conflict};
+use crate::id::{InputId, TaskId};
+use crate::row::{
+    DefNumber, Etag, Generation, InputRow, Micros, Receipt, TaskNumber, TaskRow, ValueKey,
+};
+
+/// Most rows one call of [`Store::scan`] or [`Store::due`] returns; larger limits are cut to it.
+pub const PAGE_MAX: usize = 1024;
+
+/// Values handed out so far; the next ones are larger.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Counters {
+    /// No etag or task number in the file, now or ever before, is above this.
+    pub etag: Etag,
+    /// No generation in the file, now or ever before, is above this.
+    pub generation: Generation,
+}
+
+/// Whether other processes may write to the same store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sharing {
+    /// One process at a time: leases do not expire, nothing waits for them.
+    Exclusive,
+    /// Many processes: leases expire and are renewed.
+    Shared,
+}
+
+/// Which rows a scan visits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scan {
+    /// Claimed tasks, by ascending number.
+    Running,
+    /// Every task, newest first.
+    All,
+    /// Tasks of one definition, newest first.
+    Definition(DefNumber),
+}
+
+/// One row of a page. A row that cannot be read does not hide its neighbours.
+#[derive(Debug)]
+pub struct Found {
+    /// The task's number.
+    pub task: TaskNumber,
+    /// The row, or that it is damaged.
+    pub row: Result<TaskRow, StoreError>,
+}
+
+/// One page of a scan.
+#[derive(Debug)]
+pub struct Page {
+    /// At most `limit` rows.
+    pub rows: Vec<Found>,
+    /// Give it to the next call; `None` when there is no more.
+    pub next: Option<TaskNumber>,
+}
+
+/// Tasks of one definition that may be claimed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Due {
+    /// Those due at the asked time, by priority, then time, then number.
+    pub ready: Vec<TaskNumber>,
+    /// The earliest time after the asked one at which another becomes due; `None` when none will by itself.
+    pub next: Option<Micros>,
+}
+
+/// The waiting inputs of a task.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Inbox {
+    /// How many wait.
+    pub len: u64,
+    /// The oldest and its position; `None` when none waits.
+    pub head: Option<(u64, InputRow)>,
+}
+
+/// Why a store could not answer. Nothing was changed unless the variant says so.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// A row or value does not match its checksum, or cannot be decoded. The rest of the store is usable;
+    /// restore the file from a copy, or remove the task.
+    #[error(
+        "damaged entry {key} in table {table}; the rest of the file is usable: restore this task from a copy, or remove it"
+    )]
+    Corrupt {
+        /// The table.
+        table: &'static str,
+        /// The key, as text.
+        key: Box<str>,
+    },
+    /// An entry was written by a newer version of this library; open the file with that version.
+    #[error(
+        "table {table} holds format {found}, this version reads up to {supported}; open the file with the newer version"
+    )]
+    TooNew {
+        /// The table.
+        table: &'static str,
+        /// The format found.
+        found: u8,
+        /// The newest format this version reads.
+        supported: u8,
+    },
+    /// The disk is full or a quota is reached. What the failed call would have written is unknown until the
+    /// file is opened again: make room, then open again and ask with the same ids.
+    #[error("no space left for the store; make room, open it again and ask with the same ids")]
+    Full,
+    /// The file under the path is no longer the file that is open. Nothing more is written to it: stop, and
+    /// look at what replaced or removed it.
+    #[error("{path} was replaced or removed while it was open; stop and look at what did it")]
+    Replaced {
+        /// The path.
+        path: Box<str>,
+    },
+    /// The operating system failed a call, or the store gave up after it did. A failed commit may or may not
+    /// be in the file: open it again and ask with the same ids.
+    #[error("the store failed ({message}); open it again and ask with the same ids")]
+    Failed {
+        /// What happened.
+        message: Box<str>,
+    },
+    /// An earlier call failed, so this handle takes no more; open the store again.
+    #[error("the store stopped after an earlier failure ({cause}); open it again")]
+    Poisoned {
+        /// The first failure.
+        cause: Box<str>,
+    },
+    /// The commit breaks a rule of the format: a bug of the caller, who should report it. Nothing was written.
+    #[error("refused a malformed commit: {what}")]
+    Malformed {
+        /// The rule.
+        what: &'static str,
+    },
+}
+
+/// Rows and the one way to change them.
+///
+/// All calls block; a store that needs a runtime owns one. Reads see only what is durable.
+pub trait Store: Send + Sync + 'static {
+    /// Whether other processes may write.
+    fn sharing(&self) -> Sharing;
+
+    /// The highest values handed out. Read once at open; the writer counts from there on an exclusive store.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store cannot be read.
+    fn counters(&self) -> Result<Counters, StoreError>;
+
+    /// Gives each name its number, new ones durably; the same name has the same number for ever.
+    ///
+    /// # Errors
+    /// [`StoreError`]; after [`StoreError::Failed`] a number may or may not have been given.
+    fn define(&self, names: &[&str]) -> Result<Vec<DefNumber>, StoreError>;
+
+    /// Every name that was ever defined, with its number.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store cannot be read.
+    fn definitions(&self) -> Result<Vec<(DefNumber, Box<str>)>, StoreError>;
+
+    /// The number of the task with this id.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store cannot be read.
+    fn find(&self, id: &TaskId) -> Result<Option<TaskNumber>, StoreError>;
+
+    /// The row of a task.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`] for a damaged row, never `None`; other [`StoreError`]s when the store cannot be read.
+    fn get(&self, task: TaskNumber) -> Result<Option<TaskRow>, StoreError>;
+
+    /// A large value, as given.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`] for a damaged value; other [`StoreError`]s when the store cannot be read.
+    fn value(&self, key: ValueKey) -> Result<Option<Vec<u8>>, StoreError>;
+
+    /// The inputs that wait for this task.
+    ///
+    /// # Errors
+    /// [`StoreError`] as for [`Store::get`].
+    fn inbox(&self, task: TaskNumber) -> Result<Inbox, StoreError>;
+
+    /// The waiting inputs, oldest first, at most `limit`.
+    ///
+    /// # Errors
+    /// [`StoreError`] as for [`Store::get`].
+    fn inputs(&self, task: TaskNumber, limit: usize) -> Result<Vec<(u64, InputRow)>, StoreError>;
+
+    /// What became of an input.
+    ///
+    /// # Errors
+    /// [`StoreError`] as for [`Store::get`].
+    fn receipt(&self, task: TaskNumber, input_id: &InputId) -> Result<Option<Receipt>, StoreError>;
+
+    /// A page of rows beyond `after` (exclusive, in the scan's direction), at most `limit`.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store cannot be read; a damaged row is in the page instead.
+    fn scan(&self, scan: Scan, after: Option<TaskNumber>, limit: usize)
+    -> Result<Page, StoreError>;
+
+    /// The tasks of a definition due at `now`, at most `limit`, and when the next one is.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store cannot be read.
+    fn due(&self, def: DefNumber, now: Micros, limit: usize) -> Result<Due, StoreError>;
+
+    /// The tasks of a definition that are looked at once at each open ([`Micros::AT_OPEN`]), beyond `after`, at most `limit`.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store cannot be read.
+    fn due_at_open(
+        &self,
+        def: DefNumber,
+        after: Option<TaskNumber>,
+        limit: usize,
+    ) -> Result<Vec<TaskNumber>, StoreError>;
+
+    /// Applies a batch in one transaction, in order; each commit sees those before it. A refused commit changes
+    /// nothing and does not hinder its neighbours. Durable when this returns `Ok`.
+    ///
+    /// # Errors
+    /// On any [`StoreError`] other than [`StoreError::Malformed`] the outcome of the whole batch is unknown and the
+    /// handle takes no more: open the store again and look. After [`StoreError::Malformed`] nothing was written.
+    /// A damaged row refuses only its own commit.
+    fn commit(&self, batch: &[Commit]) -> Result<Vec<Result<Applied, Conflict>>, StoreError>;
+}
