@@ -1,0 +1,38 @@
+//! What the machine is shown: the row, its inbox, and the values it may hand out.
+
+use outlive_storage::row::{Etag, Generation, InputRow, Micros, Receipt, TaskNumber, TaskRow};
+
+/// The limits of a task's definition as the running program registered it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct DefLimits {
+    /// How many inputs may wait while a turn runs; `None`: the definition takes one input.
+    pub steerable_max: Option<u64>,
+}
+
+/// One task as the writer's batch has left it. [`step`](super::step) reads nothing else.
+#[derive(Debug, Clone, Copy)]
+pub struct View<'a> {
+    /// The task's number; for an absent task the number it will get.
+    pub task: TaskNumber,
+    /// The row, if there is one.
+    pub row: Option<&'a TaskRow>,
+    /// How many inputs wait.
+    pub inbox_len: u64,
+    /// The oldest waiting input and its position.
+    pub inbox_head: Option<(u64, &'a InputRow)>,
+    /// The receipt of the event's input, where the event is an input and there is one.
+    pub receipt: Option<&'a Receipt>,
+    /// The definition's limits.
+    pub limits: DefLimits,
+}
+
+/// The moment of a decision and the values a transition may use up.
+#[derive(Debug, Clone, Copy)]
+pub struct Now {
+    /// The time.
+    pub at: Micros,
+    /// The etag the row gets if this event changes it.
+    pub etag: Etag,
+    /// The generation a claim gets if this event claims.
+    pub generation: Generation,
+}

@@ -1,0 +1,326 @@
+//! The writer's door and its drivers: events in, answers out after the sync.
+//!
+//! One writer owns the store's writes. What arrives during a sync is the next batch, so there is no timer and
+//! no added latency when idle.
+
+use crate::batch::Batcher;
+use crate::env::{self, Place, Spawner};
+use crate::flow::Slot;
+use crate::machine::{Answer, Event, Rejected};
+use outlive_storage::StoreError;
+use outlive_storage::row::TaskNumber;
+use parking_lot::Mutex;
+use std::sync::Arc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+
+/// Most events in one batch.
+const BATCH_EVENTS_MAX: usize = 1024;
+/// Most bytes of values in one batch; a larger event goes alone.
+const BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// What may wait for the writer, in KiB: 64 MiB, of which an eighth is the engine's own.
+const QUEUE_KIB: u32 = 64 * 1024;
+const ENGINE_KIB: u32 = QUEUE_KIB / 8;
+
+/// Which task an event is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Target {
+    /// The one the input names by its id.
+    ByInput,
+    /// The one of this number.
+    Number(TaskNumber),
+}
+
+/// Why the writer changed nothing, or cannot say.
+#[derive(Debug, Clone)]
+pub(crate) enum Refused {
+    /// The machine's answer; nothing was written.
+    Rejected(Rejected),
+    /// The task's row cannot be read; nothing was written.
+    Unreadable(StoreError),
+    /// The commit failed: it may or may not be in the store.
+    Unknown(StoreError),
+    /// The writer had stopped; nothing was written.
+    Stopped(Stop),
+}
+
+/// Why the writer takes no more.
+#[derive(Debug, Clone)]
+pub(crate) enum Stop {
+    Shutdown,
+    Failed(StoreError),
+}
+
+/// What the sender of an event is told.
+pub(crate) type Told = Result<(TaskNumber, Answer), Refused>;
+
+/// One event on its way to the writer.
+pub(crate) struct Request {
+    pub(crate) target: Target,
+    pub(crate) event: Event,
+    /// The value that does not fit the row: the input's or the output's bytes.
+    pub(crate) value: Option<Vec<u8>>,
+    /// Taken along, so that a claim cannot lose its slot between commit and entry.
+    pub(crate) slot: Option<Slot>,
+    pub(crate) reply: oneshot::Sender<Told>,
+    _permit: OwnedSemaphorePermit,
+}
+
+/// An event before it has found room.
+pub(crate) struct Draft {
+    pub(crate) target: Target,
+    pub(crate) event: Event,
+    pub(crate) value: Option<Vec<u8>>,
+    pub(crate) slot: Option<Slot>,
+}
+
+pub(crate) enum Message {
+    Event(Box<Request>),
+    Stop,
+}
+
+enum Sender {
+    Thread(crossbeam_channel::Sender<Message>),
+    Inline(mpsc::UnboundedSender<Message>),
+}
+
+/// The writer's own end of the channel.
+pub(crate) enum Receiver {
+    Thread(crossbeam_channel::Receiver<Message>),
+    Inline(mpsc::UnboundedReceiver<Message>),
+}
+
+/// The cause for which the writer stopped, told to every caller.
+#[derive(Debug, Default)]
+pub(crate) struct Poison(Mutex<Option<Stop>>);
+
+impl Poison {
+    /// The first cause stays.
+    pub(crate) fn set(&self, stop: Stop) {
+        self.0.lock().get_or_insert(stop);
+    }
+
+    pub(crate) fn get(&self) -> Option<Stop> {
+        self.0.lock().clone()
+    }
+}
+
+/// Who sends: callers wait for room behind each other, the engine has a reserve of its own.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Origin {
+    Caller,
+    Engine,
+}
+
+/// The door to the writer.
+pub(crate) struct Writer {
+    sender: Sender,
+    callers: Arc<Semaphore>,
+    engine: Arc<Semaphore>,
+    pub(crate) poison: Arc<Poison>,
+}
+
+impl Writer {
+    /// The two ends of the way to the writer.
+    pub(crate) fn new(place: Place) -> (Writer, Receiver) {
+        let (sender, receiver) = match place {
+            Place::Threads => {
+                let (sender, receiver) = crossbeam_channel::unbounded();
+                (Sender::Thread(sender), Receiver::Thread(receiver))
+            }
+            Place::Inline => {
+                let (sender, receiver) = mpsc::unbounded_channel();
+                (Sender::Inline(sender), Receiver::Inline(receiver))
+            }
+        };
+        let writer = Writer {
+            sender,
+            callers: Arc::new(Semaphore::new((QUEUE_KIB - ENGINE_KIB) as usize)),
+            engine: Arc::new(Semaphore::new(ENGINE_KIB as usize)),
+            poison: Arc::default(),
+        };
+        (writer, receiver)
+    }
+
+    /// Sends an event and waits for its durable answer. Dropping the future after it was polled loses nothing:
+    /// an event already sent still happens.
+    pub(crate) async fn ask(&self, origin: Origin, draft: Draft) -> Told {
+        self.send(origin, draft).await?.await
+    }
+
+    /// Sends an event once there is room; the answer is awaited apart, so that many can be under way.
+    pub(crate) async fn send(
+        &self,
+        origin: Origin,
+        draft: Draft,
+    ) -> Result<impl Future<Output = Told> + Send + use<>, Refused> {
+        let (reply, answer) = oneshot::channel();
+        let permit = self
+            .room(origin, draft.value.as_ref().map_or(0, Vec::len))
+            .await;
+        if let Some(stop) = self.poison.get() {
+            return Err(Refused::Stopped(stop));
+        }
+        let Draft {
+            target,
+            event,
+            value,
+            slot,
+        } = draft;
+        let request = Request {
+            target,
+            event,
+            value,
+            slot,
+            reply,
+            _permit: permit,
+        };
+        let message = Message::Event(Box::new(request));
+        let sent = match &self.sender {
+            Sender::Thread(sender) => sender.send(message).is_ok(),
+            Sender::Inline(sender) => sender.send(message).is_ok(),
+        };
+        if !sent {
+            return Err(Refused::Stopped(
+                self.poison.get().unwrap_or(Stop::Shutdown),
+            ));
+        }
+        let poison = Arc::clone(&self.poison);
+        Ok(async move {
+            // A dropped reply means the writer died with the event in hand.
+            answer.await.unwrap_or_else(|_| Err(lost(&poison)))
+        })
+    }
+
+    async fn room(&self, origin: Origin, bytes: usize) -> OwnedSemaphorePermit {
+        let (semaphore, most) = match origin {
+            Origin::Caller => (&self.callers, QUEUE_KIB - ENGINE_KIB),
+            Origin::Engine => (&self.engine, ENGINE_KIB),
+        };
+        // An event without a value still takes memory: it counts as 1 KiB.
+        let kib = u32::try_from(bytes / 1024 + 1).unwrap_or(most).min(most);
+        let permit = Arc::clone(semaphore).acquire_many_owned(kib).await;
+        // INVARIANT: nothing closes the semaphores.
+        permit.expect("the semaphore is never closed")
+    }
+
+    /// Asks the writer to end after what it was sent before.
+    pub(crate) fn stop(&self) {
+        // A writer that is gone has stopped already.
+        let _ = match &self.sender {
+            Sender::Thread(sender) => sender.send(Message::Stop).is_ok(),
+            Sender::Inline(sender) => sender.send(Message::Stop).is_ok(),
+        };
+    }
+}
+
+fn lost(poison: &Poison) -> Refused {
+    match poison.get() {
+        Some(Stop::Failed(error)) => Refused::Unknown(error),
+        Some(Stop::Shutdown) => Refused::Stopped(Stop::Shutdown),
+        None => Refused::Unknown(StoreError::Poisoned {
+            cause: "the writer ended without an answer".into(),
+        }),
+    }
+}
+
+/// Drives the batcher until it is told to stop. The answer arrives when the writer has ended.
+///
+/// # Errors
+/// The system's refusal of a thread.
+pub(crate) fn drive(
+    batcher: Batcher,
+    receiver: Receiver,
+    spawner: &Spawner,
+) -> std::io::Result<oneshot::Receiver<()>> {
+    let (ended, when_ended) = oneshot::channel();
+    match receiver {
+        Receiver::Thread(receiver) => {
+            env::thread("outlive-writer", move || {
+                let mut guarded = Guarded(batcher);
+                while let Ok(first) = receiver.recv() {
+                    let batch = gather(first, || receiver.try_recv().ok());
+                    if !guarded.0.run(batch.requests) || batch.stop {
+                        break;
+                    }
+                }
+                guarded.refuse_rest(|| receiver.try_recv().ok());
+                drop(guarded);
+                let _ = ended.send(());
+            })?;
+        }
+        Receiver::Inline(mut receiver) => {
+            spawner.spawn(async move {
+                let mut guarded = Guarded(batcher);
+                while let Some(first) = receiver.recv().await {
+                    let batch = gather(first, || receiver.try_recv().ok());
+                    if !guarded.0.run(batch.requests) || batch.stop {
+                        break;
+                    }
+                }
+                guarded.refuse_rest(|| receiver.try_recv().ok());
+                drop(guarded);
+                let _ = ended.send(());
+            });
+        }
+    }
+    Ok(when_ended)
+}
+
+struct Gathered {
+    requests: Vec<Request>,
+    stop: bool,
+}
+
+/// Takes what waits, up to the bounds of a batch.
+fn gather(first: Message, mut more: impl FnMut() -> Option<Message>) -> Gathered {
+    let mut gathered = Gathered {
+        requests: Vec::new(),
+        stop: false,
+    };
+    let mut bytes = 0;
+    let mut next = Some(first);
+    while let Some(message) = next {
+        match message {
+            Message::Stop => {
+                gathered.stop = true;
+                break;
+            }
+            Message::Event(request) => {
+                bytes += request.value.as_ref().map_or(0, Vec::len);
+                gathered.requests.push(*request);
+            }
+        }
+        if gathered.requests.len() >= BATCH_EVENTS_MAX || bytes >= BATCH_BYTES_MAX {
+            break;
+        }
+        next = more();
+    }
+    gathered
+}
+
+/// However the writer ends, also by a panic, it never looks alive afterwards.
+struct Guarded(Batcher);
+
+impl Guarded {
+    /// Closes the door first, so that nothing can be sent that nobody reads, then answers what was already sent.
+    fn refuse_rest(&self, mut more: impl FnMut() -> Option<Message>) {
+        self.0.poison().set(Stop::Shutdown);
+        while let Some(message) = more() {
+            let Message::Event(request) = message else {
+                continue;
+            };
+            let stop = self.0.poison().get().unwrap_or(Stop::Shutdown);
+            let _ = request.reply.send(Err(Refused::Stopped(stop)));
+        }
+    }
+}
+
+impl Drop for Guarded {
+    fn drop(&mut self) {
+        let cause = "the writer panicked; please report it with its log".into();
+        self.0
+            .poison()
+            .set(Stop::Failed(StoreError::Poisoned { cause }));
+        self.0.close();
+    }
+}

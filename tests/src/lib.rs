@@ -1,0 +1,1 @@
+//! What the tests share: programs that are killed, logs of what was acknowledged, and the stores they run on.
