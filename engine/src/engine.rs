@@ -157,11 +157,9 @@ impl Engine {
             claimant,
             clock,
         };
-        let engine_loop = EngineLoop {
-            tools,
-            recovery: Some(Recovery::new(clock.now(), report)),
-            stopping: dispatcher.stopping.subscribe(),
-        };
+        let recovery_scan = Recovery::new(clock.now(), report);
+        let stopping = dispatcher.stopping.subscribe();
+        let engine_loop = EngineLoop::new(tools, recovery_scan, stopping);
         let loop_ended = drive_loop(engine_loop, place, &spawner).map_err(OpenError::Thread)?;
         let shared = Arc::new(Shared {
             dispatcher,

@@ -5,9 +5,10 @@ use crate::flow::{Kind, Slot, Slots};
 use crate::machine::{Claimant, Event};
 use crate::recovery::Recovery;
 use crate::registry::Registry;
-use crate::writer::{Draft, Origin, Refused, Target, Writer};
-use outlive_storage::row::{DefNumber, Micros, TaskNumber};
+use crate::writer::{Draft, Origin, Refused, Target, Told, Writer};
+use outlive_storage::row::{Micros, TaskNumber};
 use outlive_storage::{Store, StoreError};
+use std::collections::HashSet;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,7 +38,7 @@ impl Tools {
         task: TaskNumber,
         event: Event,
         slot: Option<Slot>,
-    ) -> Result<impl Future<Output = crate::writer::Told> + Send + use<>, Refused> {
+    ) -> Result<impl Future<Output = Told> + Send + use<>, Refused> {
         let draft = Draft {
             target: Target::Number(task),
             event,
@@ -49,19 +50,37 @@ impl Tools {
 }
 
 pub(crate) struct EngineLoop {
-    pub(crate) tools: Tools,
-    pub(crate) recovery: Option<Recovery>,
-    pub(crate) stopping: watch::Receiver<bool>,
+    tools: Tools,
+    recovery: Option<Recovery>,
+    stopping: watch::Receiver<bool>,
+    /// Due tasks whose rows cannot be read: they are left alone, and hold up nobody.
+    damaged: HashSet<TaskNumber>,
 }
 
 /// What one round left behind.
+#[derive(Default)]
 struct Round {
-    /// Due tasks wait for a slot.
-    ready_left: bool,
+    /// Kinds of handlers for which more tasks are due than slots are free.
+    short: HashSet<Kind>,
     next: Option<Micros>,
+    /// Claims were sent and none was taken: trying again at once would not help.
+    stuck: bool,
 }
 
 impl EngineLoop {
+    pub(crate) fn new(
+        tools: Tools,
+        recovery: Recovery,
+        stopping: watch::Receiver<bool>,
+    ) -> EngineLoop {
+        EngineLoop {
+            tools,
+            recovery: Some(recovery),
+            stopping,
+            damaged: HashSet::new(),
+        }
+    }
+
     /// Runs until the engine stops.
     pub(crate) async fn run(mut self) {
         if let Err(error) = crate::recovery::reconsider(&self.tools).await {
@@ -70,7 +89,8 @@ impl EngineLoop {
         let mut stopping = self.stopping.clone();
         while !*stopping.borrow() {
             let pause = match self.round().await {
-                Ok(round) => self.pause(&round),
+                Ok(round) if round.stuck => Some(AFTER_FAILURE),
+                Ok(round) => self.until(round.next),
                 Err(error) => {
                     tracing::error!(target: "outlive::store", %error, "the engine loop could not read the store");
                     Some(AFTER_FAILURE)
@@ -91,11 +111,8 @@ impl EngineLoop {
     }
 
     /// How long to sleep when nothing wakes the loop: for ever when nothing is due by itself.
-    fn pause(&self, round: &Round) -> Option<Duration> {
-        if round.ready_left {
-            return None;
-        }
-        let next = round.next?;
+    fn until(&self, next: Option<Micros>) -> Option<Duration> {
+        let next = next?;
         let wait = Duration::from_micros(next.0.saturating_sub(self.tools.clock.now().0));
         // Timers may fire a little early against the microseconds of a deadline, never late by more than this.
         Some(wait.saturating_add(Duration::from_micros(1)).min(SLEEP_MAX))
@@ -106,70 +123,81 @@ impl EngineLoop {
         if let Some(recovery) = &mut self.recovery {
             if !recovery.go_on(&self.tools).await? {
                 // Slots ran out; what was running comes before what waits. A free slot wakes the loop.
-                return Ok(Round {
-                    ready_left: true,
-                    next: None,
-                });
+                return Ok(Round::default());
             }
             self.recovery = None;
         }
         loop {
             let round = self.claim_due().await?;
-            self.tools.slots.set_backlog(round.ready_left);
+            for kind in [Kind::Async, Kind::Blocking] {
+                let backlog = round.short.contains(&kind);
+                self.tools.slots.set_backlog(kind, backlog);
+            }
             // A slot given back before the backlog was known woke nobody.
-            if !round.ready_left || !self.slot_for_ready() {
+            let slot_missed = round
+                .short
+                .iter()
+                .any(|kind| self.tools.slots.free(*kind) > 0);
+            if round.stuck || !slot_missed || *self.stopping.borrow() {
                 return Ok(round);
             }
         }
-    }
-
-    fn slot_for_ready(&self) -> bool {
-        self.tools.slots.free(Kind::Async) > 0 && !*self.stopping.borrow()
     }
 
     /// Claims in passes: each definition gets its share of the free slots before any gets more.
-    async fn claim_due(&self) -> Result<Round, StoreError> {
+    async fn claim_due(&mut self) -> Result<Round, StoreError> {
         let defs = self.tools.registry.defs();
         loop {
-            let mut round = Round {
-                ready_left: false,
-                next: None,
-            };
+            let mut round = Round::default();
             let mut claims = Vec::new();
             for (def, kind) in &defs {
                 let share = (self.tools.slots.free(*kind) / defs.len()).clamp(1, CLAIMS_MAX / 4);
-                let due = self
-                    .tools
-                    .store
-                    .due(*def, self.tools.clock.now(), share + 1)?;
+                let limit = share + 1 + self.damaged.len();
+                let due = self.tools.store.due(*def, self.tools.clock.now(), limit)?;
                 round.next = earlier(round.next, due.next);
-                round.ready_left |= due.ready.len() > share;
-                for task in due.ready.into_iter().take(share) {
-                    match self.tools.slots.take(*kind) {
-                        Some(slot) => claims.push(self.claim(*def, task, slot).await),
-                        None => round.ready_left = true,
-                    }
+                let mut ready = due
+                    .ready
+                    .into_iter()
+                    .filter(|task| !self.damaged.contains(task));
+                for task in ready.by_ref().take(share) {
+                    let Some(slot) = self.tools.slots.take(*kind) else {
+                        round.short.insert(*kind);
+                        break;
+                    };
+                    let event = Event::Claim(self.tools.claimant.clone());
+                    claims.push((task, self.tools.send(task, event, Some(slot)).await));
+                }
+                if ready.next().is_some() {
+                    round.short.insert(*kind);
                 }
             }
-            let claimed = claims.iter().any(Option::is_some);
-            for claim in claims.into_iter().flatten() {
-                // A task that moved on in between needs no claim; what went wrong is in the writer's log.
-                let _ = claim.await;
+            let sent = !claims.is_empty();
+            let mut taken = false;
+            for (task, claim) in claims {
+                taken |= self.taken(task, claim).await;
             }
-            if !claimed || !round.ready_left {
+            round.stuck = sent && !taken;
+            if !taken || round.short.is_empty() {
                 return Ok(round);
             }
         }
     }
 
-    async fn claim(
-        &self,
-        _def: DefNumber,
+    /// Whether a claim took place. One that did not is in the writer's log, or the task moved on in between.
+    async fn taken(
+        &mut self,
         task: TaskNumber,
-        slot: Slot,
-    ) -> Option<impl Future<Output = crate::writer::Told> + Send + use<>> {
-        let event = Event::Claim(self.tools.claimant.clone());
-        self.tools.send(task, event, Some(slot)).await.ok()
+        claim: Result<impl Future<Output = Told>, Refused>,
+    ) -> bool {
+        let told = match claim {
+            Ok(answer) => answer.await,
+            Err(refused) => Err(refused),
+        };
+        if let Err(Refused::Unreadable(error)) = &told {
+            tracing::error!(target: "outlive::store", task = task.0, %error, "a due task is left alone");
+            self.damaged.insert(task);
+        }
+        told.is_ok()
     }
 }
 

@@ -5,6 +5,7 @@ use outlive_storage::id::InputId;
 use outlive_storage::row::TaskNumber;
 use parking_lot::Mutex;
 use std::collections::HashMap;
+use std::sync::Arc;
 use tokio::sync::oneshot;
 
 /// What a waiter is told.
@@ -29,11 +30,20 @@ pub(crate) struct Hub {
     entries: Mutex<Option<HashMap<TaskNumber, Entry>>>,
 }
 
-/// A place in the queue of waiters.
+/// A place in the queue of waiters, given up when dropped.
 pub(crate) struct Waiting {
     pub(crate) told: oneshot::Receiver<Told>,
     /// False: the answer may already be in the store, so look there before waiting.
     pub(crate) will_pass: bool,
+    hub: Arc<Hub>,
+    task: TaskNumber,
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.told.close();
+        self.hub.leave(self.task);
+    }
 }
 
 impl Hub {
@@ -44,15 +54,33 @@ impl Hub {
     }
 
     /// Waits for the answer to an input. `None` once the engine stopped.
-    pub(crate) fn wait(&self, task: TaskNumber, input_id: &InputId) -> Option<Waiting> {
+    pub(crate) fn wait(self: &Arc<Self>, task: TaskNumber, input_id: &InputId) -> Option<Waiting> {
         let (sender, told) = oneshot::channel();
         let mut entries = self.entries.lock();
         let entry = entries.as_mut()?.entry(task).or_default();
-        // Those who stopped waiting leave no trace beyond the next waiter.
-        entry.waiters.retain(|(_, waiter)| !waiter.is_closed());
         entry.waiters.push((input_id.clone(), sender));
         let will_pass = entry.running.as_ref() == Some(input_id);
-        Some(Waiting { told, will_pass })
+        Some(Waiting {
+            told,
+            will_pass,
+            hub: Arc::clone(self),
+            task,
+        })
+    }
+
+    /// Somebody stopped waiting for the task.
+    fn leave(&self, task: TaskNumber) {
+        let mut entries = self.entries.lock();
+        let Some(entries) = entries.as_mut() else {
+            return;
+        };
+        let Some(entry) = entries.get_mut(&task) else {
+            return;
+        };
+        entry.waiters.retain(|(_, waiter)| !waiter.is_closed());
+        if entry.waiters.is_empty() && entry.running.is_none() {
+            entries.remove(&task);
+        }
     }
 
     /// A turn of the task begins in this process, on this input.

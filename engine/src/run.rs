@@ -149,10 +149,10 @@ impl<O> Run<O> {
         if !will_pass && let Some(answered) = self.stored().await? {
             return Ok(answered);
         }
-        let Some(waiting) = waiting else {
+        let Some(mut waiting) = waiting else {
             return Err(self.stopped());
         };
-        match waiting.told.await {
+        match (&mut waiting.told).await {
             Ok(Told::TaskEnded) => Ok(Answered::TaskEnded),
             Ok(Told::Answer(TurnAnswer::Failed(failure))) => Ok(Answered::Failed(failure)),
             Ok(Told::Answer(TurnAnswer::Output {
