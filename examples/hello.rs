@@ -11,17 +11,12 @@ async fn greet(ctx: Ctx, name: String) -> Result<String, HandlerError> {
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    tracing_subscriber::fmt()
-        .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
-        .init();
-    let engine = Engine::builder("hello.redb")
-        .task(GREET, greet)
-        .open()
-        .await?;
-    let run = engine
-        .start(GREET, "greet-world", &"world".to_owned())
-        .input_id("once")
-        .await?; // durable
+    let filter = tracing_subscriber::EnvFilter::from_default_env();
+    tracing_subscriber::fmt().with_env_filter(filter).init();
+    let builder = Engine::builder("hello.redb").task(GREET, greet);
+    let engine = builder.open().await?;
+    let start = engine.start(GREET, "greet-world", &"world".to_owned());
+    let run = start.input_id("once").await?; // the input is durable
     println!("{}", run.result().await?);
     engine.shutdown(std::time::Duration::from_secs(5)).await;
     Ok(())

@@ -17,11 +17,13 @@ pub(crate) enum Told {
     TaskEnded,
 }
 
+type Waiters = Vec<(InputId, oneshot::Sender<Told>)>;
+
 #[derive(Default)]
 struct Entry {
     /// The input of the turn that runs in this process: its end will pass through here.
     running: Option<InputId>,
-    waiters: Vec<(InputId, oneshot::Sender<Told>)>,
+    waiters: Waiters,
 }
 
 #[derive(Default)]
@@ -90,25 +92,19 @@ impl Hub {
         }
     }
 
-    /// The turn is over and no other follows at once.
-    pub(crate) fn idle(&self, task: TaskNumber) {
-        let mut entries = self.entries.lock();
-        let Some(entries) = entries.as_mut() else {
-            return;
-        };
-        let Some(entry) = entries.get_mut(&task) else {
-            return;
-        };
-        entry.running = None;
-        if entry.waiters.is_empty() {
-            entries.remove(&task);
-        }
-    }
-
     /// The turn of this input ended.
     pub(crate) fn answer(&self, task: TaskNumber, input_id: &InputId, answer: &TurnAnswer) {
-        let told = self.take(task, |waited| waited == input_id);
-        for waiter in told {
+        let told = self.take(task, |entry| {
+            // From here on a new waiter finds the answer in the store: nothing will pass for it any more.
+            if !cfg!(planted = "answered_turn_still_runs") {
+                entry.running = None;
+            }
+            let waiters = std::mem::take(&mut entry.waiters);
+            let (told, left) = waiters.into_iter().partition(|(id, _)| id == input_id);
+            entry.waiters = left;
+            told
+        });
+        for (_, waiter) in told {
             // A waiter that left needs no answer: it is in the store.
             let _ = waiter.send(Told::Answer(answer.clone()));
         }
@@ -116,31 +112,68 @@ impl Hub {
 
     /// The task ended: inputs that still waited get no turn.
     pub(crate) fn ended(&self, task: TaskNumber) {
-        for waiter in self.take(task, |_| true) {
+        for (_, waiter) in self.take(task, |entry| std::mem::take(&mut entry.waiters)) {
             let _ = waiter.send(Told::TaskEnded);
         }
-        self.idle(task);
+        self.leave(task);
     }
 
-    fn take(
-        &self,
-        task: TaskNumber,
-        mine: impl Fn(&InputId) -> bool,
-    ) -> Vec<oneshot::Sender<Told>> {
+    fn take(&self, task: TaskNumber, take: impl FnOnce(&mut Entry) -> Waiters) -> Waiters {
         let mut entries = self.entries.lock();
-        let Some(entry) = entries.as_mut().and_then(|entries| entries.get_mut(&task)) else {
-            return Vec::new();
-        };
-        let (taken, left) = std::mem::take(&mut entry.waiters)
-            .into_iter()
-            .partition(|(id, _)| mine(id));
-        entry.waiters = left;
-        let taken: Vec<(InputId, oneshot::Sender<Told>)> = taken;
-        taken.into_iter().map(|(_, waiter)| waiter).collect()
+        let entry = entries.as_mut().and_then(|entries| entries.get_mut(&task));
+        entry.map(take).unwrap_or_default()
     }
 
     /// The engine stopped: every waiter's channel closes.
     pub(crate) fn close(&self) {
         drop(self.entries.lock().take());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use outlive_storage::row::Failure;
+    use outlive_storage::row::FailureKind;
+
+    fn failed() -> TurnAnswer {
+        TurnAnswer::Failed(Failure {
+            kind: FailureKind::Error,
+            message: "no".into(),
+            chain: Vec::new(),
+            attempts: 1,
+        })
+    }
+
+    fn input(id: &str) -> InputId {
+        InputId::new(id).expect("an id")
+    }
+
+    /// A caller that began to wait between "this input is answered" and "the task ended" trusted the turn that had
+    /// just ended, never looked into the store, and was told that the task had ended without it.
+    #[test]
+    fn who_waits_after_the_answer_looks_into_the_store() {
+        let hub = Arc::new(Hub::new());
+        hub.running(TaskNumber(1), &input("a"));
+        hub.answer(TaskNumber(1), &input("a"), &failed());
+        let waiting = hub.wait(TaskNumber(1), &input("a")).expect("open");
+        assert!(!waiting.will_pass);
+    }
+
+    #[test]
+    fn who_waits_for_the_running_input_is_told() {
+        let hub = Arc::new(Hub::new());
+        hub.running(TaskNumber(1), &input("a"));
+        let mut waiting = hub.wait(TaskNumber(1), &input("a")).expect("open");
+        assert!(waiting.will_pass);
+        hub.answer(TaskNumber(1), &input("a"), &failed());
+        assert!(matches!(waiting.told.try_recv(), Ok(Told::Answer(_))));
+    }
+
+    #[test]
+    fn who_leaves_is_forgotten() {
+        let hub = Arc::new(Hub::new());
+        drop(hub.wait(TaskNumber(1), &input("a")));
+        assert!(hub.entries.lock().as_ref().is_some_and(HashMap::is_empty));
     }
 }

@@ -217,7 +217,7 @@ pub enum State {
     InProgress {
         /// Who runs it.
         lease: Lease,
-        /// When the turn was first claimed; an attempt or a crash does not move it.
+        /// When this attempt was claimed; a recovery does not move it.
         started_at: Micros,
     },
     /// Waits for something other than time. Left by the event it waits for.

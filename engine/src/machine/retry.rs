@@ -22,10 +22,15 @@ fn base_us(policy: &RetryRow, attempt: u32) -> u64 {
         BackOff::Linear => policy.initial_us.saturating_mul(u64::from(attempt)),
         BackOff::Exponential { factor_milli } => {
             let mut delay = u128::from(policy.initial_us);
-            // The cap ends the loop early, so that a policy of a million attempts costs no more than a short one.
+            // The cap, or a delay that does not grow, ends the loop early, so that a policy of a million attempts costs
+            // no more than a short one.
             for _ in 1..attempt {
-                delay = delay * u128::from(factor_milli) / 1000;
-                if delay >= u128::from(policy.max_us) || factor_milli == 1000 {
+                let longer = delay * u128::from(factor_milli) / 1000;
+                if longer == delay {
+                    break;
+                }
+                delay = longer;
+                if delay >= u128::from(policy.max_us) {
                     break;
                 }
             }
@@ -115,6 +120,20 @@ mod tests {
                 u32::MAX
             ) > 0
         );
+    }
+
+    /// A first delay of zero never reaches the cap, and the loop ran once for each attempt there had been: the last
+    /// ones of a policy without end held the writer for seconds each.
+    #[test]
+    fn a_delay_that_does_not_grow_costs_no_loop() {
+        for initial_us in [0, 1] {
+            let policy = RetryRow {
+                initial_us,
+                back_off: BackOff::Exponential { factor_milli: 1001 },
+                ..EXPONENTIAL
+            };
+            assert_eq!(delay_us(&policy, TaskNumber(1), 1, u32::MAX), initial_us);
+        }
     }
 
     #[test]

@@ -113,9 +113,10 @@ fn repeats_first_input(view: &View<'_>, row: &TaskRow, input: &NewInput) -> bool
 }
 
 fn attach(row: &TaskRow, input_id: outlive_storage::id::InputId) -> Transition {
+    let writes_row = cfg!(planted = "attach_writes");
     Transition {
         expect: Expect::Etag(row.etag),
-        row: None,
+        row: writes_row.then(|| Box::new(row.clone())),
         writes: Vec::new(),
         answer: Answer::Accepted {
             how: Accepted::Attached,

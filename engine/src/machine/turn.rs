@@ -33,7 +33,7 @@ pub(super) fn claim(
     }
     let mut next = changed(row, now);
     // An attempt the process died in was counted when it was claimed; going on with it is not another one.
-    if row.entry != EntryKind::Recovered {
+    if row.entry != EntryKind::Recovered || cfg!(planted = "recovered_claim_charged") {
         next.attempt += 1;
     }
     enter(&mut next, claimant, now);
@@ -74,7 +74,7 @@ pub(super) fn orphan(
     claimant: Claimant,
     now: Now,
 ) -> Result<Transition, Rejected> {
-    if held.instance == claimant.instance {
+    if held.instance == claimant.instance && !cfg!(planted = "orphan_adopts_own") {
         return Err(Rejected::wrong_state(row));
     }
     let mut next = died_in(row, now);
@@ -170,7 +170,11 @@ fn next_turn(
 ) -> Transition {
     let mut next = changed(row, now);
     next.turn += 1;
-    next.attempt = 1;
+    next.attempt = if cfg!(planted = "next_turn_keeps_attempts") {
+        row.attempt
+    } else {
+        1
+    };
     next.crashes = 0;
     next.last_failure = None;
     next.entry = EntryKind::Resumed;
@@ -178,11 +182,15 @@ fn next_turn(
     next.input_seq = seq;
     next.input_digest = input.digest;
     next.input = input.payload.clone();
+    let mut lease = lease(claimant, now);
+    if cfg!(planted = "next_turn_keeps_generation") {
+        lease.generation = row.generation;
+    }
+    next.generation = lease.generation;
     next.state = State::InProgress {
-        lease: lease(claimant, now),
+        lease,
         started_at: now.at,
     };
-    next.generation = now.generation;
 
     let answered = Receipt::Answered {
         turn: row.turn,
@@ -203,7 +211,11 @@ fn next_turn(
         let key = ValueKey {
             task: view.task,
             kind: ValueKind::Input,
-            index: row.input_seq,
+            index: if cfg!(planted = "next_turn_removes_its_own_value") {
+                seq
+            } else {
+                row.input_seq
+            },
         };
         writes.push(Write::RemoveValue(key));
     }
@@ -212,9 +224,14 @@ fn next_turn(
         turn: row.turn,
         superseded: true,
     };
+    let answered_id = if cfg!(planted = "answered_with_next_inputs_id") {
+        &input.input_id
+    } else {
+        &row.input_id
+    };
     let effects = vec![
         Effect::Answered {
-            input_id: row.input_id.clone(),
+            input_id: answered_id.clone(),
             answer,
         },
         Effect::Enter(now.generation),
@@ -284,7 +301,7 @@ fn back_off(
 fn park(row: &TaskRow, what: Box<str>, expected: Box<str>, now: Now) -> Transition {
     let mut next = changed(row, now);
     // The handler was not entered, so the claim's attempt is given back.
-    if row.entry != EntryKind::Recovered {
+    if row.entry != EntryKind::Recovered && !cfg!(planted = "park_charges_attempt") {
         next.attempt = next.attempt.saturating_sub(1);
     }
     next.state = State::Suspended {
@@ -309,7 +326,7 @@ fn enter(next: &mut TaskRow, claimant: Claimant, now: Now) {
     if cfg!(planted = "generation_from_lease") {
         lease.generation = outlive_storage::row::Generation(next.generation.0.max(1));
     }
-    // An attempt or a crash does not move the start of the turn; a first claim sets it.
+    // A crash does not move the start of the attempt.
     let started_at = match next.state {
         State::InProgress { started_at, .. } => started_at,
         State::Pending { .. } | State::Suspended { .. } | State::Completed { .. } => now.at,
@@ -328,7 +345,11 @@ fn changed(row: &TaskRow, now: Now) -> TaskRow {
 /// What a running turn writes names its generation.
 fn by_worker(row: &TaskRow, next: TaskRow, effects: Vec<Effect>) -> Transition {
     Transition {
-        expect: Expect::Lease(row.generation),
+        expect: if cfg!(planted = "end_names_etag") {
+            Expect::Etag(row.etag)
+        } else {
+            Expect::Lease(row.generation)
+        },
         row: Some(Box::new(next)),
         writes: Vec::new(),
         answer: Answer::Done,
