@@ -1,1 +1,5 @@
 //! What the tests share: programs that are killed, logs of what was acknowledged, and the stores they run on.
+
+pub mod faulty;
+pub mod kill;
+pub mod process;

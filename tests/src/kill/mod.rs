@@ -1,0 +1,6 @@
+//! A program that is killed again and again, and the oracle that remembers what it had acknowledged.
+
+pub mod child;
+pub mod log;
+pub mod oracle;
+pub mod work;
