@@ -1,1 +1,11 @@
 //! What the benchmarks share.
+
+pub mod callers;
+pub mod disk;
+pub mod host;
+pub mod numbers;
+pub mod raw;
+pub mod rows;
+
+/// Any failure of a benchmark: it ends the run.
+pub type Failed = Box<dyn std::error::Error + Send + Sync>;

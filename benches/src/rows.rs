@@ -1,0 +1,150 @@
+//! A task as the engine writes it: the event that starts it, and the one that ends it.
+
+use outlive::machine::{
+    Claimant, DefLimits, Event, NewInput, Now, Rejected, Transition, TurnEnd, View, step,
+};
+use outlive::{InputId, InvalidId, TaskId};
+use outlive_storage::Commit;
+use outlive_storage::commit::Write;
+use outlive_storage::row::{
+    BackOff, DefNumber, Etag, Generation, Micros, Payload, Priority, RetryRow, TaskNumber, TaskRow,
+};
+
+/// A moment near those of real rows.
+const NOW: u64 = 1_700_000_000_000_000;
+
+fn claimant() -> Claimant {
+    Claimant {
+        owner: "bench".into(),
+        instance: 7,
+    }
+}
+
+/// The number and the moment of the `number`-th transition of a file.
+#[must_use]
+pub fn now(number: u64) -> Now {
+    Now {
+        at: Micros(NOW + number),
+        etag: Etag(number),
+        generation: Generation(number),
+    }
+}
+
+/// The input that starts the task of this number, claimed at once. Its ids are as long as generated ones and ascend.
+///
+/// # Errors
+/// Never: its ids are well formed.
+pub fn input(number: u64) -> Result<Event, InvalidId> {
+    let id = |kind: &str| format!("{number:016x}-bench-{kind}-4567890");
+    Ok(Event::Input(Box::new(NewInput {
+        id: TaskId::new(id("task"))?,
+        def: DefNumber(1),
+        input_id: InputId::new(id("call"))?,
+        input_id_given: false,
+        digest: [7; 16],
+        payload: Payload::Inline(b"123".to_vec()),
+        priority: Priority::NORMAL,
+        retry: RetryRow {
+            attempts_max: 3,
+            initial_us: 1_000_000,
+            max_us: 60_000_000,
+            back_off: BackOff::Fixed,
+            jitter: true,
+        },
+        keep_us: 1_000_000,
+        owner: "bench".into(),
+        claimant: Some(claimant()),
+    })))
+}
+
+/// The end of the first turn that `row` is in.
+#[must_use]
+pub fn end(row: &TaskRow) -> Event {
+    Event::End {
+        generation: row.generation,
+        end: TurnEnd::Succeeded(Payload::Inline(b"456".to_vec())),
+        claimant: claimant(),
+    }
+}
+
+/// What the machine makes of an event.
+///
+/// # Errors
+/// The machine's.
+pub fn decide(
+    task: TaskNumber,
+    row: Option<&TaskRow>,
+    event: Event,
+    now: Now,
+) -> Result<Transition, Rejected> {
+    let view = View {
+        task,
+        row,
+        inbox_len: 0,
+        inbox_head: None,
+        receipt: None,
+        limits: DefLimits::default(),
+    };
+    step(&view, event, now)
+}
+
+/// A transition as a commit of its task.
+#[must_use]
+pub fn commit(task: TaskNumber, transition: Transition) -> Commit {
+    Commit {
+        task,
+        expect: transition.expect,
+        writes: transition
+            .row
+            .map(Write::Row)
+            .into_iter()
+            .chain(transition.writes)
+            .collect(),
+    }
+}
+
+/// The row a commit puts, if it does.
+#[must_use]
+pub fn row_of(commit: &Commit) -> Option<&TaskRow> {
+    commit.writes.iter().find_map(|write| match write {
+        Write::Row(row) => Some(&**row),
+        Write::Value { .. }
+        | Write::RemoveValue(_)
+        | Write::PushInput { .. }
+        | Write::PopInput { .. }
+        | Write::Receipt { .. } => None,
+    })
+}
+
+/// The starts of as many tasks as there are numbers in `numbers`.
+///
+/// # Panics
+/// When the machine refuses a start: then the benchmark is wrong.
+#[must_use]
+pub fn starts(numbers: std::ops::Range<u64>) -> Vec<Commit> {
+    numbers
+        .map(|number| {
+            let task = TaskNumber(number);
+            let event = input(number).expect("the ids are well formed");
+            let started = decide(task, None, event, now(number)).expect("no task is in the way");
+            commit(task, started)
+        })
+        .collect()
+}
+
+/// The completions of started tasks; `first` is the first etag to use.
+///
+/// # Panics
+/// When the machine refuses an end: then the benchmark is wrong.
+#[must_use]
+pub fn ends(starts: &[Commit], first: u64) -> Vec<Commit> {
+    (first..)
+        .zip(starts)
+        .map(|(number, start)| {
+            let row = row_of(start).expect("a start puts its row");
+            let ended = decide(start.task, Some(row), end(row), now(number))
+                .expect("the turn runs under this generation");
+            commit(start.task, ended)
+        })
+        .collect()
+}
