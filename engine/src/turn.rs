@@ -139,7 +139,7 @@ impl Dispatcher {
             Ok(Err(CallError::Undecodable { what, expected })) => {
                 (undecodable(what, expected), None)
             }
-            Ok(Err(CallError::Failed(error))) => (failed(&error), None),
+            Ok(Err(CallError::Failed(error))) => (failed(error), None),
             Ok(Err(CallError::Output(message))) => {
                 (ended_badly(FailureKind::Output, message, true), None)
             }
@@ -160,7 +160,7 @@ impl Dispatcher {
             let called = catch_unwind(AssertUnwindSafe(|| call(core, input)));
             drop(holds_file);
             drop(blocked);
-            let _ = sender.send(called.map_err(|panic| text_of(&*panic)));
+            let _ = sender.send(called.map_err(|panic| text_of(panic)));
         });
         match result.await {
             Ok(called) => called,
@@ -199,21 +199,26 @@ async fn caught(future: CallFuture) -> Result<CallResult, String> {
         match catch_unwind(AssertUnwindSafe(|| running.as_mut().poll(context))) {
             Ok(Poll::Pending) => Poll::Pending,
             Ok(Poll::Ready(result)) => Poll::Ready(Ok(result)),
-            Err(panic) => Poll::Ready(Err(text_of(&*panic))),
+            Err(panic) => Poll::Ready(Err(text_of(panic))),
         }
     })
     .await;
     let dropped = catch_unwind(AssertUnwindSafe(|| drop(future)));
     match dropped {
         Ok(()) => polled,
-        Err(panic) => polled.and(Err(text_of(&*panic))),
+        Err(panic) => polled.and(Err(text_of(panic))),
     }
 }
 
-fn text_of(panic: &(dyn Any + Send)) -> String {
+/// The text of a panic. Its payload is the user's, and may panic once more when it is dropped.
+fn text_of(panic: Box<dyn Any + Send>) -> String {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    text.or_else(|| panic.downcast_ref::<String>().cloned())
-        .unwrap_or_else(|| "a panic without a text".to_owned())
+    let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
+    if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(panic))) {
+        // Whoever panics while a panic is put away is not asked a third time.
+        std::mem::forget(again);
+    }
+    text.unwrap_or_else(|| "a panic without a text".to_owned())
 }
 
 fn undecodable(what: &str, expected: String) -> TurnEnd {
@@ -237,23 +242,31 @@ fn ended_badly(kind: FailureKind, message: String, terminal: bool) -> TurnEnd {
     }
 }
 
-fn failed(error: &HandlerError) -> TurnEnd {
+/// The failure as it is kept. Text, sources and drop of an error are the user's code: a panic in them is a panic.
+fn failed(error: HandlerError) -> TurnEnd {
+    let described = catch_unwind(AssertUnwindSafe(move || describe(&error)));
+    described.unwrap_or_else(|panic| ended_badly(FailureKind::Panic, text_of(panic), false))
+}
+
+fn describe(error: &HandlerError) -> TurnEnd {
     let mut chain = Vec::new();
     let mut source = error.error().source();
     while let Some(cause) = source.filter(|_| chain.len() < Failure::CHAIN_MAX) {
         chain.push(cut(cause.to_string()));
         source = cause.source();
     }
+    let message = cut(error.to_string());
     let failure = Failure {
         kind: FailureKind::Error,
-        message: cut(error.to_string()),
+        message,
         chain,
         attempts: 0,
     };
+    let retry_after_us = error.delay().map(micros);
     TurnEnd::Failed {
         failure,
         terminal: error.is_terminal(),
-        retry_after_us: error.delay().map(micros),
+        retry_after_us,
     }
 }
 

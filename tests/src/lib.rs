@@ -2,4 +2,5 @@
 
 pub mod faulty;
 pub mod kill;
+pub mod latch;
 pub mod process;
