@@ -103,6 +103,16 @@ impl Batcher {
             self.answer(pending);
             return true;
         }
+        if cfg!(planted = "answer_before_commit") {
+            self.answer(std::mem::take(&mut pending));
+        }
+        if cfg!(planted = "effects_before_commit") {
+            for one in &mut pending {
+                for effect in std::mem::take(&mut one.effects) {
+                    self.perform(one.task, one.row.as_ref(), effect, &mut one.slot);
+                }
+            }
+        }
         match self.store.commit(&commits.list) {
             Ok(results) => match damaged(results) {
                 Ok(damaged) => {
@@ -289,15 +299,24 @@ impl Batcher {
                 waiting,
             }
         });
-        // A page that does not reach the newest input must not get the next one behind a gap.
-        let whole = live.waiting.len() as u64 == live.inbox_len();
+        // A page that does not reach the newest input must not get the next one behind a gap; it grows no further
+        // than a page.
+        let waiting = live.waiting.len();
+        let whole = waiting as u64 == live.inbox_len() && waiting < PAGE_MAX;
         live.row = Arc::clone(&row);
         for write in writes {
             match write {
                 Write::PushInput { seq, input } if whole => {
                     live.waiting.push_back((*seq, input.clone()));
                 }
-                Write::PopInput { seq } => live.waiting.retain(|(waiting, _)| waiting != seq),
+                Write::PopInput { seq } => {
+                    let popped = live.waiting.pop_front();
+                    debug_assert_eq!(
+                        popped.map(|(front, _)| front),
+                        Some(*seq),
+                        "inputs leave in order"
+                    );
+                }
                 Write::Receipt { input_id, receipt } => {
                     self.fresh_receipts
                         .insert((task, input_id.clone()), receipt.clone());

@@ -151,7 +151,8 @@ impl EngineLoop {
             let mut round = Round::default();
             let mut claims = Vec::new();
             for (def, kind) in &defs {
-                let share = (self.tools.slots.free(*kind) / defs.len()).clamp(1, CLAIMS_MAX / 4);
+                let rivals = defs.iter().filter(|(_, other)| other == kind).count();
+                let share = (self.tools.slots.free(*kind) / rivals).clamp(1, CLAIMS_MAX / 4);
                 let limit = share + 1 + self.damaged.len();
                 let due = self.tools.store.due(*def, self.tools.clock.now(), limit)?;
                 round.next = earlier(round.next, due.next);

@@ -160,7 +160,7 @@ impl Dispatcher {
             let called = catch_unwind(AssertUnwindSafe(|| call(core, input)));
             drop(holds_file);
             drop(blocked);
-            let _ = sender.send(called.map_err(|panic| text_of(panic)));
+            let _ = sender.send(called.map_err(text_of));
         });
         match result.await {
             Ok(called) => called,

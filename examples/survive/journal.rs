@@ -145,8 +145,11 @@ pub(crate) struct Journal {
     life: u32,
     /// Lists of records, among them the one under way.
     lists: u32,
+    /// Of this process: turns found, handlers entered, among them recovered ones.
     found: u64,
+    entries: u64,
     recovered: u64,
+    /// Tasks whose handlers returned when they were entered last.
     left: u64,
     violations: Vec<Violation>,
 }
@@ -157,6 +160,7 @@ impl Journal {
         self.life += 1;
         self.lists += 1;
         self.found = 0;
+        self.entries = 0;
         self.recovered = 0;
     }
 
@@ -175,6 +179,16 @@ impl Journal {
     /// Counts the processes, from 1.
     pub(crate) fn life(&self) -> u32 {
         self.life
+    }
+
+    /// Handlers entered by the present process.
+    pub(crate) fn entries(&self) -> u64 {
+        self.entries
+    }
+
+    /// Whether a handler runs, as far as was said.
+    pub(crate) fn handler_runs(&self) -> bool {
+        self.traces.values().any(|trace| trace.running)
     }
 
     /// Tasks whose handlers returned when they were entered last.
@@ -250,6 +264,7 @@ impl Journal {
         trace.running = true;
         let left = std::mem::take(&mut trace.left);
         self.left -= u64::from(left);
+        self.entries += 1;
         self.recovered += u64::from(recovered);
         for (kept, broken) in rules {
             if !kept {

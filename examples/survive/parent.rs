@@ -14,6 +14,8 @@ use std::time::{Duration, Instant};
 const SILENCE_MAX: Duration = Duration::from_secs(120);
 /// The longest time from the entry that triggers a kill to the kill, in microseconds.
 const KILL_DELAY_US: u64 = 200;
+/// How often a kill that would hit no handler is put off to the next entry.
+const PUT_OFF_MAX: u32 = 3;
 /// Violations, and names of tasks, shown in one go.
 const VIOLATIONS_SHOWN: usize = 20;
 const NAMES_SHOWN: usize = 4;
@@ -33,6 +35,20 @@ enum Trigger {
     Entries(u64),
     /// The task that collects.
     Collect,
+}
+
+impl Trigger {
+    /// `entries` were made by this process so far.
+    fn is_pulled_by(self, message: &Message, entries: u64) -> bool {
+        let Message::Entered { id, .. } = message else {
+            return false;
+        };
+        match self {
+            Trigger::Never => false,
+            Trigger::Entries(after) => entries >= after,
+            Trigger::Collect => id == COLLECT_ID,
+        }
+    }
 }
 
 impl Kills {
@@ -165,30 +181,38 @@ impl<'a> Supervisor<'a> {
         let mut worker = Worker::spawn(self.job)?;
         let entries_left = self.paths.len() as u64 - self.journal.left();
         let trigger = self.kills.next(entries_left);
-        let mut entries = 0;
+        let mut put_off = 0;
         let mut killed = false;
         while let Some(message) = worker.hear()? {
-            self.journal.take(&message);
-            self.show(&message, began);
-            let Message::Entered { id, .. } = &message else {
+            self.take(&message, began);
+            if killed || !trigger.is_pulled_by(&message, self.journal.entries()) {
                 continue;
-            };
-            entries += 1;
-            let now = match trigger {
-                Trigger::Never => false,
-                Trigger::Entries(after) => entries >= after,
-                Trigger::Collect => id == COLLECT_ID,
-            };
-            if now && !killed {
-                std::thread::sleep(self.kills.delay());
-                worker.child.kill()?;
-                self.kills.left -= 1;
-                killed = true;
             }
+            std::thread::sleep(self.kills.delay());
+            while let Some(said_meanwhile) = worker.heard()? {
+                self.take(&said_meanwhile, began);
+            }
+            if put_off < PUT_OFF_MAX && self.hits_nobody() {
+                put_off += 1;
+                continue;
+            }
+            worker.child.kill()?;
+            self.kills.left -= 1;
+            killed = true;
         }
         self.show_restart();
         let status = worker.child.wait()?;
         Ok(Death { status, killed })
+    }
+
+    /// No handler runs, as far as was said, and another will be entered.
+    fn hits_nobody(&self) -> bool {
+        !self.journal.handler_runs() && self.journal.left() < self.paths.len() as u64
+    }
+
+    fn take(&mut self, message: &Message, began: Instant) {
+        self.journal.take(message);
+        self.show(message, began);
     }
 
     fn show(&mut self, message: &Message, began: Instant) {
@@ -283,6 +307,14 @@ impl Worker {
                 let silent = SILENCE_MAX.as_secs();
                 Err(format!("the working process said nothing for {silent} s").into())
             }
+        }
+    }
+
+    /// A message that was said already.
+    fn heard(&mut self) -> Result<Option<Message>, Failure> {
+        match self.lines.try_recv() {
+            Ok(line) => Ok(Some(serde_json::from_str(&line?)?)),
+            Err(_) => Ok(None),
         }
     }
 }

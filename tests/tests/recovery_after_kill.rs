@@ -89,10 +89,10 @@ async fn what_ran_when_a_process_was_killed_is_entered_again_each_once() {
 async fn a_full_lane_does_not_hold_up_the_recovery_of_the_other() {
     let store = Arc::new(MemStore::new());
     let (latch, _opens) = Latch::closed();
-    let open = async || {
+    let open = async |max_blocking| {
         let held = latch.clone();
         let builder = Engine::on_store(Arc::<MemStore>::clone(&store))
-            .max_blocking(1)
+            .max_blocking(max_blocking)
             .blocking(BLOCKING, move |_: Ctx, n| {
                 held.wait();
                 Ok::<_, HandlerError>(n)
@@ -105,15 +105,17 @@ async fn a_full_lane_does_not_hold_up_the_recovery_of_the_other() {
             });
         builder.open().await.unwrap()
     };
-    // Two processes die with a blocking call each, so that two are found where one may run.
+    let engine = open(2).await;
+    engine.recovery().await;
     for n in 0..2 {
-        let engine = open().await;
         engine.start(BLOCKING, format!("b{n}"), &n).await.unwrap();
-        engine.start(HOLD, format!("t{n}"), &0).await.unwrap();
-        latch.waited_for_by(1 + n as usize);
-        engine.shutdown(Duration::ZERO).await;
     }
-    let engine = open().await;
+    latch.waited_for_by(2);
+    engine.start(HOLD, "t0", &0).await.unwrap();
+    engine.shutdown(Duration::ZERO).await;
+
+    // Two are found where one may run.
+    let engine = open(1).await;
     let found = async {
         let run = engine.attach(HOLD, "t0").await.unwrap();
         assert_eq!(run.result().await.unwrap(), 0);

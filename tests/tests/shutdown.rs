@@ -51,9 +51,10 @@ enum Holds {
 
 /// Two workers, both held by a handler each.
 fn every_worker_is_held(by: Holds) {
+    let runtime = workers(2);
+    // Opened before the runtime goes, which waits for its workers.
     let (latch, _opens) = Latch::closed();
     let (came, at) = mpsc::channel();
-    let runtime = workers(2);
     let held = latch.clone();
     let builder = Engine::on_store(Arc::new(MemStore::new())).task(TASK, move |_: Ctx, n| {
         let (latch, came) = (held.clone(), came.clone());
@@ -140,8 +141,8 @@ async fn handlers_that_heed_the_shutdown_end_their_turns() {
 
 #[test]
 fn every_kind_of_handler_that_goes_on_is_counted() {
-    let (latch, _opens) = Latch::closed();
     let runtime = workers(2);
+    let (latch, _opens) = Latch::closed();
     let (in_async, in_blocking) = (latch.clone(), latch.clone());
     let builder = Engine::on_store(Arc::new(MemStore::new()))
         .task(TASK, move |_: Ctx, n| {

@@ -29,8 +29,9 @@ async fn until(engine: &Engine, id: &str, status: Status) {
 
 #[test]
 fn starts_are_committed_and_due_tasks_claimed_while_every_worker_is_held() {
-    let (latch, _opens) = Latch::closed();
     let (handlers, callers) = (workers(2), workers(1));
+    // Opened before the runtimes go, which wait for their workers.
+    let (latch, _opens) = Latch::closed();
     let held = latch.clone();
     let retry = RetryPolicy::fixed()
         .attempts(2)

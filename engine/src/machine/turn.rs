@@ -168,30 +168,7 @@ fn next_turn(
     claimant: Claimant,
     now: Now,
 ) -> Transition {
-    let mut next = changed(row, now);
-    next.turn += 1;
-    next.attempt = if cfg!(planted = "next_turn_keeps_attempts") {
-        row.attempt
-    } else {
-        1
-    };
-    next.crashes = 0;
-    next.last_failure = None;
-    next.entry = EntryKind::Resumed;
-    next.input_id = input.input_id.clone();
-    next.input_seq = seq;
-    next.input_digest = input.digest;
-    next.input = input.payload.clone();
-    let mut lease = lease(claimant, now);
-    if cfg!(planted = "next_turn_keeps_generation") {
-        lease.generation = row.generation;
-    }
-    next.generation = lease.generation;
-    next.state = State::InProgress {
-        lease,
-        started_at: now.at,
-    };
-
+    let next = on_next_input(row, (seq, input), claimant, now);
     let answered = Receipt::Answered {
         turn: row.turn,
         output: output.clone(),
@@ -240,6 +217,39 @@ fn next_turn(
         writes,
         ..by_worker(row, next, effects)
     }
+}
+
+/// The row once the oldest waiting input has become its turn's.
+fn on_next_input(
+    row: &TaskRow,
+    (seq, input): (u64, &InputRow),
+    claimant: Claimant,
+    now: Now,
+) -> TaskRow {
+    let mut next = changed(row, now);
+    next.turn += 1;
+    next.attempt = if cfg!(planted = "next_turn_keeps_attempts") {
+        row.attempt
+    } else {
+        1
+    };
+    next.crashes = 0;
+    next.last_failure = None;
+    next.entry = EntryKind::Resumed;
+    next.input_id = input.input_id.clone();
+    next.input_seq = seq;
+    next.input_digest = input.digest;
+    next.input = input.payload.clone();
+    let mut lease = lease(claimant, now);
+    if cfg!(planted = "next_turn_keeps_generation") {
+        lease.generation = row.generation;
+    }
+    next.generation = lease.generation;
+    next.state = State::InProgress {
+        lease,
+        started_at: now.at,
+    };
+    next
 }
 
 fn fail(row: &TaskRow, failure: Failure, now: Now) -> Transition {

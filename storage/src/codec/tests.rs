@@ -1,3 +1,5 @@
+//! The bytes on disk: golden, checked, and never read as something else.
+
 use super::*;
 use crate::conformance::rows::{ended, input, moved, pending, running, undecodable};
 use crate::row::{Failure, FailureKind, Outcome, Payload, State, ValueKey, ValueKind, WaitReason};

@@ -1,3 +1,5 @@
+//! The file's life: created whole, opened by one, never written over.
+
 use super::*;
 use crate::commit::Expect;
 use crate::conformance::rows::{
