@@ -1,18 +1,17 @@
 //! One batch: read each task as the batch has left it, ask the machine, commit once, then answer and act.
 
+use crate::commits::{Commits, damaged, value_key};
 use crate::env::Clock;
 use crate::flow::Slot;
 use crate::hub::Hub;
-use crate::machine::{self, Answer, Effect, Event, Now, Transition, TurnEnd, View};
+use crate::machine::{self, Answer, Effect, Event, Now, Transition, View};
 use crate::registry::Registry;
 use crate::turn::{Dispatcher, Entered};
 use crate::writer::{Poison, Refused, Request, Stop, Target, Told};
 use outlive_storage::id::{InputId, TaskId};
-use outlive_storage::row::{
-    Etag, Generation, InputRow, Receipt, State, TaskNumber, TaskRow, ValueKey, ValueKind,
-};
+use outlive_storage::row::{Etag, Generation, InputRow, Receipt, State, TaskNumber, TaskRow};
 use outlive_storage::store::PAGE_MAX;
-use outlive_storage::{Applied, Commit, Conflict, Counters, Store, StoreError, Write};
+use outlive_storage::{Counters, Store, StoreError, Write};
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use tokio::sync::oneshot;
@@ -53,6 +52,8 @@ pub(crate) struct Batcher {
     etag: Etag,
     generation: Generation,
     live: HashMap<TaskNumber, Live>,
+    /// The store failed as a whole while the batch at hand was decided.
+    fatal: Option<StoreError>,
     /// Ids and receipts written by the batch at hand, which the store cannot show yet.
     fresh_ids: HashMap<TaskId, TaskNumber>,
     fresh_receipts: HashMap<(TaskNumber, InputId), Receipt>,
@@ -77,6 +78,7 @@ impl Batcher {
             etag: counters.etag,
             generation: counters.generation,
             live: HashMap::new(),
+            fatal: None,
             fresh_ids: HashMap::new(),
             fresh_receipts: HashMap::new(),
         }
@@ -98,6 +100,9 @@ impl Batcher {
         let mut pending = Vec::with_capacity(requests.len());
         for request in requests {
             pending.push(self.decide(request, &mut commits));
+        }
+        if let Some(error) = self.fatal.take() {
+            return self.fail(pending, error);
         }
         if commits.list.is_empty() {
             self.answer(pending);
@@ -140,6 +145,7 @@ impl Batcher {
             one.told = Err(Refused::Unreadable(error.clone()));
             one.effects.clear();
             one.row = None;
+            self.hub.doubt(one.task);
         }
     }
 
@@ -153,7 +159,26 @@ impl Batcher {
             reply,
             ..
         } = request;
-        let decided = self.transition(target, event, value, commits);
+        let stopping = self.dispatcher.is_stopping();
+        let decided = match &event {
+            // A claim that would not be entered any more is not made: its task waits for the next open.
+            Event::Claim(_) | Event::Recover(_) if stopping => {
+                Err(Refused::Stopped(Stop::Shutdown))
+            }
+            Event::Claim(_)
+            | Event::Recover(_)
+            | Event::Orphan(_)
+            | Event::Reconsider
+            | Event::Input(_)
+            | Event::End { .. } => self.transition(target, event, value, commits),
+        };
+        if let Err(Refused::Unreadable(error)) = &decided {
+            if !error.is_of_one_entry() {
+                self.fatal.get_or_insert(error.clone());
+            } else if let Target::Number(task) = target {
+                self.hub.doubt(task);
+            }
+        }
         let (told, task, row, effects) = match decided {
             Ok((task, row, answer, effects)) => (Ok((task, answer)), task, row, effects),
             Err(refused) => (Err(refused), TaskNumber(0), None, Vec::new()),
@@ -381,7 +406,15 @@ impl Batcher {
                 };
                 self.dispatcher.enter(entered, slot);
             }
-            Effect::Due { .. } => self.dispatcher.wake(),
+            Effect::Due { .. } => {
+                self.hub.idle(task);
+                self.dispatcher.wake();
+            }
+            Effect::Parked {
+                input_id,
+                what,
+                expected,
+            } => self.hub.parked(task, &input_id, what, expected),
             Effect::Answered { input_id, answer } => self.hub.answer(task, &input_id, &answer),
             Effect::TaskEnded => self.hub.ended(task),
         }
@@ -395,95 +428,5 @@ impl Batcher {
             let _ = reply.send(Err(Refused::Unknown(error.clone())));
         }
         false
-    }
-}
-
-/// The tasks whose stored rows turned out to be damaged.
-///
-/// # Errors
-/// On an exclusive store nobody else writes, so any other refusal is a bug of ours, and nothing decided on what
-/// the writer took for true may be answered as done.
-fn damaged(
-    results: Vec<Result<Applied, Conflict>>,
-) -> Result<HashMap<TaskNumber, StoreError>, StoreError> {
-    let mut damaged = HashMap::new();
-    for conflict in results.into_iter().filter_map(Result::err) {
-        let Conflict { task, found } = conflict;
-        let Err(error) = found else {
-            debug_assert!(
-                false,
-                "the store refused what its only writer decided: {found:?}"
-            );
-            let cause = "the store refused a commit of its only writer; please report it".into();
-            return Err(StoreError::Poisoned { cause });
-        };
-        damaged.insert(task, error);
-    }
-    Ok(damaged)
-}
-
-/// Where the event's large value goes, if it carries one.
-fn value_key(task: TaskNumber, row: Option<&TaskRow>, event: &Event) -> Option<ValueKey> {
-    match event {
-        Event::Input(_) => {
-            let index = row.map_or(0, |row| row.inputs_accepted);
-            Some(ValueKey {
-                task,
-                kind: ValueKind::Input,
-                index,
-            })
-        }
-        Event::End {
-            end: TurnEnd::Succeeded(_),
-            ..
-        } => row.map(|row| ValueKey {
-            task,
-            kind: ValueKind::Output,
-            index: u64::from(row.turn),
-        }),
-        Event::End {
-            end: TurnEnd::Failed { .. } | TurnEnd::Undecodable { .. },
-            ..
-        }
-        | Event::Claim(_)
-        | Event::Recover(_)
-        | Event::Orphan(_)
-        | Event::Reconsider => None,
-    }
-}
-
-/// The commits of a batch: one for each task, whatever it went through.
-#[derive(Default)]
-struct Commits {
-    list: Vec<Commit>,
-    at: HashMap<TaskNumber, usize>,
-}
-
-impl Commits {
-    /// The first expectation and the last row of a task count; what came between was never seen by anybody.
-    fn add(
-        &mut self,
-        task: TaskNumber,
-        expect: outlive_storage::Expect,
-        row: &Arc<TaskRow>,
-        writes: Vec<Write>,
-    ) {
-        let row = Write::Row(Box::new(TaskRow::clone(row)));
-        match self.at.get(&task) {
-            Some(index) => {
-                let commit = &mut self.list[*index];
-                commit.writes[0] = row;
-                commit.writes.extend(writes);
-            }
-            None => {
-                self.at.insert(task, self.list.len());
-                let writes = std::iter::once(row).chain(writes).collect();
-                self.list.push(Commit {
-                    task,
-                    expect,
-                    writes,
-                });
-            }
-        }
     }
 }

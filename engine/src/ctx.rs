@@ -121,7 +121,7 @@ impl<S> Ctx<S> {
         self.core.row.attempt
     }
 
-    /// How often the process died during this turn.
+    /// How often the process ended during this turn, whether it died or was stopped.
     pub fn crashes(&self) -> u32 {
         self.core.row.crashes
     }

@@ -52,7 +52,25 @@ pub(crate) struct Shared {
 
 struct Inner {
     shared: Arc<Shared>,
-    ended: Mutex<Option<[oneshot::Receiver<()>; 2]>>,
+    place: Place,
+    ending: Mutex<Ending>,
+}
+
+/// A shutdown happens once, whoever asks for it and however often.
+enum Ending {
+    /// Resolve when loop and writer have ended.
+    NotYet([oneshot::Receiver<()>; 2]),
+    Begun(watch::Receiver<Option<ShutdownReport>>),
+}
+
+/// The handlers under the numbers their names have in the store.
+fn registry(
+    store: &dyn Store,
+    handlers: Vec<Registered>,
+) -> Result<Registry, outlive_storage::StoreError> {
+    let names: Vec<&str> = handlers.iter().map(|registered| registered.name).collect();
+    let numbers = store.define(&names)?;
+    Ok(Registry::new(handlers, numbers, store.definitions()?))
 }
 
 /// What a shutdown left behind.
@@ -93,7 +111,8 @@ impl Engine {
         Builder::file(path.into())
     }
 
-    /// An engine on a store of the caller's.
+    /// An engine on a store of the caller's, which belongs to this engine alone until its last handler has ended: two
+    /// engines on one store would each take the other's turns for those of a dead process.
     pub fn on_store(store: Arc<dyn Store>) -> Builder {
         Builder::store(store)
     }
@@ -116,25 +135,21 @@ impl Engine {
             instance,
             clock,
         } = parts;
-        let names: Vec<&str> = handlers.iter().map(|registered| registered.name).collect();
-        let numbers = store.define(&names).map_err(OpenError::Store)?;
-        let all = store.definitions().map_err(OpenError::Store)?;
         let counters = store.counters().map_err(OpenError::Store)?;
-        let registry = Arc::new(Registry::new(handlers, numbers, all));
+        let registry = Arc::new(registry(&*store, handlers).map_err(OpenError::Store)?);
         let (writer, receiver) = Writer::new(place);
         let writer = Arc::new(writer);
-        let slots = Slots::new(max_running, max_blocking);
         let stopping = watch::Sender::new(false);
-        let reader = Arc::new(Reader::new(Arc::clone(&store), place).map_err(OpenError::Thread)?);
-        let claimant = Claimant { owner, instance };
+        let reader = Reader::new(Arc::clone(&store), place, Arc::clone(&writer));
+        let reader = Arc::new(reader.map_err(OpenError::Thread)?);
         let dispatcher = Arc::new(Dispatcher {
             registry: Arc::clone(&registry),
-            slots: Arc::clone(&slots),
+            slots: Slots::new(max_running, max_blocking),
             hub: Arc::new(Hub::new()),
             writer: Arc::clone(&writer),
             reader,
             spawner: spawner.clone(),
-            claimant: claimant.clone(),
+            claimant: Claimant { owner, instance },
             live: Arc::new(LiveTable::default()),
             stopping,
         });
@@ -143,31 +158,32 @@ impl Engine {
             Arc::clone(&store),
             counters,
             clock,
-            Arc::clone(&registry),
+            registry,
             Arc::clone(&dispatcher),
             poison,
         );
         let writer_ended = writer::drive(batcher, receiver, &spawner).map_err(OpenError::Thread)?;
         let (report, recovery) = watch::channel(None);
-        let tools = Tools {
-            store,
-            writer,
-            registry,
-            slots,
-            claimant,
-            clock,
-        };
+        let tools = Tools::new(&dispatcher, store, clock);
         let recovery_scan = Recovery::new(clock.now(), report);
-        let stopping = dispatcher.stopping.subscribe();
-        let engine_loop = EngineLoop::new(tools, recovery_scan, stopping);
-        let loop_ended = drive_loop(engine_loop, place, &spawner).map_err(OpenError::Thread)?;
+        let engine_loop = EngineLoop::new(tools, recovery_scan);
+        let loop_ended = drive_loop(engine_loop, place, &spawner).map_err(|error| {
+            // The writer would keep the file otherwise.
+            dispatcher.writer.stop();
+            dispatcher.reader.close();
+            OpenError::Thread(error)
+        })?;
         let shared = Arc::new(Shared {
             dispatcher,
             recovery,
         });
-        let ended = Mutex::new(Some([loop_ended, writer_ended]));
+        let ending = Mutex::new(Ending::NotYet([loop_ended, writer_ended]));
         Ok(Engine {
-            inner: Arc::new(Inner { shared, ended }),
+            inner: Arc::new(Inner {
+                shared,
+                place,
+                ending,
+            }),
         })
     }
 
@@ -189,7 +205,7 @@ impl Engine {
         def: TaskDef<I, O, S>,
         id: impl Into<NewTaskId>,
         input: &I,
-    ) -> Start<'_, O> {
+    ) -> Start<O> {
         Start::new(self, def, id.into(), input)
     }
 
@@ -314,33 +330,88 @@ impl Engine {
 
     /// Stops the engine: nothing new is claimed, [`Ctx::shutdown`](crate::Ctx::shutdown) resolves, running turns have
     /// `grace` to end. What is left then is dropped; it stays in progress and is recovered at the next open,
-    /// with no attempt charged. Everything acknowledged is durable already. Returns at most 0.1 s after `grace`.
+    /// with no attempt charged. Everything acknowledged is durable already. Returns at most 0.1 s after `grace`,
+    /// and what the disk takes for the commits under way.
+    ///
+    /// It goes on when this future is dropped, and happens once: a second call waits for the first.
     pub async fn shutdown(&self, grace: Duration) -> ShutdownReport {
-        let dispatcher = &self.shared().dispatcher;
-        dispatcher.stopping.send_replace(true);
-        within(grace, dispatcher.live.empty()).await;
-        dispatcher.live.stop();
-        within(AFTER_DROP, dispatcher.live.empty()).await;
-        let still_running = dispatcher.live.running();
-        dispatcher.writer.stop();
-        let ended = self.inner.ended.lock().take();
-        for end in ended.into_iter().flatten() {
-            // A thread that died has ended, too.
-            let _ = end.await;
-        }
-        dispatcher.reader.close();
-        ShutdownReport { still_running }
+        let mut report = self.inner.end(grace);
+        let reported = report.wait_for(Option::is_some).await;
+        let reported = reported.ok().and_then(|report| *report);
+        reported.unwrap_or_else(|| ShutdownReport {
+            still_running: self.shared().dispatcher.live.running(),
+        })
     }
 }
 
-impl Drop for Inner {
-    fn drop(&mut self) {
+impl Inner {
+    /// Begins the shutdown, on a thread that no handler can hold up.
+    fn end(&self, grace: Duration) -> watch::Receiver<Option<ShutdownReport>> {
+        let mut ending = self.ending.lock();
+        let (sender, report) = watch::channel(None);
+        let ended = match std::mem::replace(&mut *ending, Ending::Begun(report.clone())) {
+            Ending::NotYet(ended) => ended,
+            Ending::Begun(earlier) => {
+                *ending = Ending::Begun(earlier.clone());
+                return earlier;
+            }
+        };
+        let dispatcher = Arc::clone(&self.shared.dispatcher);
+        dispatcher.stopping.send_replace(true);
+        let work = async move {
+            let report = wind_down(&dispatcher, grace, ended).await;
+            sender.send_replace(Some(report));
+        };
+        let begun = match self.place {
+            Place::Inline => {
+                self.shared.dispatcher.spawner.spawn(work);
+                Ok(())
+            }
+            Place::Threads => env::thread("outlive-shutdown", || {
+                // Without a runtime the work is dropped, and its report with it: the caller is not left waiting.
+                let _ = env::block_on_here(work);
+            })
+            .map(drop),
+        };
+        if begun.is_err() {
+            self.drop_everything();
+        }
+        report
+    }
+
+    fn drop_everything(&self) {
         let dispatcher = &self.shared.dispatcher;
         dispatcher.stopping.send_replace(true);
         dispatcher.live.stop();
         dispatcher.writer.stop();
         dispatcher.reader.close();
     }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        if let Ending::NotYet(_) = &*self.ending.get_mut() {
+            self.drop_everything();
+        }
+    }
+}
+
+async fn wind_down(
+    dispatcher: &Dispatcher,
+    grace: Duration,
+    ended: [oneshot::Receiver<()>; 2],
+) -> ShutdownReport {
+    within(grace, dispatcher.live.empty()).await;
+    dispatcher.live.stop();
+    within(AFTER_DROP, dispatcher.live.empty()).await;
+    let still_running = dispatcher.live.running();
+    dispatcher.writer.stop();
+    for end in ended {
+        // A thread that died has ended, too.
+        let _ = end.await;
+    }
+    dispatcher.reader.close();
+    ShutdownReport { still_running }
 }
 
 impl std::fmt::Debug for Engine {

@@ -5,6 +5,7 @@ use crate::flow::{Kind, Slot, Slots};
 use crate::machine::{Claimant, Event};
 use crate::recovery::Recovery;
 use crate::registry::Registry;
+use crate::turn::Dispatcher;
 use crate::writer::{Draft, Origin, Refused, Target, Told, Writer};
 use outlive_storage::row::{Micros, TaskNumber};
 use outlive_storage::{Store, StoreError};
@@ -29,9 +30,27 @@ pub(crate) struct Tools {
     pub(crate) slots: Arc<Slots>,
     pub(crate) claimant: Claimant,
     pub(crate) clock: Clock,
+    pub(crate) stopping: watch::Receiver<bool>,
 }
 
 impl Tools {
+    pub(crate) fn new(dispatcher: &Dispatcher, store: Arc<dyn Store>, clock: Clock) -> Tools {
+        Tools {
+            store,
+            writer: Arc::clone(&dispatcher.writer),
+            registry: Arc::clone(&dispatcher.registry),
+            slots: Arc::clone(&dispatcher.slots),
+            claimant: dispatcher.claimant.clone(),
+            clock,
+            stopping: dispatcher.stopping.subscribe(),
+        }
+    }
+
+    /// Whether nothing more is to be claimed.
+    pub(crate) fn is_stopping(&self) -> bool {
+        *self.stopping.borrow()
+    }
+
     /// Sends one of the engine's own events.
     pub(crate) async fn send(
         &self,
@@ -51,8 +70,7 @@ impl Tools {
 
 pub(crate) struct EngineLoop {
     tools: Tools,
-    recovery: Option<Recovery>,
-    stopping: watch::Receiver<bool>,
+    recovery: Recovery,
     /// Due tasks whose rows cannot be read: they are left alone, and hold up nobody.
     damaged: HashSet<TaskNumber>,
 }
@@ -68,31 +86,28 @@ struct Round {
 }
 
 impl EngineLoop {
-    pub(crate) fn new(
-        tools: Tools,
-        recovery: Recovery,
-        stopping: watch::Receiver<bool>,
-    ) -> EngineLoop {
+    pub(crate) fn new(tools: Tools, recovery: Recovery) -> EngineLoop {
         EngineLoop {
             tools,
-            recovery: Some(recovery),
-            stopping,
+            recovery,
             damaged: HashSet::new(),
         }
     }
 
     /// Runs until the engine stops.
     pub(crate) async fn run(mut self) {
+        // However the loop ends, also by a panic, the engine does not look alive afterwards.
+        let _guard = Alive(Arc::clone(&self.tools.writer));
         if let Err(error) = crate::recovery::reconsider(&self.tools).await {
-            tracing::error!(target: "outlive::store", %error, "parked tasks could not be looked at again");
+            self.failed(error);
         }
-        let mut stopping = self.stopping.clone();
-        while !*stopping.borrow() {
+        let mut stopping = self.tools.stopping.clone();
+        while !self.tools.is_stopping() {
             let pause = match self.round().await {
                 Ok(round) if round.stuck => Some(AFTER_FAILURE),
                 Ok(round) => self.until(round.next),
                 Err(error) => {
-                    tracing::error!(target: "outlive::store", %error, "the engine loop could not read the store");
+                    self.failed(error);
                     Some(AFTER_FAILURE)
                 }
             };
@@ -110,6 +125,15 @@ impl EngineLoop {
         }
     }
 
+    /// The store could not be read. Unless one entry of it is at fault, nothing else could be done with it either.
+    fn failed(&self, error: StoreError) {
+        if error.is_of_one_entry() {
+            tracing::error!(target: "outlive::store", %error, "an entry is passed over");
+            return;
+        }
+        self.tools.writer.fail(error);
+    }
+
     /// How long to sleep when nothing wakes the loop: for ever when nothing is due by itself.
     fn until(&self, next: Option<Micros>) -> Option<Duration> {
         let next = next?;
@@ -120,35 +144,37 @@ impl EngineLoop {
 
     /// Goes on with the start-up scan, then claims what is due.
     async fn round(&mut self) -> Result<Round, StoreError> {
-        if let Some(recovery) = &mut self.recovery {
-            if !recovery.go_on(&self.tools).await? {
-                // Slots ran out; what was running comes before what waits. A free slot wakes the loop.
-                return Ok(Round::default());
-            }
-            self.recovery = None;
-        }
+        // What was running comes before what waits: a kind that is still being recovered claims nothing else. The
+        // other kind goes on meanwhile, for a recovered handler may wait for one of its tasks.
+        let recovering = self.recovery.go_on(&self.tools).await?;
         loop {
-            let round = self.claim_due().await?;
+            let round = self.claim_due(&recovering).await?;
             for kind in [Kind::Async, Kind::Blocking] {
                 let backlog = round.short.contains(&kind);
                 self.tools.slots.set_backlog(kind, backlog);
             }
+            self.recovery.report(&self.tools);
             // A slot given back before the backlog was known woke nobody.
-            let slot_missed = round
-                .short
-                .iter()
-                .any(|kind| self.tools.slots.free(*kind) > 0);
-            if round.stuck || !slot_missed || *self.stopping.borrow() {
+            let mut claimable = round.short.difference(&recovering);
+            let slot_missed = claimable.any(|kind| self.tools.slots.free(*kind) > 0);
+            if round.stuck || !slot_missed || self.tools.is_stopping() {
                 return Ok(round);
             }
         }
     }
 
     /// Claims in passes: each definition gets its share of the free slots before any gets more.
-    async fn claim_due(&mut self) -> Result<Round, StoreError> {
-        let defs = self.tools.registry.defs();
+    async fn claim_due(&mut self, recovering: &HashSet<Kind>) -> Result<Round, StoreError> {
+        let mut defs = self.tools.registry.defs();
+        defs.retain(|(_, kind)| !recovering.contains(kind));
         loop {
-            let mut round = Round::default();
+            let mut round = Round {
+                short: recovering.clone(),
+                ..Round::default()
+            };
+            if self.tools.is_stopping() {
+                return Ok(round);
+            }
             let mut claims = Vec::new();
             for (def, kind) in &defs {
                 let rivals = defs.iter().filter(|(_, other)| other == kind).count();
@@ -178,7 +204,7 @@ impl EngineLoop {
                 taken |= self.taken(task, claim).await;
             }
             round.stuck = sent && !taken;
-            if !taken || round.short.is_empty() {
+            if !taken || round.short.len() == recovering.len() {
                 return Ok(round);
             }
         }
@@ -199,6 +225,18 @@ impl EngineLoop {
             self.damaged.insert(task);
         }
         told.is_ok()
+    }
+}
+
+/// Fails the engine when its loop panics.
+struct Alive(Arc<Writer>);
+
+impl Drop for Alive {
+    fn drop(&mut self) {
+        if env::panicking() {
+            let cause = "the engine loop panicked; please report it with its log".into();
+            self.0.fail(StoreError::Poisoned { cause });
+        }
     }
 }
 

@@ -90,6 +90,11 @@ pub(crate) fn program_name() -> String {
     stem.unwrap_or("outlive").to_owned()
 }
 
+/// Whether this thread is unwinding from a panic.
+pub(crate) fn panicking() -> bool {
+    std::thread::panicking()
+}
+
 /// Starts a named OS thread.
 ///
 /// # Errors

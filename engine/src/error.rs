@@ -165,15 +165,16 @@ pub enum ResultError {
         /// The task.
         id: TaskId,
     },
-    /// The output is not what this program's type says. It is kept; read it with the type that wrote it.
-    #[error("the output of task {id} is not a {expected}: {error}")]
+    /// The input or the output is not what this program's type says. It is kept. An output is read with the type
+    /// that wrote it; a task whose input cannot be read is parked and tried again once at every open.
+    #[error("the {what} of task {id} is not a {expected}")]
     Undecodable {
         /// The task.
         id: TaskId,
-        /// The type asked for.
-        expected: &'static str,
-        /// Why the bytes are not one.
-        error: serde_json::Error,
+        /// `input` or `output`.
+        what: Box<str>,
+        /// The type asked for, and why the bytes are not one.
+        expected: Box<str>,
     },
     /// The engine stopped first. The task goes on at the next open; attach to it there.
     #[error("the engine stopped first; attach to the task at the next open")]

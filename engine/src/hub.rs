@@ -15,6 +15,8 @@ pub(crate) enum Told {
     Answer(TurnAnswer),
     /// The task ended before the input got a turn.
     TaskEnded,
+    /// The input cannot be read by this program.
+    Parked { what: Box<str>, expected: Box<str> },
 }
 
 type Waiters = Vec<(InputId, oneshot::Sender<Told>)>;
@@ -24,6 +26,19 @@ struct Entry {
     /// The input of the turn that runs in this process: its end will pass through here.
     running: Option<InputId>,
     waiters: Waiters,
+}
+
+impl Entry {
+    /// From here on a new waiter finds what became of the input in the store: nothing will pass for it any more.
+    fn turn_over(&mut self, input_id: &InputId) -> Waiters {
+        if !cfg!(planted = "answered_turn_still_runs") {
+            self.running = None;
+        }
+        let waiters = std::mem::take(&mut self.waiters);
+        let (told, left) = waiters.into_iter().partition(|(id, _)| id == input_id);
+        self.waiters = left;
+        told
+    }
 }
 
 #[derive(Default)]
@@ -94,20 +109,45 @@ impl Hub {
 
     /// The turn of this input ended.
     pub(crate) fn answer(&self, task: TaskNumber, input_id: &InputId, answer: &TurnAnswer) {
-        let told = self.take(task, |entry| {
-            // From here on a new waiter finds the answer in the store: nothing will pass for it any more.
-            if !cfg!(planted = "answered_turn_still_runs") {
-                entry.running = None;
-            }
-            let waiters = std::mem::take(&mut entry.waiters);
-            let (told, left) = waiters.into_iter().partition(|(id, _)| id == input_id);
-            entry.waiters = left;
-            told
-        });
+        let told = self.take(task, |entry| entry.turn_over(input_id));
         for (_, waiter) in told {
             // A waiter that left needs no answer: it is in the store.
             let _ = waiter.send(Told::Answer(answer.clone()));
         }
+    }
+
+    /// The input's turn is parked.
+    pub(crate) fn parked(
+        &self,
+        task: TaskNumber,
+        input_id: &InputId,
+        what: Box<str>,
+        expected: Box<str>,
+    ) {
+        let told = self.take(task, |entry| entry.turn_over(input_id));
+        for (_, waiter) in told {
+            let (what, expected) = (what.clone(), expected.clone());
+            let _ = waiter.send(Told::Parked { what, expected });
+        }
+        self.leave(task);
+    }
+
+    /// The task does not run for now; those who wait go on waiting.
+    pub(crate) fn idle(&self, task: TaskNumber) {
+        self.take(task, |entry| {
+            entry.running = None;
+            Waiters::new()
+        });
+        self.leave(task);
+    }
+
+    /// What the task's turn came to could not be kept: those who wait must look into the store.
+    pub(crate) fn doubt(&self, task: TaskNumber) {
+        drop(self.take(task, |entry| {
+            entry.running = None;
+            std::mem::take(&mut entry.waiters)
+        }));
+        self.leave(task);
     }
 
     /// The task ended: inputs that still waited get no turn.

@@ -13,6 +13,8 @@ mod batch;
 #[cfg(feature = "runtime")]
 mod builder;
 #[cfg(feature = "runtime")]
+mod commits;
+#[cfg(feature = "runtime")]
 mod ctx;
 #[cfg(feature = "runtime")]
 mod def;

@@ -2,7 +2,7 @@
 
 use outlive_storage::row::TaskNumber;
 use parking_lot::Mutex;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
@@ -11,6 +11,8 @@ type Launch = Box<dyn FnOnce(Occupied) + Send>;
 
 #[derive(Default)]
 struct Seat {
+    /// Tells the calls of one task apart.
+    number: u64,
     abort: Option<AbortHandle>,
     /// A later claim, entered when the present call has ended.
     next: Option<Launch>,
@@ -19,8 +21,9 @@ struct Seat {
 #[derive(Default)]
 struct Seats {
     by_task: HashMap<TaskNumber, Seat>,
-    /// Calls on threads, which nothing can stop.
-    blocking: usize,
+    given: u64,
+    /// Tasks with a call on a thread, which nothing can stop.
+    blocking: HashSet<TaskNumber>,
     stopped: bool,
 }
 
@@ -35,11 +38,20 @@ pub(crate) struct LiveTable {
 pub(crate) struct Occupied {
     table: Arc<LiveTable>,
     task: TaskNumber,
+    number: u64,
+}
+
+/// Which call of which task.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct SeatId {
+    task: TaskNumber,
+    number: u64,
 }
 
 /// Held by a blocking call until it returns.
 pub(crate) struct Blocking {
     table: Arc<LiveTable>,
+    task: TaskNumber,
 }
 
 impl LiveTable {
@@ -49,7 +61,7 @@ impl LiveTable {
         task: TaskNumber,
         launch: impl FnOnce(Occupied) + Send + 'static,
     ) {
-        {
+        let number = {
             let mut seats = self.seats.lock();
             if seats.stopped {
                 return;
@@ -60,20 +72,22 @@ impl LiveTable {
                 seat.next = Some(Box::new(launch));
                 return;
             }
-            seats.by_task.insert(task, Seat::default());
-        }
+            seats.sit(task)
+        };
         launch(Occupied {
             table: Arc::clone(self),
             task,
+            number,
         });
     }
 
-    /// Says how the task's handler can be stopped. A handler that has ended already is gone from the table.
-    pub(crate) fn abortable(&self, task: TaskNumber, abort: AbortHandle) {
+    /// Says how a call can be stopped. One that has ended already is gone from the table.
+    pub(crate) fn abortable(&self, seat: SeatId, abort: AbortHandle) {
         let stopped = {
             let mut seats = self.seats.lock();
-            if let Some(seat) = seats.by_task.get_mut(&task) {
-                seat.abort = Some(abort.clone());
+            let found = seats.by_task.get_mut(&seat.task);
+            if let Some(found) = found.filter(|found| found.number == seat.number) {
+                found.abort = Some(abort.clone());
             }
             seats.stopped
         };
@@ -83,17 +97,19 @@ impl LiveTable {
     }
 
     /// Counts a blocking call.
-    pub(crate) fn blocking(self: &Arc<Self>) -> Blocking {
-        self.seats.lock().blocking += 1;
+    pub(crate) fn blocking(self: &Arc<Self>, task: TaskNumber) -> Blocking {
+        self.seats.lock().blocking.insert(task);
         Blocking {
             table: Arc::clone(self),
+            task,
         }
     }
 
     /// How many handlers run: futures, or calls on threads whose future is gone.
     pub(crate) fn running(&self) -> usize {
         let seats = self.seats.lock();
-        seats.by_task.len().max(seats.blocking)
+        let without_seat = |task: &&TaskNumber| !seats.by_task.contains_key(*task);
+        seats.by_task.len() + seats.blocking.iter().filter(without_seat).count()
     }
 
     /// Resolves when no handler runs.
@@ -125,32 +141,52 @@ impl LiveTable {
     }
 }
 
+impl Seats {
+    /// A new call of the task takes its seat.
+    fn sit(&mut self, task: TaskNumber) -> u64 {
+        self.given += 1;
+        let seat = Seat {
+            number: self.given,
+            ..Seat::default()
+        };
+        self.by_task.insert(task, seat);
+        self.given
+    }
+}
+
+impl Occupied {
+    /// Which call this is.
+    pub(crate) fn seat(&self) -> SeatId {
+        SeatId {
+            task: self.task,
+            number: self.number,
+        }
+    }
+}
+
 impl Drop for Occupied {
     fn drop(&mut self) {
         let next = {
             let mut seats = self.table.seats.lock();
-            let next = seats
-                .by_task
-                .get_mut(&self.task)
-                .and_then(|seat| seat.next.take());
-            if next.is_none() {
-                seats.by_task.remove(&self.task);
-            }
-            next
+            let seat = seats.by_task.remove(&self.task);
+            let next = seat.and_then(|seat| seat.next);
+            next.map(|launch| (launch, seats.sit(self.task)))
         };
-        match next {
-            Some(launch) => launch(Occupied {
-                table: Arc::clone(&self.table),
-                task: self.task,
-            }),
-            None => self.table.emptied.notify_waiters(),
-        }
+        let Some((launch, number)) = next else {
+            self.table.emptied.notify_waiters();
+            return;
+        };
+        launch(Occupied {
+            table: Arc::clone(&self.table),
+            task: self.task,
+            number,
+        });
     }
 }
 
 impl Drop for Blocking {
     fn drop(&mut self) {
-        self.table.seats.lock().blocking -= 1;
+        self.table.seats.lock().blocking.remove(&self.task);
         self.table.emptied.notify_waiters();
     }
 }

@@ -1,8 +1,10 @@
 //! Reads of the store, on threads of their own: a slow disk never holds a worker of the caller's runtime.
 
 use crate::env::{self, Place};
+use crate::writer::Writer;
 use outlive_storage::{Store, StoreError};
 use parking_lot::Mutex;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use tokio::sync::oneshot;
 
@@ -30,6 +32,8 @@ impl From<StoreError> for ReadError {
 pub(crate) struct Reader {
     /// Emptied at shutdown: the file is free once the last handler has let go of it as well.
     store: Mutex<Option<Arc<dyn Store>>>,
+    /// Told of a store that has failed: the engine must not look alive on it.
+    writer: Arc<Writer>,
     /// `None`: reads run where they are awaited.
     jobs: Option<crossbeam_channel::Sender<Job>>,
 }
@@ -37,7 +41,11 @@ pub(crate) struct Reader {
 impl Reader {
     /// # Errors
     /// The system's refusal of a thread.
-    pub(crate) fn new(store: Arc<dyn Store>, place: Place) -> std::io::Result<Reader> {
+    pub(crate) fn new(
+        store: Arc<dyn Store>,
+        place: Place,
+        writer: Arc<Writer>,
+    ) -> std::io::Result<Reader> {
         let jobs = match place {
             Place::Inline => None,
             Place::Threads => {
@@ -53,6 +61,7 @@ impl Reader {
         };
         Ok(Reader {
             store: Mutex::new(Some(store)),
+            writer,
             jobs,
         })
     }
@@ -68,22 +77,41 @@ impl Reader {
         read: impl FnOnce(&dyn Store) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, ReadError> {
         let store = self.store().ok_or(ReadError::Stopped)?;
-        let Some(jobs) = &self.jobs else {
-            return Ok(read(&*store)?);
+        let result = match &self.jobs {
+            None => guarded(&*store, read),
+            Some(jobs) => {
+                let (sender, answer) = oneshot::channel();
+                let job: Job = Box::new(move || {
+                    let result = guarded(&*store, read);
+                    // The file must be free when the last answer is out, not a moment later.
+                    drop(store);
+                    let _ = sender.send(result);
+                });
+                jobs.send(job).map_err(|_| ReadError::Stopped)?;
+                answer.await.map_err(|_| ReadError::Stopped)?
+            }
         };
-        let (sender, answer) = oneshot::channel();
-        let job: Job = Box::new(move || {
-            let result = read(&*store);
-            // The file must be free when the last answer is out, not a moment later.
-            drop(store);
-            let _ = sender.send(result);
-        });
-        jobs.send(job).map_err(|_| ReadError::Stopped)?;
-        Ok(answer.await.map_err(|_| ReadError::Stopped)??)
+        if let Err(error) = &result
+            && !error.is_of_one_entry()
+        {
+            self.writer.fail(error.clone());
+        }
+        Ok(result?)
     }
 
     /// Lets go of the store.
     pub(crate) fn close(&self) {
         drop(self.store.lock().take());
     }
+}
+
+/// A read of a damaged file may panic inside the store: that stops the engine with a cause, and no thread of it.
+fn guarded<T>(
+    store: &dyn Store,
+    read: impl FnOnce(&dyn Store) -> Result<T, StoreError>,
+) -> Result<T, StoreError> {
+    catch_unwind(AssertUnwindSafe(|| read(store))).unwrap_or_else(|_| {
+        let message = "a read panicked inside the store: the file is damaged".into();
+        Err(StoreError::Failed { message })
+    })
 }

@@ -1,9 +1,11 @@
 //! The start-up scan: finds what ran when the last process died and re-enters it, within the slots there are.
 
 use crate::engine_loop::Tools;
+use crate::flow::{Kind, Slot};
 use crate::machine::Event;
 use outlive_storage::row::{Micros, State, TaskNumber};
-use outlive_storage::{Scan, StoreError};
+use outlive_storage::{Found, Scan, StoreError};
+use std::collections::HashSet;
 use tokio::sync::watch;
 
 /// Rows read at once, and recovered with one commit.
@@ -33,9 +35,24 @@ pub struct RecoveryReport {
     pub took_us: u64,
 }
 
+/// The scan for one kind of handlers: each kind has slots of its own, and neither waits for the other's.
+struct Lane {
+    kind: Kind,
+    after: Option<TaskNumber>,
+    through: bool,
+}
+
+/// What to do with one row of the scan.
+enum Find {
+    /// Not this lane's, or this process's own.
+    Pass,
+    Send(Event, Option<Slot>),
+    OutOfSlots,
+}
+
 /// The scan, which goes on as slots become free.
 pub(crate) struct Recovery {
-    after: Option<TaskNumber>,
+    lanes: Vec<Lane>,
     began: Micros,
     report: RecoveryReport,
     done: watch::Sender<Option<RecoveryReport>>,
@@ -43,53 +60,54 @@ pub(crate) struct Recovery {
 
 impl Recovery {
     pub(crate) fn new(began: Micros, done: watch::Sender<Option<RecoveryReport>>) -> Recovery {
-        Recovery {
+        let lanes = [Kind::Async, Kind::Blocking].map(|kind| Lane {
+            kind,
             after: None,
+            through: false,
+        });
+        Recovery {
+            lanes: lanes.into(),
             began,
             report: RecoveryReport::default(),
             done,
         }
     }
 
-    /// Recovers as much as slots allow. True when the scan is through.
-    pub(crate) async fn go_on(&mut self, tools: &Tools) -> Result<bool, StoreError> {
-        loop {
-            let page = tools.store.scan(Scan::Running, self.after, PAGE)?;
-            let through = page.next.is_none();
+    /// Recovers as much as slots allow. Answers the kinds that are not through.
+    pub(crate) async fn go_on(&mut self, tools: &Tools) -> Result<HashSet<Kind>, StoreError> {
+        let mut lanes = std::mem::take(&mut self.lanes);
+        for lane in &mut lanes {
+            if let Err(error) = self.go_on_in(lane, tools).await {
+                self.lanes = lanes;
+                return Err(error);
+            }
+        }
+        lanes.retain(|lane| !lane.through);
+        self.lanes = lanes;
+        Ok(self.lanes.iter().map(|lane| lane.kind).collect())
+    }
+
+    /// Page by page, until the lane is through or its slots are taken.
+    async fn go_on_in(&mut self, lane: &mut Lane, tools: &Tools) -> Result<(), StoreError> {
+        while !lane.through && !tools.is_stopping() {
+            let page = tools.store.scan(Scan::Running, lane.after, PAGE)?;
             let mut answers = Vec::new();
             let mut out_of_slots = false;
             for found in page.rows {
-                let row = match found.row {
-                    Ok(row) => row,
-                    Err(error) => {
-                        tracing::error!(target: "outlive::store", task = found.task.0, %error, "not recovered");
-                        self.report.found += 1;
-                        self.report.quarantined += 1;
-                        self.after = Some(found.task);
-                        continue;
+                match self.find(lane.kind, &found, tools) {
+                    Find::Pass => {}
+                    Find::OutOfSlots => {
+                        out_of_slots = true;
+                        break;
                     }
-                };
-                let ours = matches!(&row.state,
-                    State::InProgress { lease, .. } if lease.instance == tools.claimant.instance);
-                if ours {
-                    self.after = Some(found.task);
-                    continue;
-                }
-                let (event, slot) = match tools.registry.get(row.def) {
-                    None => (Event::Orphan(tools.claimant.clone()), None),
-                    Some(registered) => match tools.slots.take(registered.kind()) {
-                        Some(slot) => (Event::Recover(tools.claimant.clone()), Some(slot)),
-                        None => {
-                            out_of_slots = true;
-                            break;
+                    Find::Send(event, slot) => {
+                        let enters = slot.is_some();
+                        if let Ok(answer) = tools.send(found.task, event, slot).await {
+                            answers.push((enters, answer));
                         }
-                    },
-                };
-                self.after = Some(found.task);
-                let enters = slot.is_some();
-                if let Ok(answer) = tools.send(found.task, event, slot).await {
-                    answers.push((enters, answer));
+                    }
                 }
+                lane.after = Some(found.task);
             }
             for (enters, answer) in answers {
                 if answer.await.is_ok() {
@@ -102,16 +120,48 @@ impl Recovery {
                 }
             }
             if out_of_slots {
-                return Ok(false);
+                return Ok(());
             }
-            if through {
-                self.finish(tools);
-                return Ok(true);
+            lane.through = page.next.is_none();
+        }
+        Ok(())
+    }
+
+    fn find(&mut self, kind: Kind, found: &Found, tools: &Tools) -> Find {
+        let row = match &found.row {
+            Ok(row) => row,
+            Err(error) => {
+                // Both lanes see it; one reports it.
+                if kind == Kind::Async {
+                    tracing::error!(target: "outlive::store", task = found.task.0, %error, "not recovered");
+                    self.report.found += 1;
+                    self.report.quarantined += 1;
+                }
+                return Find::Pass;
             }
+        };
+        let State::InProgress { lease, .. } = &row.state else {
+            return Find::Pass;
+        };
+        if lease.instance == tools.claimant.instance {
+            return Find::Pass;
+        }
+        match tools.registry.get(row.def) {
+            // Nobody here runs it, so it needs no slot: the async lane moves it.
+            None if kind == Kind::Async => Find::Send(Event::Orphan(tools.claimant.clone()), None),
+            Some(registered) if registered.kind() == kind => match tools.slots.take(kind) {
+                Some(slot) => Find::Send(Event::Recover(tools.claimant.clone()), Some(slot)),
+                None => Find::OutOfSlots,
+            },
+            None | Some(_) => Find::Pass,
         }
     }
 
-    fn finish(&mut self, tools: &Tools) {
+    /// Reports once, when every lane is through and starts are claimed at once again.
+    pub(crate) fn report(&mut self, tools: &Tools) {
+        if !self.lanes.is_empty() || self.done.borrow().is_some() {
+            return;
+        }
         self.report.took_us = tools.clock.now().0.saturating_sub(self.began.0);
         let RecoveryReport {
             found,
@@ -138,6 +188,9 @@ pub(crate) async fn reconsider(tools: &Tools) -> Result<(), StoreError> {
     for (def, _) in tools.registry.defs() {
         let mut after = None;
         loop {
+            if tools.is_stopping() {
+                return Ok(());
+            }
             let page = tools.store.due_at_open(def, after, PAGE)?;
             let mut answers = Vec::new();
             for task in &page {

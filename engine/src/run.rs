@@ -8,7 +8,7 @@ use crate::value;
 use crate::writer::Stop;
 use outlive_storage::id::{InputId, TaskId};
 use outlive_storage::row::{
-    Outcome as RowOutcome, Payload, Receipt, State, TaskNumber, ValueKey, ValueKind,
+    Outcome as RowOutcome, Payload, Receipt, State, TaskNumber, ValueKey, ValueKind, WaitReason,
 };
 use outlive_storage::{Store, StoreError};
 use serde::de::DeserializeOwned;
@@ -62,6 +62,10 @@ enum Answered {
     },
     Failed(outlive_storage::row::Failure),
     TaskEnded,
+    Parked {
+        what: Box<str>,
+        expected: Box<str>,
+    },
 }
 
 impl<O> Run<O> {
@@ -125,8 +129,8 @@ impl<O: DeserializeOwned> Run<O> {
             } => {
                 let output = value::decode(&bytes).map_err(|error| ResultError::Undecodable {
                     id: self.id.clone(),
-                    expected: std::any::type_name::<O>(),
-                    error,
+                    what: "output".into(),
+                    expected: format!("{}: {error}", std::any::type_name::<O>()).into(),
                 })?;
                 Ok(Outcome {
                     output,
@@ -136,51 +140,57 @@ impl<O: DeserializeOwned> Run<O> {
             }
             Answered::Failed(failure) => Err(ResultError::Failed(failure)),
             Answered::TaskEnded => Err(ResultError::TaskEnded),
+            Answered::Parked { what, expected } => Err(ResultError::Undecodable {
+                id: self.id.clone(),
+                what,
+                expected,
+            }),
         }
     }
 }
 
 impl<O> Run<O> {
     async fn answered(&self) -> Result<Answered, ResultError> {
+        loop {
+            if let Some(answered) = self.waited().await? {
+                return Ok(answered);
+            }
+        }
+    }
+
+    /// The answer, or nothing when the engine took back its word that one would come: then the store is asked.
+    async fn waited(&self) -> Result<Option<Answered>, ResultError> {
         let dispatcher = &self.shared.dispatcher;
         // First in the queue, then a look into the store: an answer between the two cannot be missed.
         let waiting = dispatcher.hub.wait(self.task, &self.input_id);
         let will_pass = waiting.as_ref().is_some_and(|waiting| waiting.will_pass);
         if !will_pass && let Some(answered) = self.stored().await? {
-            return Ok(answered);
+            return Ok(Some(answered));
         }
         let Some(mut waiting) = waiting else {
             return Err(self.stopped());
         };
-        match (&mut waiting.told).await {
-            Ok(Told::TaskEnded) => Ok(Answered::TaskEnded),
-            Ok(Told::Answer(TurnAnswer::Failed(failure))) => Ok(Answered::Failed(failure)),
+        let answered = match (&mut waiting.told).await {
+            Ok(Told::TaskEnded) => Answered::TaskEnded,
+            Ok(Told::Parked { what, expected }) => Answered::Parked { what, expected },
+            Ok(Told::Answer(TurnAnswer::Failed(failure))) => Answered::Failed(failure),
             Ok(Told::Answer(TurnAnswer::Output {
                 payload,
                 turn,
                 superseded,
             })) => match payload {
-                Payload::Inline(bytes) => Ok(Answered::Output {
+                Payload::Inline(bytes) => Answered::Output {
                     bytes,
                     turn,
                     superseded,
-                }),
-                Payload::Stored { .. } => {
-                    let (task, id) = (self.task, self.id.clone());
-                    let bytes = dispatcher
-                        .reader
-                        .read(move |store| output(store, task, turn))
-                        .await?;
-                    let bytes = bytes.ok_or(ResultError::NotFound { id })?;
-                    Ok(Answered::Output {
-                        bytes,
-                        turn,
-                        superseded,
-                    })
-                }
+                },
+                // Too large to be passed on: it is in the store.
+                Payload::Stored { .. } => return Ok(None),
             },
-            Err(_) => Err(self.stopped()),
-        }
+            // Told nothing: the store says what became of it, or the hub that it is closed.
+            Err(_) => return Ok(None),
+        };
+        Ok(Some(answered))
     }
 
     fn stopped(&self) -> ResultError {
@@ -221,8 +231,15 @@ fn look(store: &dyn Store, task: TaskNumber, input_id: &InputId) -> Result<Store
     };
     let ended = matches!(row.state, State::Completed { .. });
     if row.input_id == *input_id {
-        let State::Completed { outcome, .. } = row.state else {
-            return Ok(Stored::Waits);
+        let outcome = match row.state {
+            State::Completed { outcome, .. } => outcome,
+            State::Suspended {
+                wait: WaitReason::Undecodable { what, expected },
+                ..
+            } => return Ok(Stored::Answered(Answered::Parked { what, expected })),
+            State::Pending { .. } | State::InProgress { .. } | State::Suspended { .. } => {
+                return Ok(Stored::Waits);
+            }
         };
         return match outcome {
             RowOutcome::Succeeded(payload) => stored_output(store, task, payload, row.turn, false),

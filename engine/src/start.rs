@@ -72,8 +72,8 @@ impl From<()> for NewTaskId {
 /// # Ok(()) }
 /// ```
 #[must_use = "a start does nothing until it is awaited"]
-pub struct Start<'a, O> {
-    engine: &'a Engine,
+pub struct Start<O> {
+    shared: Arc<Shared>,
     def: &'static str,
     id: NewTaskId,
     input: Result<Vec<u8>, ValueError>,
@@ -82,15 +82,15 @@ pub struct Start<'a, O> {
     output: PhantomData<fn() -> O>,
 }
 
-impl<'a, O> Start<'a, O> {
+impl<O> Start<O> {
     pub(crate) fn new<I: Serialize, S>(
-        engine: &'a Engine,
+        engine: &Engine,
         def: TaskDef<I, O, S>,
         id: NewTaskId,
         input: &I,
     ) -> Self {
         Start {
-            engine,
+            shared: Arc::clone(engine.shared()),
             def: def.name(),
             id,
             input: value::encode("input", input),
@@ -115,7 +115,7 @@ impl<'a, O> Start<'a, O> {
     }
 
     fn prepare(self) -> Result<Prepared<O>, StartError> {
-        let dispatcher = &self.engine.shared().dispatcher;
+        let dispatcher = &self.shared.dispatcher;
         let id = TaskId::new(self.id.0.unwrap_or_else(env::fresh_id))?;
         let input_id_given = self.input_id.is_some();
         let input_id = InputId::new(self.input_id.unwrap_or_else(env::fresh_id))?;
@@ -153,7 +153,7 @@ impl<'a, O> Start<'a, O> {
             slot,
         };
         Ok(Prepared {
-            shared: Arc::clone(self.engine.shared()),
+            shared: Arc::clone(&self.shared),
             id,
             input_id,
             draft,
@@ -162,12 +162,12 @@ impl<'a, O> Start<'a, O> {
     }
 }
 
-impl<'a, O: 'static> IntoFuture for Start<'a, O> {
+impl<O: 'static> IntoFuture for Start<O> {
     type Output = Result<Run<O>, StartError>;
     type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
 
     fn into_future(self) -> Self::IntoFuture {
-        let prepared = self.prepare();
+        // A slot is taken by what is polled, not by what is put aside.
         Box::pin(async move {
             let Prepared {
                 shared,
@@ -175,7 +175,7 @@ impl<'a, O: 'static> IntoFuture for Start<'a, O> {
                 input_id,
                 draft,
                 ..
-            } = prepared?;
+            } = self.prepare()?;
             let told = shared.dispatcher.writer.ask(Origin::Caller, draft).await;
             answered(shared, id, input_id, told)
         })
@@ -230,7 +230,7 @@ impl<O> Default for StartMany<O> {
 }
 
 impl<O: 'static> StartMany<O> {
-    pub(crate) async fn push(&mut self, start: Start<'_, O>) {
+    pub(crate) async fn push(&mut self, start: Start<O>) {
         if self.under_way.len() >= MANY_UNDER_WAY {
             self.settle_one().await;
         }

@@ -46,6 +46,11 @@ impl Dispatcher {
         &self.hub
     }
 
+    /// Whether the engine claims nothing any more.
+    pub(crate) fn is_stopping(&self) -> bool {
+        *self.stopping.borrow()
+    }
+
     /// Wakes the engine loop: something will be due.
     pub(crate) fn wake(&self) {
         self.slots.wake.notify_one();
@@ -60,20 +65,22 @@ impl Dispatcher {
     /// Enters the handler of a committed claim, after a former call for the same id has ended.
     pub(crate) fn enter(self: &Arc<Self>, entered: Entered, slot: Slot) {
         // A turn not entered stays in progress and is recovered at the next open.
-        let Some(store) = self.reader.store().filter(|_| !*self.stopping.borrow()) else {
+        let Some(store) = self.reader.store().filter(|_| !self.is_stopping()) else {
             return;
         };
         let dispatcher = Arc::clone(self);
         self.live.occupy(entered.task, move |occupied| {
-            let task = entered.task;
+            let seat = occupied.seat();
             let live = Arc::clone(&dispatcher.live);
             let spawner = dispatcher.spawner.clone();
+            let unfinished = Unfinished(Some(Arc::clone(&dispatcher)));
             let abort = spawner.spawn(async move {
                 dispatcher.work(entered, slot, occupied).await;
+                unfinished.finish();
                 // The lock on the file goes with its last holder.
                 drop(store);
             });
-            live.abortable(task, abort);
+            live.abortable(seat, abort);
         });
     }
 
@@ -155,8 +162,12 @@ impl Dispatcher {
     ) -> Result<CallResult, String> {
         let (sender, result) = oneshot::channel();
         let holds_file = self.reader.store();
-        let blocked = self.live.blocking();
+        let blocked = self.live.blocking(core.task);
         self.spawner.spawn_blocking(move || {
+            // A call that waited for a thread until its turn was given up is not made any more.
+            if sender.is_closed() {
+                return;
+            }
             let called = catch_unwind(AssertUnwindSafe(|| call(core, input)));
             drop(holds_file);
             drop(blocked);
@@ -185,6 +196,30 @@ impl Dispatcher {
                     Err(ReadError::Stopped) => std::future::pending().await,
                 }
             }
+        }
+    }
+}
+
+/// A handler dropped before its end, by anybody but the engine, lost its runtime: that counts as a shutdown, since
+/// whatever is claimed from now on would be dropped as well.
+struct Unfinished(Option<Arc<Dispatcher>>);
+
+impl Unfinished {
+    /// The turn's end was sent.
+    fn finish(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        let Some(dispatcher) = self.0.take() else {
+            return;
+        };
+        if !dispatcher.is_stopping() {
+            tracing::warn!(target: "outlive::engine", "the runtime of the handlers is gone; the engine stops");
+            dispatcher.stopping.send_replace(true);
+            dispatcher.writer.stop();
         }
     }
 }

@@ -203,6 +203,13 @@ impl Writer {
         permit.expect("the semaphore is never closed")
     }
 
+    /// Ends the writer because the store, or a part of the engine, has failed.
+    pub(crate) fn fail(&self, error: StoreError) {
+        tracing::error!(target: "outlive::store", %error, "the engine stops");
+        self.poison.set(Stop::Failed(error));
+        self.stop();
+    }
+
     /// Asks the writer to end after what it was sent before.
     pub(crate) fn stop(&self) {
         // A writer that is gone has stopped already.

@@ -133,6 +133,22 @@ pub enum StoreError {
     },
 }
 
+impl StoreError {
+    /// True when one entry or one commit is at fault and the rest of the store is usable; false when the store
+    /// takes no more calls.
+    pub fn is_of_one_entry(&self) -> bool {
+        match self {
+            StoreError::Corrupt { .. }
+            | StoreError::TooNew { .. }
+            | StoreError::Malformed { .. } => true,
+            StoreError::Full
+            | StoreError::Replaced { .. }
+            | StoreError::Failed { .. }
+            | StoreError::Poisoned { .. } => false,
+        }
+    }
+}
+
 /// Rows and the one way to change them.
 ///
 /// All calls block; a store that needs a runtime owns one. Reads see only what is durable.

@@ -4,7 +4,8 @@ use outlive::{
     AttachError, Ctx, Engine, Entry, GetError, HandlerError, OpenError, ResultError,
     ShutdownReport, StartError, Status, TaskDef,
 };
-use outlive_storage::MemStore;
+use outlive_storage::redb::RedbOptions;
+use outlive_storage::{MemStore, RedbStore};
 use outlive_tests::latch::Latch;
 use parking_lot::Mutex;
 use std::future::pending;
@@ -124,19 +125,22 @@ async fn pending_tasks(store: &Arc<MemStore>, count: u32) -> (Engine, Arc<Semaph
 
 #[tokio::test]
 async fn handlers_that_heed_the_shutdown_end_their_turns() {
-    let store = Arc::new(MemStore::new());
-    let builder =
-        Engine::on_store(Arc::<MemStore>::clone(&store)).task(TASK, |ctx: Ctx, n| async move {
+    let came = Arc::new(Semaphore::new(0));
+    let comes = Arc::clone(&came);
+    let builder = Engine::on_store(Arc::new(MemStore::new())).task(TASK, move |ctx: Ctx, n| {
+        comes.add_permits(1);
+        async move {
             ctx.shutdown().await;
             assert!(ctx.is_shutting_down());
             Ok::<_, HandlerError>(n + 1)
-        });
+        }
+    });
     let engine = builder.open().await.unwrap();
     let run = engine.start(TASK, "a", &1).await.unwrap();
-    let waiting = tokio::spawn(async move { run.result().await });
-    let report = engine.shutdown(NEVER).await;
+    came.acquire().await.unwrap().forget();
+    let (result, report) = tokio::join!(run.result(), engine.shutdown(NEVER));
     assert_eq!(report.still_running, 0);
-    assert_eq!(waiting.await.unwrap().unwrap(), 2);
+    assert_eq!(result.unwrap(), 2);
 }
 
 #[test]
@@ -338,6 +342,29 @@ async fn a_hundred_stops_and_starts_burn_no_attempt() {
         let task = engine.get("t0").await.unwrap().unwrap();
         assert_eq!((task.attempt, task.crashes), (1, round));
         engine.shutdown(Duration::ZERO).await;
+    }
+}
+
+/// The task of the runtime in which a handler had run kept the file until it was polled once more, which a runtime of
+/// one thread did only when its user gave it a chance to.
+#[tokio::test]
+async fn the_file_is_free_when_a_shutdown_has_left_nobody() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("tasks.redb");
+    let (latch, opens) = Latch::closed();
+    drop(opens);
+    for round in 0..10 {
+        let builder =
+            Engine::builder(&path).task(TASK, |_: Ctx, n| async move { Ok::<_, HandlerError>(n) });
+        let engine = builder.open().await.unwrap();
+        engine.run(TASK, format!("a{round}"), &1).await.unwrap();
+        assert_eq!(engine.shutdown(NEVER).await.still_running, 0);
+        let engine = on_file(&path, &latch, &Entries::default()).await;
+        let engine = engine.unwrap_or_else(|error| panic!("round {round}: {error:?}"));
+        engine.run(BLOCKING, format!("b{round}"), &1).await.unwrap();
+        assert_eq!(engine.shutdown(NEVER).await.still_running, 0);
+        let free = RedbStore::open(&path, RedbOptions::default(), 1, 1);
+        assert!(free.is_ok(), "round {round}: {free:?}");
     }
 }
 

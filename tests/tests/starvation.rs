@@ -17,10 +17,11 @@ fn workers(count: usize) -> Runtime {
     builder.worker_threads(count).enable_time().build().unwrap()
 }
 
+/// Waits until the task's status is this, after one failed attempt.
 async fn until(engine: &Engine, id: &str, status: Status) {
     loop {
         let task = engine.get(id).await.unwrap().unwrap();
-        if task.status == status {
+        if task.status == status && task.last_failure.is_some() {
             return;
         }
         tokio::task::yield_now().await;

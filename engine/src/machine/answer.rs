@@ -107,6 +107,15 @@ pub enum Effect {
         /// What became of it.
         answer: TurnAnswer,
     },
+    /// Tell those who wait for this input that its task is parked: no turn ends before a program can read it.
+    Parked {
+        /// The input.
+        input_id: InputId,
+        /// What could not be read.
+        what: Box<str>,
+        /// The type expected, and why the bytes are not one.
+        expected: Box<str>,
+    },
     /// Tell those who wait for inputs that were still queued that no turn will come.
     TaskEnded,
 }

@@ -324,7 +324,7 @@ fn a_terminal_failure_ends_the_task_over_its_queue() {
 fn a_park_gives_the_attempt_back_and_is_looked_at_once_more() {
     let mut task = Task::running(PLAIN);
     let transition = task.end(undecodable());
-    assert!(transition.effects.is_empty(), "nobody is answered");
+    assert!(matches!(transition.effects[..], [Effect::Parked { .. }]));
     assert_eq!(task.row().attempt, 0);
     let at = Micros(10_000);
     let transition = task.does(Event::Reconsider);

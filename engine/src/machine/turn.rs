@@ -314,11 +314,16 @@ fn park(row: &TaskRow, what: Box<str>, expected: Box<str>, now: Now) -> Transiti
     if row.entry != EntryKind::Recovered && !cfg!(planted = "park_charges_attempt") {
         next.attempt = next.attempt.saturating_sub(1);
     }
+    let parked = Effect::Parked {
+        input_id: row.input_id.clone(),
+        what: what.clone(),
+        expected: expected.clone(),
+    };
     next.state = State::Suspended {
         since: now.at,
         wait: WaitReason::Undecodable { what, expected },
     };
-    by_worker(row, next, Vec::new())
+    by_worker(row, next, vec![parked])
 }
 
 fn died_in(row: &TaskRow, now: Now) -> TaskRow {

@@ -114,7 +114,12 @@ async fn an_undecodable_input_parks_its_task_until_a_program_can_read_it() {
             ..
         })
     ));
-    drop(run);
+    // Nobody waits for what this program cannot do.
+    let parked_result = run.result().await;
+    assert!(matches!(
+        parked_result,
+        Err(ResultError::Undecodable { .. })
+    ));
     engine.shutdown(NO_GRACE).await;
 
     // Still unreadable: tried once, parked again.
@@ -129,6 +134,7 @@ async fn an_undecodable_input_parks_its_task_until_a_program_can_read_it() {
     engine.shutdown(NO_GRACE).await;
 
     let engine = reads_numbers.open().await.unwrap();
+    engine.recovery().await;
     assert_eq!(
         engine
             .attach(NUMBER, "a")

@@ -118,6 +118,9 @@ fn effects(step: &Step<'_>, after: &TaskRow) -> Law {
     if ends {
         expected.push(Effect::TaskEnded);
     }
+    if let (Phase::Parked, Event::End { end, .. }) = (&new.phase, step.event) {
+        expected.push(parked(step, end)?);
+    }
     if let Phase::Slot { due } | Phase::BackOff { due } = new.phase
         && old.phase != new.phase
     {
@@ -133,6 +136,22 @@ fn effects(step: &Step<'_>, after: &TaskRow) -> Law {
         step.transition.effects == expected,
         &format!("the effects are {expected:?}"),
     )
+}
+
+/// What those who wait for the parked turn are told.
+fn parked(step: &Step<'_>, end: &TurnEnd) -> Result<Effect, String> {
+    let old = &step.before.model;
+    let current = old
+        .position(Fate::Current)
+        .ok_or("a turn without an input parks")?;
+    let TurnEnd::Undecodable { what, expected } = end else {
+        return Err("what was read is parked".into());
+    };
+    Ok(Effect::Parked {
+        input_id: old.inputs[current].id.clone(),
+        what: what.clone(),
+        expected: expected.clone(),
+    })
 }
 
 /// The answer to the caller of the turn that ended, under its own input.
