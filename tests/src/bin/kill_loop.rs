@@ -9,7 +9,8 @@ use std::error::Error;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
-use std::process::{Child, ChildStdout, Command, ExitCode, Stdio};
+use std::process::{Child, Command, ExitCode, Stdio};
+use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -29,6 +30,8 @@ const LIFE_MAX_MS: u64 = 150;
 /// Every so many lives one is killed while it opens, this many milliseconds after it was born at the latest.
 const EARLY_EVERY: u64 = 8;
 const EARLY_MAX_MS: u64 = 30;
+/// A process that says nothing for so long hangs.
+const SILENCE_MAX: Duration = Duration::from_secs(30);
 
 type Failed = Box<dyn Error + Send + Sync>;
 
@@ -89,7 +92,9 @@ impl Parent<'_> {
             }
         }
         let killed_for = began.elapsed();
-        self.last_life()?;
+        if self.oracle.counts.violations() == 0 {
+            self.last_life()?;
+        }
         let bytes = std::fs::metadata(child::file(self.directory))?.len();
         Ok(self.report(killed_for, bytes))
     }
@@ -141,25 +146,32 @@ impl Parent<'_> {
             .stdout(Stdio::piped())
             .spawn()?;
         let says = child.stdout.take().ok_or("the child has no output")?;
-        Ok(Process {
-            child,
-            says: BufReader::new(says),
-        })
+        let (sender, lines) = mpsc::channel();
+        // Ends with the process.
+        thread::spawn(move || {
+            let lines = BufReader::new(says).lines();
+            lines
+                .map_while(Result::ok)
+                .try_for_each(|line| sender.send(line))
+        });
+        Ok(Process { child, says: lines })
     }
 
     /// What the process says up to the next empty line.
     fn section(&mut self, process: &mut Process) -> Result<Vec<String>, Failed> {
         let mut lines = Vec::new();
-        for line in process.says.by_ref().lines() {
-            let line = line?;
-            if line.is_empty() {
-                return Ok(lines);
+        loop {
+            match process.says.recv_timeout(SILENCE_MAX) {
+                Ok(line) if line.is_empty() => return Ok(lines),
+                Ok(line) => lines.push(line),
+                Err(silent) => {
+                    self.oracle
+                        .wrong(&format!("a process did not say all it had to: {silent}"));
+                    process.child.kill()?;
+                    return Ok(lines);
+                }
             }
-            lines.push(line);
         }
-        self.oracle
-            .wrong("a process ended before it had listed what it found");
-        Ok(lines)
     }
 
     fn read_log(&mut self) -> Result<(), Failed> {
@@ -212,7 +224,7 @@ impl Parent<'_> {
 
 struct Process {
     child: Child,
-    says: BufReader<ChildStdout>,
+    says: mpsc::Receiver<String>,
 }
 
 /// `xorshift64*`: the moments of the kills need no better chance.
