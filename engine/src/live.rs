@@ -1,5 +1,6 @@
 //! Which ids have a handler in this process: at most one each, whatever is committed.
 
+use outlive_storage::Store;
 use outlive_storage::row::TaskNumber;
 use parking_lot::Mutex;
 use std::collections::{HashMap, HashSet};
@@ -39,6 +40,8 @@ pub(crate) struct Occupied {
     table: Arc<LiveTable>,
     task: TaskNumber,
     number: u64,
+    /// The lock on the file goes with its last holder, and a free seat means a free file: this goes first.
+    file: Option<Arc<dyn Store>>,
 }
 
 /// Which call of which task.
@@ -78,6 +81,7 @@ impl LiveTable {
             table: Arc::clone(self),
             task,
             number,
+            file: None,
         });
     }
 
@@ -155,6 +159,11 @@ impl Seats {
 }
 
 impl Occupied {
+    /// Keeps the file locked for as long as the handler may run.
+    pub(crate) fn hold(&mut self, file: Arc<dyn Store>) {
+        self.file = Some(file);
+    }
+
     /// Which call this is.
     pub(crate) fn seat(&self) -> SeatId {
         SeatId {
@@ -166,6 +175,7 @@ impl Occupied {
 
 impl Drop for Occupied {
     fn drop(&mut self) {
+        drop(self.file.take());
         let next = {
             let mut seats = self.table.seats.lock();
             let seat = seats.by_task.remove(&self.task);
@@ -180,6 +190,7 @@ impl Drop for Occupied {
             table: Arc::clone(&self.table),
             task: self.task,
             number,
+            file: None,
         });
     }
 }

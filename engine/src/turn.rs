@@ -69,7 +69,8 @@ impl Dispatcher {
             return;
         };
         let dispatcher = Arc::clone(self);
-        self.live.occupy(entered.task, move |occupied| {
+        self.live.occupy(entered.task, move |mut occupied| {
+            occupied.hold(store);
             let seat = occupied.seat();
             let live = Arc::clone(&dispatcher.live);
             let spawner = dispatcher.spawner.clone();
@@ -77,8 +78,6 @@ impl Dispatcher {
             let abort = spawner.spawn(async move {
                 dispatcher.work(entered, slot, occupied).await;
                 unfinished.finish();
-                // The lock on the file goes with its last holder.
-                drop(store);
             });
             live.abortable(seat, abort);
         });

@@ -126,6 +126,7 @@ async fn a_restarted_batch_attaches_and_another_input_is_refused() {
     let again = engine.start(GATED, "a", &1).await.unwrap();
     assert_eq!(again.accepted(), Some(Accepted::Attached));
     assert_eq!(again.input_id(), first.input_id());
+    gate.came(1).await;
     let other = engine.start(GATED, "a", &2).await;
     assert!(matches!(
         other,

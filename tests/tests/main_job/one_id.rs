@@ -60,14 +60,9 @@ async fn many_threads_that_start_one_id_with_their_own_inputs_get_one_task() {
     let engine = gated(&store, &gate).await;
     let answers = started_at_once(&engine, GATED, |caller| caller);
     assert_eq!(count(&answers, Accepted::Started), 1);
+    // Pending or in progress: a slot may come a moment after the start.
     let refused = answers.iter().filter(|answer| {
-        matches!(
-            answer,
-            Err(StartError::Conflict {
-                status: Status::InProgress,
-                ..
-            })
-        )
+        matches!(answer, Err(StartError::Conflict { status, .. }) if *status != Status::Completed)
     });
     assert_eq!(refused.count(), 63);
     gate.let_through(CALLERS as usize);
