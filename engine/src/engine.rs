@@ -284,7 +284,7 @@ impl Engine {
         ))
     }
 
-    /// A page of the tasks of one definition, newest first; at most `limit`, and at most 1,024.
+    /// A page of the tasks of one definition, newest first; at most `limit`, from 1 to 1,024.
     ///
     /// # Errors
     /// [`GetError`] when the store cannot be read; damaged rows are listed apart.
@@ -442,7 +442,7 @@ impl Shared {
         after: Option<Cursor>,
         limit: usize,
     ) -> Result<List, GetError> {
-        let after = after.map(|Cursor(task)| task);
+        let (after, limit) = (after.map(|Cursor(task)| task), limit.max(1));
         let page = self
             .dispatcher
             .reader
