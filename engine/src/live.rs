@@ -201,3 +201,27 @@ impl Drop for Blocking {
         self.table.emptied.notify_waiters();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc;
+
+    #[test]
+    fn a_second_call_of_a_task_waits_for_the_end_of_the_first() {
+        let table = Arc::new(LiveTable::default());
+        let (sender, launched) = mpsc::channel();
+        for call in [1, 2] {
+            let sender = sender.clone();
+            table.occupy(TaskNumber(7), move |occupied| {
+                let _ = sender.send((call, occupied));
+            });
+        }
+        let (first, occupied) = launched.try_recv().expect("the first is launched at once");
+        assert_eq!(first, 1);
+        assert!(launched.try_recv().is_err(), "the second waits");
+        drop(occupied);
+        let (second, _occupied) = launched.try_recv().expect("now it is its turn");
+        assert_eq!(second, 2);
+    }
+}
