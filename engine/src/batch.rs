@@ -72,7 +72,7 @@ impl Batcher {
             store,
             clock,
             registry,
-            hub: Arc::clone(dispatcher.hub()),
+            hub: Arc::clone(&dispatcher.hub),
             dispatcher,
             poison,
             etag: counters.etag,

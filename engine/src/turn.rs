@@ -42,10 +42,6 @@ pub(crate) struct Dispatcher {
 }
 
 impl Dispatcher {
-    pub(crate) fn hub(&self) -> &Arc<Hub> {
-        &self.hub
-    }
-
     /// Whether the engine claims nothing any more.
     pub(crate) fn is_stopping(&self) -> bool {
         *self.stopping.borrow()
