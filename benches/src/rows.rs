@@ -1,19 +1,24 @@
-//! A task as the engine writes it: the event that starts it, and the one that ends it.
+//! A task as the engine writes it: the event that starts it, and the one that ends it. The log of transitions is off.
 
 use outlive::machine::{
-    Claimant, DefLimits, Event, NewInput, Now, Rejected, Transition, TurnEnd, View, step,
+    Claimant, DefLimits, Event, NewInput, Now, OnConflict, Rejected, Transition, TurnEnd, View,
+    step,
 };
 use outlive::{InputId, InvalidId, TaskId};
 use outlive_storage::Commit;
 use outlive_storage::commit::Write;
 use outlive_storage::row::{
-    BackOff, DefNumber, Etag, Generation, Micros, Payload, Priority, RetryRow, TaskNumber, TaskRow,
+    BackOff, DefNumber, Etag, Facts, Generation, Keep, Micros, OptionsRow, Payload, Priority,
+    RetryRow, TaskNumber, TaskRow,
 };
+use std::collections::VecDeque;
 
 /// A moment near those of real rows.
 const NOW: u64 = 1_700_000_000_000_000;
 
-fn claimant() -> Claimant {
+/// Who claims the tasks of the benchmarks.
+#[must_use]
+pub fn claimant() -> Claimant {
     Claimant {
         owner: "bench".into(),
         instance: 7,
@@ -44,6 +49,22 @@ pub fn input(number: u64) -> Result<Event, InvalidId> {
         digest: [7; 16],
         payload: Payload::Inline(b"123".to_vec()),
         priority: Priority::NORMAL,
+        options: options(),
+        facts: Some(Box::new(Facts {
+            owner: "bench".into(),
+            server_version: env!("CARGO_PKG_VERSION").into(),
+            ..Facts::default()
+        })),
+        start_at: None,
+        on_conflict: OnConflict::Refuse,
+        after: None,
+        if_etag: None,
+        claimant: Some(claimant()),
+    })))
+}
+
+fn options() -> OptionsRow {
+    OptionsRow {
         retry: RetryRow {
             attempts_max: 3,
             initial_us: 1_000_000,
@@ -51,10 +72,13 @@ pub fn input(number: u64) -> Result<Event, InvalidId> {
             back_off: BackOff::Fixed,
             jitter: true,
         },
-        keep_us: 1_000_000,
-        owner: "bench".into(),
-        claimant: Some(claimant()),
-    })))
+        timeout_us: u64::MAX,
+        grace_us: 5_000_000,
+        cancel_grace_us: u64::MAX,
+        keep: Keep::For(1_000_000),
+        keep_turns: 20,
+        keep_alive_on_failure: false,
+    }
 }
 
 /// The end of the first turn that `row` is in.
@@ -80,8 +104,7 @@ pub fn decide(
     let view = View {
         task,
         row,
-        inbox_len: 0,
-        inbox_head: None,
+        inbox: &VecDeque::new(),
         receipt: None,
         limits: DefLimits::default(),
     };
@@ -112,7 +135,13 @@ pub fn row_of(commit: &Commit) -> Option<&TaskRow> {
         | Write::RemoveValue(_)
         | Write::PushInput { .. }
         | Write::PopInput { .. }
-        | Write::Receipt { .. } => None,
+        | Write::Receipt { .. }
+        | Write::KeepReceipt { .. }
+        | Write::RemoveReceipt { .. }
+        | Write::Turn { .. }
+        | Write::Run(_)
+        | Write::Event(_)
+        | Write::RemoveTask => None,
     })
 }
 

@@ -1,44 +1,37 @@
 //! One batch: read each task as the batch has left it, ask the machine, commit once, then answer and act.
 
-use crate::commits::{Commits, damaged, value_key};
+use crate::commits::{Commits, damaged};
+use crate::decision::{Brought, Decided, claims, event_row, with_output};
 use crate::env::Clock;
+use crate::feed::Feeds;
 use crate::flow::Slot;
-use crate::hub::Hub;
+use crate::hub::{Answered, Hub};
+use crate::known::Known;
 use crate::machine::{self, Answer, Effect, Event, Now, Transition, View};
+use crate::meter;
 use crate::registry::Registry;
 use crate::turn::{Dispatcher, Entered};
-use crate::writer::{Poison, Refused, Request, Stop, Target, Told};
-use outlive_storage::id::{InputId, TaskId};
-use outlive_storage::row::{Etag, Generation, InputRow, Receipt, State, TaskNumber, TaskRow};
-use outlive_storage::store::PAGE_MAX;
+use crate::writer::{PhaseChange, Poison, Refused, Request, Settled, Stop, Target, Told, Upkeep};
+use outlive_storage::id::InputId;
+use outlive_storage::row::{
+    Etag, EventKind, Generation, LifeRow, TaskNumber, TaskRow, ValueKey, ValueKind,
+};
 use outlive_storage::{Counters, Store, StoreError, Write};
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use tokio::sync::oneshot;
 
-/// A task as the writer knows it, ahead of the store only within a batch.
-struct Live {
-    row: Arc<TaskRow>,
-    /// The oldest waiting inputs, at most a page of them.
-    waiting: VecDeque<(u64, InputRow)>,
-}
-
-impl Live {
-    /// How many inputs wait: each accepted one is waiting, or had its turn.
-    fn inbox_len(&self) -> u64 {
-        self.row
-            .inputs_accepted
-            .saturating_sub(u64::from(self.row.turn))
-    }
-}
-
 /// What is told and done once the batch is durable.
 struct Pending {
     reply: oneshot::Sender<Told>,
     told: Told,
+    ephemeral: bool,
     task: TaskNumber,
     row: Option<Arc<TaskRow>>,
     effects: Vec<Effect>,
+    what: Option<EventKind>,
+    output: Option<Vec<u8>>,
+    drained: Vec<InputId>,
     slot: Option<Slot>,
 }
 
@@ -51,12 +44,11 @@ pub(crate) struct Batcher {
     poison: Arc<Poison>,
     etag: Etag,
     generation: Generation,
-    live: HashMap<TaskNumber, Live>,
+    known: Known,
     /// The store failed as a whole while the batch at hand was decided.
     fatal: Option<StoreError>,
-    /// Ids and receipts written by the batch at hand, which the store cannot show yet.
-    fresh_ids: HashMap<TaskId, TaskNumber>,
-    fresh_receipts: HashMap<(TaskNumber, InputId), Receipt>,
+    life: LifeRow,
+    feeds: Arc<Feeds>,
 }
 
 impl Batcher {
@@ -66,8 +58,10 @@ impl Batcher {
         clock: Clock,
         registry: Arc<Registry>,
         dispatcher: Arc<Dispatcher>,
-        poison: Arc<Poison>,
+        (life, feeds): (LifeRow, Arc<Feeds>),
     ) -> Batcher {
+        let poison = Arc::clone(&dispatcher.writer.poison);
+        let known = Known::new(Arc::clone(&store));
         Batcher {
             store,
             clock,
@@ -77,10 +71,10 @@ impl Batcher {
             poison,
             etag: counters.etag,
             generation: counters.generation,
-            live: HashMap::new(),
+            known,
             fatal: None,
-            fresh_ids: HashMap::new(),
-            fresh_receipts: HashMap::new(),
+            life,
+            feeds,
         }
     }
 
@@ -91,7 +85,51 @@ impl Batcher {
     /// Nothing will be answered any more: waiters learn it.
     pub(crate) fn close(&self) {
         self.hub.close();
+        self.feeds.close();
         self.dispatcher.writer_ended();
+    }
+
+    /// The engine stops in order: what still runs is nobody's fault, and the next open knows.
+    pub(crate) fn stopped(&self) {
+        if self.poison.get().is_some() || cfg!(planted = "stop_looks_like_death") {
+            return;
+        }
+        let life = LifeRow {
+            stopped_at: Some(self.clock.now()),
+            ..self.life
+        };
+        if let Err(error) = self.store.put_life(&life) {
+            tracing::warn!(target: "outlive::store", %error, "the next open takes this stop for a death");
+        }
+    }
+
+    /// Removes what nobody needs any more. False: the store failed, the writer must end.
+    pub(crate) fn tidy(&mut self, upkeep: Upkeep) -> bool {
+        let Upkeep { kept, limit, reply } = upkeep;
+        let more = match self.store.tidy(kept, limit) {
+            Ok(more) => more,
+            Err(error) if error.is_of_one_entry() => {
+                tracing::error!(target: "outlive::store", %error, "upkeep passes over an entry");
+                false
+            }
+            Err(error) => return self.fail(Vec::new(), error),
+        };
+        // A sweeper that is gone sweeps on at the next open.
+        let _ = reply.send(more);
+        true
+    }
+
+    /// Puts down the phase of the poison guard. False: the store failed, the writer must end.
+    pub(crate) fn enter_phase(&mut self, change: PhaseChange) -> bool {
+        let PhaseChange { phase, reply } = change;
+        let life = LifeRow { phase, ..self.life };
+        if let Err(error) = self.store.put_life(&life) {
+            return self.fail(Vec::new(), error);
+        }
+        self.life = life;
+        // A guard that is gone enters nothing.
+        let _ = reply.send(());
+        true
     }
 
     /// Applies one batch. False: the store failed, the writer must end.
@@ -105,6 +143,8 @@ impl Batcher {
             return self.fail(pending, error);
         }
         if commits.list.is_empty() {
+            // Rows that were only looked at are not kept either: a restarted batch asks about every task there is.
+            self.known.settle();
             self.answer(pending);
             return true;
         }
@@ -114,21 +154,28 @@ impl Batcher {
         if cfg!(planted = "effects_before_commit") {
             for one in &mut pending {
                 for effect in std::mem::take(&mut one.effects) {
-                    self.perform(one.task, one.row.as_ref(), effect, &mut one.slot);
+                    self.perform(one, effect);
                 }
             }
         }
-        match self.store.commit(&commits.list) {
-            Ok(results) => match damaged(results) {
+        let committed = meter::under_commit(self.clock, || self.store.commit(&commits.list));
+        match committed {
+            Ok(results) => match damaged(&commits.list, results) {
                 Ok(damaged) => {
-                    self.settle();
+                    self.known.settle();
                     self.refuse(&mut pending, &damaged);
+                    self.feeds.log.durable(self.etag);
                     self.answer(pending);
                     true
                 }
                 Err(error) => self.fail(pending, error),
             },
-            Err(error) => self.fail(pending, error),
+            Err(error) => {
+                if cfg!(planted = "failed_commit_acknowledged") {
+                    self.answer(std::mem::take(&mut pending));
+                }
+                self.fail(pending, error)
+            }
         }
     }
 
@@ -137,7 +184,7 @@ impl Batcher {
         if damaged.is_empty() {
             return;
         }
-        self.live.retain(|task, _| !damaged.contains_key(task));
+        self.known.drop_damaged(damaged);
         for one in pending {
             let Some(error) = damaged.get(&one.task) else {
                 continue;
@@ -155,63 +202,78 @@ impl Batcher {
             target,
             event,
             value,
+            metadata,
             slot,
             reply,
             ..
         } = request;
         let stopping = self.dispatcher.is_stopping() && !cfg!(planted = "shutdown_claims_on");
-        let decided = match &event {
+        let number = match &target {
+            Target::Number(task) => Some(*task),
+            Target::Id(_) => None,
+        };
+        let decided = if stopping && claims(&event) {
             // A claim that would not be entered any more is not made: its task waits for the next open.
-            Event::Claim(_) | Event::Recover(_) if stopping => {
-                Err(Refused::Stopped(Stop::Shutdown))
-            }
-            Event::Claim(_)
-            | Event::Recover(_)
-            | Event::Orphan(_)
-            | Event::Reconsider
-            | Event::Input(_)
-            | Event::End { .. } => self.transition(target, event, value, commits),
+            Err(Refused::Stopped(Stop::Shutdown))
+        } else {
+            self.transition(target, event, Brought { value, metadata }, commits)
         };
         if let Err(Refused::Unreadable(error)) = &decided {
             if !error.is_of_one_entry() {
                 self.fatal.get_or_insert(error.clone());
-            } else if let Target::Number(task) = target {
+            } else if let Some(task) = number {
                 self.hub.doubt(task);
             }
         }
-        let (told, task, row, effects) = match decided {
-            Ok((task, row, answer, effects)) => (Ok((task, answer)), task, row, effects),
-            Err(refused) => (Err(refused), TaskNumber(0), None, Vec::new()),
-        };
-        Pending {
-            reply,
-            told,
-            task,
-            row,
-            effects,
-            slot,
+        match decided {
+            Ok(decided) => Pending {
+                reply,
+                told: Ok(Settled {
+                    task: decided.task,
+                    answer: decided.answer,
+                    expecting: None,
+                }),
+                ephemeral: decided.ephemeral,
+                task: decided.task,
+                row: decided.row,
+                effects: decided.effects,
+                what: decided.what,
+                output: decided.output,
+                drained: decided.drained,
+                slot,
+            },
+            Err(refused) => Pending {
+                reply,
+                told: Err(refused),
+                ephemeral: false,
+                task: TaskNumber(0),
+                row: None,
+                effects: Vec::new(),
+                what: None,
+                output: None,
+                drained: Vec::new(),
+                slot,
+            },
         }
     }
 
-    #[allow(clippy::type_complexity)] // The four parts of one decision, taken apart by its only caller.
     fn transition(
         &mut self,
         target: Target,
         event: Event,
-        value: Option<Vec<u8>>,
+        brought: Brought,
         commits: &mut Commits,
-    ) -> Result<(TaskNumber, Option<Arc<TaskRow>>, Answer, Vec<Effect>), Refused> {
-        let task = self.locate(target, &event).map_err(Refused::Unreadable)?;
-        self.load(task).map_err(Refused::Unreadable)?;
-        let receipt = self.receipt(task, &event).map_err(Refused::Unreadable)?;
-        let live = self.live.get(&task);
+    ) -> Result<Decided, Refused> {
+        let unreadable = Refused::Unreadable;
+        let task = self.known.locate(target, self.etag).map_err(unreadable)?;
+        self.known.load(task, self.etag).map_err(unreadable)?;
+        let receipt = self.known.receipt(task, &event).map_err(unreadable)?;
+        let live = self.known.get(task);
+        let none = VecDeque::new();
         let view = View {
             task,
             row: live.map(|live| &*live.row),
-            inbox_len: live.map_or(0, Live::inbox_len),
-            inbox_head: live
-                .and_then(|live| live.waiting.front())
-                .map(|(seq, input)| (*seq, input)),
+            inbox: live.map_or(&none, |live| &live.waiting),
             receipt: receipt.as_ref(),
             limits: live
                 .map(|live| self.registry.limits(live.row.def))
@@ -222,179 +284,123 @@ impl Batcher {
             etag: Etag(self.etag.0 + 1),
             generation: Generation(self.generation.0 + 1),
         };
-        let value_key = value_key(task, view.row, &event);
+        let value_key = event.value_key(task, view.row);
         let transition = machine::step(&view, event, now).map_err(Refused::Rejected)?;
+        Ok(self.adopt(task, transition, (value_key, brought), now, commits))
+    }
+
+    /// A transition becomes what the writer knows of the task, and a part of the batch's commits.
+    fn adopt(
+        &mut self,
+        task: TaskNumber,
+        transition: Transition,
+        (value_key, brought): (Option<ValueKey>, Brought),
+        now: Now,
+        commits: &mut Commits,
+    ) -> Decided {
         let Transition {
             expect,
             row,
             mut writes,
             answer,
             effects,
+            what,
         } = transition;
-        let Some(row) = row else {
-            return Ok((task, None, answer, effects));
-        };
-        self.etag = now.etag;
-        self.generation = self.generation.max(row.generation);
-        if let (Some(key), Some(bytes)) = (value_key, value) {
-            writes.push(Write::Value { key, bytes });
+        let live = self.known.get(task);
+        let mut decided = Decided::new(task, (answer, effects, what), live);
+        let known = live.map(|live| Arc::clone(&live.row));
+        let removes = writes.contains(&Write::RemoveTask);
+        // Written before a removal, which is the last word on a task.
+        let mut beside = Vec::new();
+        if removes {
+            decided.output = brought.value;
+        } else {
+            let key = value_key.filter(|_| row.is_some());
+            self.write_beside(&mut decided, (key, brought), &mut beside);
         }
-        let row = self.remember(task, *row, &writes);
-        commits.add(task, expect, &row, writes);
-        Ok((task, Some(row), answer, effects))
-    }
-
-    /// The number of the task an event is for; a new one is the etag its start would get.
-    fn locate(&self, target: Target, event: &Event) -> Result<TaskNumber, StoreError> {
-        match (target, event) {
-            (Target::Number(task), _) => Ok(task),
-            (Target::ByInput, Event::Input(input)) => {
-                if let Some(task) = self.fresh_ids.get(&input.id) {
-                    return Ok(*task);
-                }
-                let found = self.store.find(&input.id)?;
-                Ok(found.unwrap_or(TaskNumber(self.etag.0 + 1)))
-            }
-            (
-                Target::ByInput,
-                Event::Claim(_)
-                | Event::Recover(_)
-                | Event::Orphan(_)
-                | Event::Reconsider
-                | Event::End { .. },
-            ) => Err(StoreError::Malformed {
-                what: "an event without an id names its task by number",
-            }),
-        }
-    }
-
-    /// Makes sure the writer knows the task as this batch has left it.
-    fn load(&mut self, task: TaskNumber) -> Result<(), StoreError> {
-        // A number above the last etag was not given yet, so the store need not be asked.
-        if task.0 > self.etag.0 {
-            return Ok(());
-        }
-        if !self.live.contains_key(&task) {
-            let Some(row) = self.store.get(task)? else {
-                return Ok(());
-            };
-            let (row, waiting) = (Arc::new(row), VecDeque::new());
-            self.live.insert(task, Live { row, waiting });
-        }
-        let Some(live) = self.live.get_mut(&task) else {
-            return Ok(());
-        };
-        if live.inbox_len() > 0 && live.waiting.is_empty() {
-            // What this batch has consumed is still in the store, at or below the turn's own input.
-            let consumed = live.row.input_seq;
-            let page = self.store.inputs(task, PAGE_MAX)?;
-            live.waiting = page
-                .into_iter()
-                .filter(|(seq, _)| *seq > consumed)
-                .collect();
-        }
-        Ok(())
-    }
-
-    fn receipt(&self, task: TaskNumber, event: &Event) -> Result<Option<Receipt>, StoreError> {
-        let Event::Input(input) = event else {
-            return Ok(None);
-        };
-        let several = self
-            .live
-            .get(&task)
-            .is_some_and(|live| live.row.inputs_accepted > 1);
-        // A task of one input keeps its receipt in its row.
-        if !input.input_id_given || !several {
-            return Ok(None);
-        }
-        if let Some(receipt) = self.fresh_receipts.get(&(task, input.input_id.clone())) {
-            return Ok(Some(receipt.clone()));
-        }
-        self.store.receipt(task, &input.input_id)
-    }
-
-    fn remember(&mut self, task: TaskNumber, row: TaskRow, writes: &[Write]) -> Arc<TaskRow> {
-        let row = Arc::new(row);
-        let live = self.live.entry(task).or_insert_with(|| {
-            self.fresh_ids.insert(row.id.clone(), task);
-            let waiting = VecDeque::new();
-            Live {
-                row: Arc::clone(&row),
-                waiting,
-            }
-        });
-        // A page that does not reach the newest input must not get the next one behind a gap; it grows no further
-        // than a page.
-        let waiting = live.waiting.len();
-        let whole = waiting as u64 == live.inbox_len() && waiting < PAGE_MAX;
-        live.row = Arc::clone(&row);
-        for write in writes {
-            match write {
-                Write::PushInput { seq, input } if whole => {
-                    live.waiting.push_back((*seq, input.clone()));
-                }
-                Write::PopInput { seq } => {
-                    let popped = live.waiting.pop_front();
-                    debug_assert_eq!(
-                        popped.map(|(front, _)| front),
-                        Some(*seq),
-                        "inputs leave in order"
-                    );
-                }
-                Write::Receipt { input_id, receipt } => {
-                    self.fresh_receipts
-                        .insert((task, input_id.clone()), receipt.clone());
-                }
-                Write::PushInput { .. }
-                | Write::Row(_)
-                | Write::Value { .. }
-                | Write::RemoveValue(_) => {}
+        decided.is_of(row.map(Arc::from).or(known));
+        if let (Some(kind), Some(row)) = (what, &decided.row) {
+            self.etag = now.etag;
+            self.generation = self.generation.max(row.generation);
+            if self.feeds.log.is_kept {
+                let event = event_row(task, row, kind, now);
+                beside.push(Write::Event(Box::new(event)));
             }
         }
-        row
+        beside.append(&mut writes);
+        if beside.is_empty() && what.is_none() {
+            decided.row = None;
+            return decided;
+        }
+        let changed = what.filter(|what| *what != EventKind::Removed);
+        let row = changed.and(decided.row.clone());
+        if let Some(row) = &row {
+            self.known.remember(task, row, &beside);
+        } else {
+            self.known.note_receipts(task, &beside);
+        }
+        commits.add(task, expect, row.as_ref(), beside);
+        if removes {
+            self.known.forget(task);
+        }
+        decided
     }
 
-    /// The batch is durable: what the store shows now need not be remembered, except what runs.
-    fn settle(&mut self) {
-        self.fresh_ids.clear();
-        self.fresh_receipts.clear();
-        self.live
-            .retain(|_, live| matches!(live.row.state, State::InProgress { .. }));
+    /// The values that come with an event. Whoever waits for an output need not look for it afterwards: a later turn
+    /// may have taken its place by then.
+    fn write_beside(
+        &self,
+        decided: &mut Decided,
+        (key, brought): (Option<ValueKey>, Brought),
+        beside: &mut Vec<Write>,
+    ) {
+        let task = decided.task;
+        if let (Some(key), Some(bytes)) = (key, brought.value) {
+            let answered = decided.answered();
+            let awaited = answered.is_some_and(|input_id| self.hub.is_awaited(task, input_id));
+            decided.output = awaited.then(|| bytes.clone());
+            beside.push(Write::Value { key, bytes });
+        }
+        if let Some(bytes) = brought.metadata {
+            let (kind, index) = (ValueKind::Metadata, 0);
+            let key = ValueKey { task, kind, index };
+            beside.push(Write::Value { key, bytes });
+        }
     }
 
     fn answer(&self, pending: Vec<Pending>) {
-        for Pending {
-            reply,
-            told,
-            task,
-            row,
-            effects,
-            mut slot,
-        } in pending
-        {
-            if let Some(row) = &row {
-                crate::trace::transition(task, row, self.registry.name(row.def));
+        for mut one in pending {
+            if let (Some(row), Some(what)) = (&one.row, one.what) {
+                crate::trace::transition(one.task, row, what, self.registry.name(row.def));
             }
-            for effect in effects {
-                self.perform(task, row.as_ref(), effect, &mut slot);
+            let seen = one.row.is_some();
+            if seen && (one.what.is_some() || !cfg!(planted = "watch_misses_metadata")) {
+                self.feeds.watchers.changed(one.task);
             }
-            drop(slot);
+            // Before the handler can run: the answer may pass before its caller has come to wait for it.
+            if let (true, Ok(done)) = (one.ephemeral, &mut one.told)
+                && let Answer::Accepted { input_id, .. } = &done.answer
+            {
+                done.expecting = self.hub.expect(done.task, input_id);
+            }
+            for effect in std::mem::take(&mut one.effects) {
+                self.perform(&mut one, effect);
+            }
+            if cfg!(planted = "slot_kept_by_waiting_task") {
+                std::mem::forget(one.slot);
+            } else {
+                drop(one.slot);
+            }
             // A caller that left loses nothing: what it asked for is durable.
-            let _ = reply.send(told);
+            let _ = one.reply.send(one.told);
         }
     }
 
-    fn perform(
-        &self,
-        task: TaskNumber,
-        row: Option<&Arc<TaskRow>>,
-        effect: Effect,
-        slot: &mut Option<Slot>,
-    ) {
+    fn perform(&self, one: &mut Pending, effect: Effect) {
+        let task = one.task;
         match effect {
             Effect::Enter(generation) => {
-                let (Some(row), Some(slot)) = (row, slot.take()) else {
+                let (Some(row), Some(slot)) = (&one.row, one.slot.take()) else {
                     debug_assert!(false, "a claim carries its row and its slot");
                     return;
                 };
@@ -410,13 +416,37 @@ impl Batcher {
                 self.hub.idle(task);
                 self.dispatcher.wake();
             }
+            Effect::Signal(cause) => {
+                let grace_us = one.row.as_ref().map(|row| row.options.cancel_grace_us);
+                self.dispatcher
+                    .signal(task, cause, grace_us.unwrap_or(u64::MAX));
+            }
+            Effect::Fence(_) => self.dispatcher.live.fence(task),
             Effect::Parked {
                 input_id,
                 what,
                 expected,
             } => self.hub.parked(task, &input_id, what, expected),
-            Effect::Answered { input_id, answer } => self.hub.answer(task, &input_id, &answer),
-            Effect::TaskEnded => self.hub.ended(task),
+            Effect::Answered {
+                input_id,
+                turn,
+                result,
+            } => {
+                let result = match one.output.take() {
+                    Some(output) => with_output(result, output),
+                    None => result,
+                };
+                self.hub.answer(task, &input_id, &Answered { turn, result });
+            }
+            Effect::Withdrawn { input_id, reason } => {
+                self.hub.withdrawn(task, &input_id, &reason);
+            }
+            Effect::TaskEnded if one.what == Some(EventKind::Removed) => {
+                for input_id in &one.drained {
+                    self.hub.withdrawn(task, input_id, "the task was deleted");
+                }
+            }
+            Effect::TaskEnded => self.hub.ended(task, &one.drained),
         }
     }
 

@@ -5,18 +5,25 @@ use crate::def::TaskDef;
 use crate::engine::{Engine, Parts};
 use crate::env::{self, Place, Spawner};
 use crate::error::OpenError;
+use crate::facts::{Creator, Factories, Factory, FactoryError};
 use crate::flow::{MAX_BLOCKING, MAX_RUNNING};
+use crate::guard::GuardOptions;
 use crate::handler::{
     Erased, Handler, HandlerError, Reply, erase_blocking, erase_fn, erase_handler,
 };
 use crate::registry::Registered;
+use crate::trace::Opened;
+use crate::value;
 use outlive_storage::Store;
+use outlive_storage::id::{self, TaskId};
 use outlive_storage::mem::MemStore;
+use outlive_storage::row::Micros;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::collections::HashSet;
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 enum Source {
     Memory,
@@ -47,6 +54,11 @@ pub struct Builder {
     max_running: usize,
     max_blocking: usize,
     owner: Option<Box<str>>,
+    session: Option<String>,
+    events: bool,
+    guard: GuardOptions,
+    /// A name that was given a factory or a predicate before a handler.
+    unregistered: Option<&'static str>,
     runtime: Option<Spawner>,
 }
 
@@ -59,6 +71,10 @@ impl Builder {
             max_running: MAX_RUNNING,
             max_blocking: MAX_BLOCKING,
             owner: None,
+            session: None,
+            events: true,
+            guard: GuardOptions::default(),
+            unregistered: None,
             runtime: None,
         }
     }
@@ -79,7 +95,17 @@ impl Builder {
         )
     }
 
-    /// Registers an async function or closure as the handler of a definition.
+    /// Registers an async function or closure as the handler of a definition. One with another input or output than the
+    /// definition's does not compile:
+    ///
+    /// ```compile_fail
+    /// # use outlive::{Ctx, Engine, HandlerError, TaskDef};
+    /// const LENGTH: TaskDef<String, usize> = TaskDef::new("length");
+    /// async fn shout(_ctx: Ctx, text: String) -> Result<String, HandlerError> {
+    ///     Ok(text.to_uppercase())
+    /// }
+    /// let _ = Engine::in_memory().task(LENGTH, shout);
+    /// ```
     pub fn task<I, O, S, R, F, Fut>(self, def: TaskDef<I, O, S>, f: F) -> Builder
     where
         I: DeserializeOwned + Send + 'static,
@@ -121,7 +147,78 @@ impl Builder {
             name: def.name(),
             options: def.options,
             handler,
+            factories: Factories::default(),
+            retry_if: None,
         });
+        self
+    }
+
+    /// Whether an error of the definition's handler is worth another attempt; where it says no, the task fails at
+    /// once. It is asked in the handler's task, only about errors that are not terminal by themselves.
+    pub fn retry_if<I, O, S>(
+        self,
+        def: TaskDef<I, O, S>,
+        predicate: impl Fn(&HandlerError) -> bool + Send + Sync + 'static,
+    ) -> Builder {
+        self.of(def.name(), |registered| {
+            registered.retry_if = Some(Box::new(predicate));
+        })
+    }
+
+    /// Makes the title of each new task of the definition from its input and its id. It runs in the call that starts
+    /// the task; its error goes to that caller, and no task exists.
+    pub fn title_by<I, O, S, E>(
+        self,
+        def: TaskDef<I, O, S>,
+        factory: impl Fn(&I, &TaskId) -> Result<String, E> + Send + Sync + 'static,
+    ) -> Builder
+    where
+        I: DeserializeOwned + 'static,
+        E: Into<FactoryError> + 'static,
+    {
+        self.of(def.name(), |registered| {
+            registered.factories.title = Some(typed(factory));
+        })
+    }
+
+    /// Makes the description of each new task of the definition, as [`Builder::title_by`] its title.
+    pub fn description_by<I, O, S, E>(
+        self,
+        def: TaskDef<I, O, S>,
+        factory: impl Fn(&I, &TaskId) -> Result<String, E> + Send + Sync + 'static,
+    ) -> Builder
+    where
+        I: DeserializeOwned + 'static,
+        E: Into<FactoryError> + 'static,
+    {
+        self.of(def.name(), |registered| {
+            registered.factories.description = Some(typed(factory));
+        })
+    }
+
+    /// Makes tags for each new task of the definition, as [`Builder::title_by`] its title; they are merged over the
+    /// definition's fixed ones, and under those of the call.
+    pub fn tags_by<I, O, S, E>(
+        self,
+        def: TaskDef<I, O, S>,
+        factory: impl Fn(&I, &TaskId) -> Result<Vec<(String, String)>, E> + Send + Sync + 'static,
+    ) -> Builder
+    where
+        I: DeserializeOwned + 'static,
+        E: Into<FactoryError> + 'static,
+    {
+        self.of(def.name(), |registered| {
+            registered.factories.tags = Some(typed(factory));
+        })
+    }
+
+    /// Changes what was registered under a name; a name that was not is told at [`Builder::open`].
+    fn of(mut self, name: &'static str, change: impl FnOnce(&mut Registered)) -> Builder {
+        let mut registered = self.handlers.iter_mut();
+        match registered.find(|registered| registered.name == name) {
+            Some(registered) => change(registered),
+            None => self.unregistered = Some(name),
+        }
         self
     }
 
@@ -140,6 +237,46 @@ impl Builder {
     /// The owner name written on every task this engine starts; by default the program's name.
     pub fn owner(mut self, name: impl Into<String>) -> Builder {
         self.owner = Some(name.into().into());
+        self
+    }
+
+    /// The session of every task this engine starts, unless a call names its own; by default that of the environment
+    /// variable `OUTLIVE_SESSION`, else none. The rules of ids hold.
+    pub fn session(mut self, session: impl Into<String>) -> Builder {
+        self.session = Some(session.into());
+        self
+    }
+
+    /// Whether transitions are logged for [`Engine::events`]; by default they are, at the price of one small write
+    /// for each. What happens while it is off is missing from the log, without a mark.
+    pub fn log_events(mut self, on: bool) -> Builder {
+        self.events = on;
+        self
+    }
+
+    /// Whether a turn that kills its process again and again is found out and held back; by default it is.
+    ///
+    /// A turn whose process died three times in a row while it ran is suspected, as is all that ran with it. The next
+    /// open runs everything else first; a process that dies then has dropped every suspicion. After that it enters the
+    /// suspects in ever smaller groups, each watched twice as long as it had taken the process to die, at least 5 s and
+    /// at most 10 min; one is entered alone once the process has lived four times as long without it. Until then a
+    /// suspect waits as [`WaitReason::Isolated`](crate::WaitReason::Isolated). A turn whose process dies twice while it
+    /// is the only suspect that runs is suspended as [`WaitReason::Quarantined`](crate::WaitReason::Quarantined) until
+    /// [`Engine::retry`](crate::Engine::retry) releases it. Deaths are counted durably before a handler is entered;
+    /// ends, failed attempts and a stop in order set the count to 0.
+    ///
+    /// Off, deaths are counted for people and decide nothing, and what was held back runs again; a turn that is
+    /// quarantined already stays so.
+    pub fn poison_guard(mut self, on: bool) -> Builder {
+        self.guard.on = on;
+        self
+    }
+
+    /// For tests that cannot wait: the shortest time for which the poison guard watches, instead of 5 s. It must be longer
+    /// than a handler takes to kill its process.
+    #[doc(hidden)]
+    pub fn poison_guard_floor(mut self, floor: Duration) -> Builder {
+        self.guard.floor = floor;
         self
     }
 
@@ -204,49 +341,93 @@ impl Builder {
             .clone()
             .or_else(Spawner::current)
             .ok_or(OpenError::NoRuntime)?;
+        let session = if cfg!(planted = "environment_over_builder") {
+            env::session_variable().or_else(|| self.session.clone())
+        } else {
+            self.session.clone().or_else(env::session_variable)
+        };
+        let session = session.map(|session| match id::check(&session, id::ID_MAX) {
+            Ok(()) => Ok(session.into_boxed_str()),
+            Err(error) => Err(OpenError::Session(error)),
+        });
+        let creator = Creator {
+            owner: self.owner.unwrap_or_else(|| env::program_name().into()),
+            session: session.transpose()?,
+        };
         let instance = env::fresh_instance();
         let clock = env::Clock::new(self.place);
-        let store = open_store(self.source, self.place, instance, clock.now().0).await?;
+        let (store, opened) = open_store(self.source, self.place, instance, clock.now()).await?;
         Engine::begin(Parts {
             store,
+            opened,
             place: self.place,
             handlers: self.handlers,
             max_running: self.max_running,
             max_blocking: self.max_blocking,
-            owner: self.owner.unwrap_or_else(|| env::program_name().into()),
+            creator,
+            events: self.events,
+            guard: self.guard,
             spawner,
             instance,
             clock,
         })
     }
 
+    /// On a runtime of the engine's own, which no thread of the caller's drives; its handlers run there as well, unless
+    /// another one was named.
+    pub(crate) fn on_own(mut self, spawner: Spawner) -> Builder {
+        self.place = Place::Threads;
+        self.runtime.get_or_insert(spawner);
+        self
+    }
+
     /// What can be told without touching the file.
     fn check(&self) -> Result<(), OpenError> {
+        if let Some(name) = self.unregistered {
+            return Err(OpenError::NoHandler { name });
+        }
         let mut names = HashSet::new();
         for registered in &self.handlers {
             let name = registered.name;
-            if !names.insert(name) {
+            if !names.insert(name) && !cfg!(planted = "duplicate_registered") {
                 return Err(OpenError::Duplicate { name });
             }
-            let retry = registered.options.retry.validate();
-            retry.map_err(|error| OpenError::InvalidRetry { name, error })?;
+            let options = registered.options.task.validate();
+            if cfg!(planted = "contradiction_opened") {
+                continue;
+            }
+            options.map_err(|error| OpenError::InvalidRetry { name, error })?;
         }
         Ok(())
     }
+}
+
+/// A factory behind the door for encoded inputs: it sees what the handler will see.
+fn typed<I, T, E>(
+    factory: impl Fn(&I, &TaskId) -> Result<T, E> + Send + Sync + 'static,
+) -> Factory<T>
+where
+    I: DeserializeOwned + 'static,
+    E: Into<FactoryError> + 'static,
+{
+    Box::new(move |bytes, id| {
+        let input: I = value::decode(bytes)?;
+        factory(&input, id).map_err(Into::into)
+    })
 }
 
 async fn open_store(
     source: Source,
     place: Place,
     instance: u128,
-    now_us: u64,
-) -> Result<Arc<dyn Store>, OpenError> {
+    now: Micros,
+) -> Result<(Arc<dyn Store>, Opened), OpenError> {
     match source {
-        Source::Memory => Ok(Arc::new(MemStore::new())),
-        Source::Store(store) => Ok(store),
+        Source::Memory => Ok((Arc::new(MemStore::new()), Opened::unknown(now))),
+        Source::Store(store) => Ok((store, Opened::unknown(now))),
         #[cfg(feature = "redb")]
         Source::File(path, options) => {
-            let open = move || open_file(&path, options, instance, now_us);
+            let open = move || open_file(&path, options, instance, now);
             if place == Place::Inline {
                 return open();
             }
@@ -268,13 +449,19 @@ fn open_file(
     path: &std::path::Path,
     options: outlive_storage::redb::RedbOptions,
     instance: u128,
-    now_us: u64,
-) -> Result<Arc<dyn Store>, OpenError> {
+    now: Micros,
+) -> Result<(Arc<dyn Store>, Opened), OpenError> {
     use outlive_storage::redb::{OpenError as FileError, RedbStore};
-    match RedbStore::open(path, options, instance, now_us) {
-        Ok(store) => Ok(Arc::new(store)),
-        Err(FileError::AlreadyRunning { pid, .. }) => Err(OpenError::AlreadyRunning {
+    match RedbStore::open(path, options, instance, now.0) {
+        Ok(store) => {
+            let opened = Opened::of(store.path(), *store.opened(), now);
+            Ok((Arc::new(store), opened))
+        }
+        Err(FileError::AlreadyRunning {
+            pid, still_running, ..
+        }) => Err(OpenError::AlreadyRunning {
             pid,
+            still_running,
             path: path.display().to_string(),
         }),
         Err(error) => Err(OpenError::File(error)),

@@ -1,7 +1,6 @@
-//! The commits of one batch: one for each task, where its large value goes, and what a refusal means.
+//! The commits of one batch: one for each task, and what a refusal means.
 
-use crate::machine::{Event, TurnEnd};
-use outlive_storage::row::{TaskNumber, TaskRow, ValueKey, ValueKind};
+use outlive_storage::row::{TaskNumber, TaskRow};
 use outlive_storage::{Applied, Commit, Conflict, Expect, StoreError, Write};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -12,11 +11,14 @@ use std::sync::Arc;
 /// On an exclusive store nobody else writes, so any other refusal is a bug of ours, and nothing decided on what
 /// the writer took for true may be answered as done.
 pub(crate) fn damaged(
+    commits: &[Commit],
     results: Vec<Result<Applied, Conflict>>,
 ) -> Result<HashMap<TaskNumber, StoreError>, StoreError> {
     let mut damaged = HashMap::new();
-    for conflict in results.into_iter().filter_map(Result::err) {
-        let Conflict { task, found } = conflict;
+    for (commit, result) in commits.iter().zip(results) {
+        let Err(Conflict { task, found }) = result else {
+            continue;
+        };
         let Err(error) = found else {
             debug_assert!(
                 false,
@@ -25,43 +27,11 @@ pub(crate) fn damaged(
             let cause = "the store refused a commit of its only writer; please report it".into();
             return Err(StoreError::Poisoned { cause });
         };
+        // A start whose id a damaged task still has is not written either: its conflict names the other one.
+        damaged.insert(commit.task, error.clone());
         damaged.insert(task, error);
     }
     Ok(damaged)
-}
-
-/// Where the event's large value goes, if it carries one.
-pub(crate) fn value_key(
-    task: TaskNumber,
-    row: Option<&TaskRow>,
-    event: &Event,
-) -> Option<ValueKey> {
-    match event {
-        Event::Input(_) => {
-            let index = row.map_or(0, |row| row.inputs_accepted);
-            Some(ValueKey {
-                task,
-                kind: ValueKind::Input,
-                index,
-            })
-        }
-        Event::End {
-            end: TurnEnd::Succeeded(_),
-            ..
-        } => row.map(|row| ValueKey {
-            task,
-            kind: ValueKind::Output,
-            index: u64::from(row.turn),
-        }),
-        Event::End {
-            end: TurnEnd::Failed { .. } | TurnEnd::Undecodable { .. },
-            ..
-        }
-        | Event::Claim(_)
-        | Event::Recover(_)
-        | Event::Orphan(_)
-        | Event::Reconsider => None,
-    }
 }
 
 /// The commits of a batch: one for each task, whatever it went through.
@@ -77,25 +47,29 @@ impl Commits {
         &mut self,
         task: TaskNumber,
         expect: Expect,
-        row: &Arc<TaskRow>,
+        row: Option<&Arc<TaskRow>>,
         writes: Vec<Write>,
     ) {
-        let row = Write::Row(Box::new(TaskRow::clone(row)));
-        match self.at.get(&task) {
-            Some(index) => {
-                let commit = &mut self.list[*index];
-                commit.writes[0] = row;
-                commit.writes.extend(writes);
-            }
-            None => {
-                self.at.insert(task, self.list.len());
-                let writes = std::iter::once(row).chain(writes).collect();
-                self.list.push(Commit {
-                    task,
-                    expect,
-                    writes,
-                });
-            }
+        let row = row.map(|row| Write::Row(Box::new(TaskRow::clone(row))));
+        // A start cannot also remove its task: what was started in this batch is removed by a commit of its own.
+        let removes = writes.contains(&Write::RemoveTask);
+        let under_way = self.at.get(&task).copied();
+        let open = under_way.filter(|at| !removes || self.list[*at].expect != Expect::Absent);
+        let Some(index) = open else {
+            self.at.insert(task, self.list.len());
+            self.list.push(Commit {
+                task,
+                expect,
+                writes: row.into_iter().chain(writes).collect(),
+            });
+            return;
+        };
+        let commit = &mut self.list[index];
+        match (row, commit.writes.first()) {
+            (Some(row), Some(Write::Row(_))) => commit.writes[0] = row,
+            (Some(row), _) => commit.writes.insert(0, row),
+            (None, _) => {}
         }
+        commit.writes.extend(writes);
     }
 }

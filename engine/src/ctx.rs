@@ -1,7 +1,16 @@
 //! What a handler knows about its turn.
 
+use crate::error::{FlushError, NotShuttingDown};
+use crate::machine::Event;
+use crate::metadata::{Metadata, MetadataCell};
+use crate::signal::{Causes, Signal};
+use crate::snapshot::Source;
+use crate::value;
+use crate::writer::{Draft, Origin, Target, Writer};
 use outlive_storage::id::{InputId, TaskId};
 use outlive_storage::row::{EntryKind, Failure, Generation, TaskNumber, TaskRow};
+use serde::de::DeserializeOwned;
+use std::convert::Infallible;
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -25,9 +34,9 @@ pub enum Entry {
         /// How the attempt before failed.
         error: Failure,
     },
-    /// Again, because the process died while the turn ran. Not charged to the retry budget.
+    /// Again, because the process died, or was stopped, while the turn ran. Not charged to the retry budget.
     Recovered {
-        /// How often the process died in this turn.
+        /// How often the process died in this turn; stops in order are not counted.
         crashes: u32,
     },
 }
@@ -38,6 +47,38 @@ pub(crate) struct CtxCore {
     pub(crate) name: Box<str>,
     pub(crate) generation: Generation,
     pub(crate) shutdown: watch::Receiver<bool>,
+    pub(crate) signal: Arc<Signal>,
+    /// The bytes of the input of the turn before.
+    pub(crate) previous: Option<Vec<u8>>,
+    pub(crate) metadata: MetadataCell,
+    pub(crate) writer: Arc<Writer>,
+}
+
+impl CtxCore {
+    /// Makes what changed in the metadata durable.
+    pub(crate) async fn flush_metadata(&self) -> Result<(), FlushError> {
+        let order = self.metadata.in_order().await;
+        let Some(changed) = self.metadata.changed() else {
+            return Ok(());
+        };
+        let event = Event::Keep {
+            generation: self.generation,
+        };
+        let draft = Draft {
+            metadata: Some(changed.bytes),
+            ..Draft::bare(Target::Number(self.task), event)
+        };
+        let sent = self.writer.send(Origin::Engine, draft).await;
+        // What is sent later is written later; its answer may be awaited beside others.
+        drop(order);
+        let answer = sent.map_err(FlushError::from_refused)?;
+        let told = answer.await.map_err(FlushError::from_refused);
+        if !cfg!(planted = "failed_flush_untold") {
+            told?;
+        }
+        self.metadata.kept(changed.version);
+        Ok(())
+    }
 }
 
 /// A handler's view of its turn. `S` is the item type of the task's definition.
@@ -71,7 +112,8 @@ impl<S> Ctx<S> {
         &self.core.row.id
     }
 
-    /// The id of the input this turn works on: the same after every crash, so it serves as idempotency key.
+    /// The id of the input this turn works on: the same after every crash. It is unique within its task, so the task's
+    /// id and this one together serve as idempotency key for the outside world.
     pub fn input_id(&self) -> &InputId {
         &self.core.row.input_id
     }
@@ -83,7 +125,38 @@ impl<S> Ctx<S> {
 
     /// The owner name of the engine that started the task.
     pub fn owner(&self) -> &str {
-        &self.core.row.owner
+        &self.core.row.facts.owner
+    }
+
+    /// The session the task belongs to.
+    pub fn session(&self) -> Option<&str> {
+        self.core.row.facts.session.as_deref()
+    }
+
+    /// The task's title.
+    pub fn title(&self) -> Option<&str> {
+        self.core.row.facts.title.as_deref()
+    }
+
+    /// The task's description.
+    pub fn description(&self) -> Option<&str> {
+        self.core.row.facts.description.as_deref()
+    }
+
+    /// The task's tags in the order of their keys, without `outlive.task`, whose value is [`Ctx::name`].
+    pub fn tags(&self) -> impl Iterator<Item = (&str, &str)> {
+        let tags = &self.core.row.facts.tags;
+        tags.iter().map(|(key, value)| (&**key, &**value))
+    }
+
+    /// What created the task.
+    pub fn source(&self) -> Source {
+        Source::of(&self.core.row, &self.core.name)
+    }
+
+    /// The W3C trace context of the call that created the task.
+    pub fn traceparent(&self) -> Option<&str> {
+        self.core.row.facts.traceparent.as_deref()
     }
 
     /// Why the handler was entered.
@@ -92,6 +165,7 @@ impl<S> Ctx<S> {
         match (row.entry, &row.last_failure) {
             (EntryKind::Fresh, _) => Entry::Fresh,
             (EntryKind::Resumed, _) => Entry::Resumed,
+            (EntryKind::Recovered, _) if cfg!(planted = "recovery_untold") => Entry::Fresh,
             (EntryKind::Recovered, _) => Entry::Recovered {
                 crashes: row.crashes,
             },
@@ -121,7 +195,7 @@ impl<S> Ctx<S> {
         self.core.row.attempt
     }
 
-    /// How often the process ended during this turn, whether it died or was stopped.
+    /// How often the process died during this turn.
     pub fn crashes(&self) -> u32 {
         self.core.row.crashes
     }
@@ -130,6 +204,52 @@ impl<S> Ctx<S> {
     /// outside systems that can refuse a stale writer.
     pub fn generation(&self) -> u64 {
         self.core.generation.0
+    }
+
+    /// Whether this turn's input came from the queue: it was given while an earlier turn ran.
+    pub fn is_steered(&self) -> bool {
+        self.core.row.steered && !cfg!(planted = "steered_untold")
+    }
+
+    /// The input of the turn before, read as `T`; `None` where there was none: in the first turn of a task, and after a
+    /// restart. A retried run keeps that of the turn it goes on with.
+    ///
+    /// # Errors
+    /// The input of the turn before is not a `T`.
+    pub fn previous_input<T: DeserializeOwned>(&self) -> Result<Option<T>, serde_json::Error> {
+        let previous = self.core.previous.as_deref();
+        previous.map(value::decode).transpose()
+    }
+
+    /// The task's metadata, to read and to change.
+    pub fn metadata(&self) -> Metadata {
+        Metadata::new(Arc::clone(&self.core))
+    }
+
+    /// Makes changed metadata durable: a fence. When it returns `Ok`, whatever was set before is on disk, in one
+    /// commit; without it, changes follow within a second or with the turn's end.
+    ///
+    /// # Errors
+    /// [`FlushError`]: what to do is in each variant.
+    pub async fn flush_metadata(&self) -> Result<(), FlushError> {
+        self.core.flush_metadata().await
+    }
+
+    /// Why the turn may want to end, if it may; causes add up.
+    pub fn cause(&self) -> Option<Causes> {
+        self.core.signal.causes(self.is_shutting_down())
+    }
+
+    /// Resolves when the turn should come to its end: it was cancelled, took too long, was steered, or lost its
+    /// claim. [`Ctx::cause`] says which; it is visible first. A shutdown alone does not resolve it.
+    pub async fn cancelled(&self) {
+        if cfg!(planted = "shutdown_cancels") {
+            tokio::select! {
+                () = self.shutdown() => return,
+                () = self.core.signal.cancelled() => return,
+            }
+        }
+        self.core.signal.cancelled().await;
     }
 
     /// Whether the engine is shutting down.
@@ -143,6 +263,32 @@ impl<S> Ctx<S> {
         let mut shutdown = self.core.shutdown.clone();
         // A sender that is gone means the engine is as well.
         let _ = shutdown.wait_for(|stopping| *stopping).await;
+    }
+
+    /// Leaves the turn to the next open, while the engine is shutting down: the handler's future is dropped here,
+    /// nothing is recorded, no attempt is charged. It returns only when it refuses. It is for async handlers: the call of
+    /// a blocking one cannot be dropped, so waiting for this would hold its thread for ever.
+    ///
+    /// ```
+    /// # use outlive::{Ctx, HandlerError};
+    /// async fn long(ctx: Ctx, steps: u32) -> Result<u32, HandlerError> {
+    ///     for _ in 0..steps {
+    ///         if ctx.is_shutting_down() {
+    ///             ctx.exit_for_recovery().await?;
+    ///         }
+    ///     }
+    ///     Ok(steps)
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// [`NotShuttingDown`]: the engine runs on, so nobody would enter the turn again. Go on, or return an error.
+    pub async fn exit_for_recovery(&self) -> Result<Infallible, NotShuttingDown> {
+        if !self.is_shutting_down() && !cfg!(planted = "left_while_running") {
+            return Err(NotShuttingDown);
+        }
+        self.core.signal.leave();
+        std::future::pending().await
     }
 }
 

@@ -1,14 +1,17 @@
 //! The typed name of a task: the anchor by which a restarted program finds its work again.
 
+use crate::options::TaskOptions;
 use crate::retry_policy::RetryPolicy;
 use outlive_storage::id::{self, InvalidId};
 use std::fmt;
 use std::marker::PhantomData;
+use std::time::Duration;
 
 /// A typed, `const` name for a kind of task: input `I`, output `O`, stream item `S`.
 ///
 /// What is on disk names the task by this text alone, so the Rust function behind it may be renamed or moved.
-/// Defaults: [`RetryPolicy::exponential`], one input.
+/// Defaults are named with each option. What [`TaskOptions`] say can also be said by a variant
+/// ([`TaskDef::with`]) and by a call; the rest belongs to the definition that was registered.
 ///
 /// ```
 /// use outlive::TaskDef;
@@ -21,18 +24,41 @@ pub struct TaskDef<I, O, S = ()> {
     types: PhantomData<fn(I, S) -> O>,
 }
 
-/// What a definition says about each of its tasks.
+/// What a definition says: about its handler, and about each of its tasks.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct DefOptions {
-    pub(crate) retry: RetryPolicy,
+    pub(crate) task: TaskOptions,
     pub(crate) steerable_max: Option<u64>,
+    pub(crate) concurrency: Option<usize>,
+    pub(crate) remote: bool,
+    pub(crate) index: &'static [Index],
+}
+
+/// By what, beside their definition, tasks are found without looking at each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Index {
+    /// By session.
+    Session,
+    /// By owner.
+    Owner,
+    /// By the value of the tag of this key.
+    Tag(&'static str),
 }
 
 /// Inputs that may wait on a [`TaskDef::steerable`] task unless another number is given.
 pub const STEERABLE_DEFAULT: u64 = 9;
+/// Most inputs that may ever wait on a task.
+pub const STEERABLE_MAX: u64 = 1024;
 
 impl<I, O, S> TaskDef<I, O, S> {
-    /// A definition of this name: 1 to 128 characters of `A-Za-z0-9._:-`, not `.` or `..`.
+    /// A definition of this name: 1 to 128 characters of `A-Za-z0-9._:-`, not `.` or `..`. A constant of another name
+    /// does not compile:
+    ///
+    /// ```compile_fail
+    /// const FETCH: outlive::TaskDef<String, usize> = outlive::TaskDef::new("fetch a page");
+    /// assert_eq!(FETCH.name(), "fetch a page");
+    /// ```
     ///
     /// # Panics
     /// On any other name; in a `const` that is an error of the compiler. Use [`TaskDef::try_new`] for names that
@@ -45,8 +71,11 @@ impl<I, O, S> TaskDef<I, O, S> {
         TaskDef {
             name,
             options: DefOptions {
-                retry: RetryPolicy::exponential(),
+                task: TaskOptions::new(),
                 steerable_max: None,
+                concurrency: None,
+                remote: false,
+                index: &[],
             },
             types: PhantomData,
         }
@@ -66,18 +95,143 @@ impl<I, O, S> TaskDef<I, O, S> {
         self.name
     }
 
-    /// When a failed attempt is tried again, unless the call says otherwise.
+    /// A variant under the same name, which needs no registration of its own: where `options` say something, it
+    /// replaces what this definition says. What a variant changes is stored with the tasks started by it.
+    ///
+    /// ```
+    /// use outlive::{RetryPolicy, TaskDef, TaskOptions};
+    /// const FETCH: TaskDef<String, usize> = TaskDef::new("fetch");
+    /// const FETCH_ONCE: TaskDef<String, usize> = FETCH.with(TaskOptions::new().retry(RetryPolicy::none()));
+    /// assert_eq!(FETCH_ONCE.name(), FETCH.name());
+    /// ```
     #[must_use]
-    pub const fn retry(mut self, policy: RetryPolicy) -> Self {
-        self.options.retry = policy;
+    pub const fn with(mut self, options: TaskOptions) -> Self {
+        self.options.task = self.options.task.and(options);
         self
+    }
+
+    /// When a failed attempt is tried again; [`RetryPolicy::exponential`] by default.
+    #[must_use]
+    pub const fn retry(self, policy: RetryPolicy) -> Self {
+        self.with(TaskOptions::new().retry(policy))
+    }
+
+    /// How long one turn may take, over all its attempts and also through crashes; by default as long as it likes.
+    /// When the time is up the handler is told ([`Causes::timed_out`](crate::Causes::timed_out)); when the
+    /// [grace](TaskDef::grace) is over as well its future is dropped and the task ends as terminated. A blocking
+    /// handler cannot be dropped: its task ends all the same, its thread runs on.
+    #[must_use]
+    pub const fn timeout(self, timeout: Duration) -> Self {
+        self.with(TaskOptions::new().timeout(timeout))
+    }
+
+    /// How long a turn has to end after its time-out; 5 s by default.
+    #[must_use]
+    pub const fn grace(self, grace: Duration) -> Self {
+        self.with(TaskOptions::new().grace(grace))
+    }
+
+    /// How long a turn has to end after a cancel before it is dropped; by default as long as it likes.
+    #[must_use]
+    pub const fn cancel_grace(self, grace: Duration) -> Self {
+        self.with(TaskOptions::new().cancel_grace(grace))
+    }
+
+    /// Rank among due tasks of this definition, 0 first to 7 last; 4 by default.
+    #[must_use]
+    pub const fn priority(self, rank: u8) -> Self {
+        self.with(TaskOptions::new().priority(rank))
+    }
+
+    /// How long an ended task is kept; 7 days by default. Then the next sweep removes it: one comes each minute.
+    #[must_use]
+    pub const fn keep_for(self, time: Duration) -> Self {
+        self.with(TaskOptions::new().keep_for(time))
+    }
+
+    /// Keeps ended tasks until somebody deletes them.
+    #[must_use]
+    pub const fn keep_forever(self) -> Self {
+        self.with(TaskOptions::new().keep_forever())
+    }
+
+    /// Removes a task in the commit of its end. **A result nobody had taken when the process died is gone, and the
+    /// id may run again.**
+    #[must_use]
+    pub const fn ephemeral(self) -> Self {
+        self.with(TaskOptions::new().ephemeral())
+    }
+
+    /// Turns of a living task whose results are kept whole, from 1; 100 by default. Of older ones only the receipt
+    /// of the input is kept, as long as the task would be after its end. A further run of a task keeps as many as its
+    /// first.
+    #[must_use]
+    pub const fn keep_turns(self, turns: u32) -> Self {
+        self.with(TaskOptions::new().keep_turns(turns))
+    }
+
+    /// For chains of turns: a turn that failed for good suspends the task, which waits for the next input, instead
+    /// of ending it.
+    #[must_use]
+    pub const fn keep_alive_on_failure(self) -> Self {
+        self.with(TaskOptions::new().keep_alive_on_failure())
+    }
+
+    /// A title for each task; at most 256 bytes.
+    #[must_use]
+    pub const fn title(self, title: &'static str) -> Self {
+        self.with(TaskOptions::new().title(title))
+    }
+
+    /// A description for each task; at most 1,024 bytes.
+    #[must_use]
+    pub const fn description(self, description: &'static str) -> Self {
+        self.with(TaskOptions::new().description(description))
+    }
+
+    /// Tags for each task; those of a call are merged over them.
+    #[must_use]
+    pub const fn tags(self, tags: &'static [(&'static str, &'static str)]) -> Self {
+        self.with(TaskOptions::new().tags(tags))
     }
 
     /// Takes further inputs while a turn runs: up to `max` wait, each becomes a turn of its own, in order.
     /// [`STEERABLE_DEFAULT`] is a good number.
+    ///
+    /// ```compile_fail
+    /// const CHAT: outlive::TaskDef<String, usize> = outlive::TaskDef::new("chat").steerable(1_000_000);
+    /// assert_eq!(CHAT.name(), "chat");
+    /// ```
+    ///
+    /// # Panics
+    /// When `max` is above [`STEERABLE_MAX`]; in a `const` that is an error of the compiler.
     #[must_use]
     pub const fn steerable(mut self, max: u64) -> Self {
+        assert!(max <= STEERABLE_MAX, "at most 1,024 inputs may wait");
         self.options.steerable_max = Some(max);
+        self
+    }
+
+    /// How many tasks of this definition run at once, at least 1; by default as many as the engine's slots allow.
+    #[must_use]
+    pub const fn concurrency(mut self, max: usize) -> Self {
+        self.options.concurrency = Some(if max == 0 { 1 } else { max });
+        self
+    }
+
+    /// Whether tasks of this definition may be started from outside the program, over HTTP.
+    #[must_use]
+    pub const fn remote(mut self) -> Self {
+        self.options.remote = true;
+        self
+    }
+
+    /// Lists tasks by these as well, at the price of one more entry each per task; without an index a list looks at
+    /// each task of the definition. It holds for tasks started from now on: older ones are listed as well, by looking
+    /// at each.
+    #[must_use]
+    pub const fn index(mut self, index: &'static [Index]) -> Self {
+        self.options.index = index;
         self
     }
 }

@@ -5,22 +5,26 @@ use crate::builder::Builder;
 use crate::def::TaskDef;
 use crate::engine_loop::{EngineLoop, Tools};
 use crate::env::{self, Clock, Place, Spawner};
-use crate::error::{AttachError, GetError, OpenError, RunError, StartError};
+use crate::error::{OpenError, RunError, StartError};
+use crate::facts::Creator;
+use crate::feed::Feeds;
 use crate::flow::Slots;
+use crate::guard::{Guard, GuardOptions};
 use crate::hub::Hub;
+use crate::indexes::Indexes;
 use crate::live::LiveTable;
+use crate::lives::Lives;
 use crate::machine::Claimant;
 use crate::reader::Reader;
 use crate::recovery::{Recovery, RecoveryReport};
 use crate::registry::{Registered, Registry};
 use crate::run::Run;
-use crate::snapshot::{Cursor, List, Snapshot};
 use crate::start::{NewTaskId, Start, StartMany};
+use crate::sweep::{self, Sweep};
+use crate::trace::Opened;
 use crate::turn::Dispatcher;
 use crate::writer::{self, Writer};
-use outlive_storage::id::TaskId;
-use outlive_storage::row::TaskRow;
-use outlive_storage::{Scan, Store};
+use outlive_storage::Store;
 use parking_lot::Mutex;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -28,16 +32,23 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 
+/// How long the drop of an engine waits for the commits under way and the note that it was stopped.
+const WRITER_ENDS: Duration = Duration::from_secs(1);
 /// How long dropped handlers may take to go before [`Engine::shutdown`] returns without them.
 const AFTER_DROP: Duration = Duration::from_millis(50);
 
 pub(crate) struct Parts {
     pub(crate) store: Arc<dyn Store>,
+    /// How it was opened.
+    pub(crate) opened: Opened,
     pub(crate) place: Place,
     pub(crate) handlers: Vec<Registered>,
     pub(crate) max_running: usize,
     pub(crate) max_blocking: usize,
-    pub(crate) owner: Box<str>,
+    pub(crate) creator: Creator,
+    /// Whether transitions are logged.
+    pub(crate) events: bool,
+    pub(crate) guard: GuardOptions,
     pub(crate) spawner: Spawner,
     pub(crate) instance: u128,
     pub(crate) clock: Clock,
@@ -47,7 +58,17 @@ pub(crate) struct Parts {
 /// many handles are left.
 pub(crate) struct Shared {
     pub(crate) dispatcher: Arc<Dispatcher>,
+    /// By what tasks are listed without looking at each.
+    pub(crate) indexes: Indexes,
+    pub(crate) feeds: Arc<Feeds>,
     recovery: watch::Receiver<Option<RecoveryReport>>,
+}
+
+impl Shared {
+    /// Whether what ran before the open is still being entered again.
+    pub(crate) fn is_recovering(&self) -> bool {
+        self.recovery.borrow().is_none()
+    }
 }
 
 struct Inner {
@@ -73,6 +94,33 @@ fn registry(
     Ok(Registry::new(handlers, numbers, store.definitions()?))
 }
 
+/// What enters handlers and carries their ends back, before it knows of any.
+fn dispatcher(
+    parts: &Parts,
+    registry: &Arc<Registry>,
+    reader: Arc<Reader>,
+    writer: &Arc<Writer>,
+) -> Dispatcher {
+    let concurrency = registry.concurrency();
+    Dispatcher {
+        registry: Arc::clone(registry),
+        slots: Slots::new(parts.max_running, parts.max_blocking, concurrency),
+        hub: Arc::new(Hub::new()),
+        writer: Arc::clone(writer),
+        reader,
+        spawner: parts.spawner.clone(),
+        claimant: Claimant {
+            owner: parts.creator.owner.clone(),
+            instance: parts.instance,
+        },
+        creator: parts.creator.clone(),
+        live: Arc::new(LiveTable::default()),
+        alarms: Arc::default(),
+        clock: parts.clock,
+        stopping: watch::Sender::new(false),
+    }
+}
+
 /// What a shutdown left behind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
@@ -85,7 +133,8 @@ pub struct ShutdownReport {
 /// Runs durable tasks on one store. Cheap to clone; all clones are the same engine.
 ///
 /// Dropping the last clone stops the engine as [`Engine::shutdown`] with no grace would; nothing that was
-/// acknowledged is lost.
+/// acknowledged is lost. It keeps its thread until the stop is on disk, at most 1 s, so that the next open does not take
+/// it for a death.
 ///
 /// ```
 /// use outlive::{Ctx, Engine, HandlerError, TaskDef};
@@ -123,58 +172,53 @@ impl Engine {
         Builder::memory()
     }
 
-    pub(crate) fn begin(parts: Parts) -> Result<Engine, OpenError> {
-        let Parts {
-            store,
-            place,
-            handlers,
-            max_running,
-            max_blocking,
-            owner,
-            spawner,
-            instance,
-            clock,
-        } = parts;
+    pub(crate) fn begin(mut parts: Parts) -> Result<Engine, OpenError> {
+        let handlers = std::mem::take(&mut parts.handlers);
+        let (store, place, clock) = (Arc::clone(&parts.store), parts.place, parts.clock);
         let counters = store.counters().map_err(OpenError::Store)?;
+        let held_until = sweep::held_until(&*store, clock.now()).map_err(OpenError::Store)?;
+        let feeds = Arc::new(Feeds::new(counters.etag, parts.events));
         let registry = Arc::new(registry(&*store, handlers).map_err(OpenError::Store)?);
+        let indexes = Indexes::settle(&*store, &registry, counters.etag);
+        let indexes = indexes.map_err(OpenError::Store)?;
+        let phase = parts.guard.first_phase(&*store, &registry);
+        let phase = phase.map_err(OpenError::Store)?;
+        let lives = Lives::begin(&*store, parts.instance, phase, clock.now());
+        let (lives, life) = lives.map_err(OpenError::Store)?;
+        let clean = lives.ended_in_order();
         let (writer, receiver) = Writer::new(place);
         let writer = Arc::new(writer);
-        let stopping = watch::Sender::new(false);
         let reader = Reader::new(Arc::clone(&store), place, Arc::clone(&writer));
         let reader = Arc::new(reader.map_err(OpenError::Thread)?);
-        let dispatcher = Arc::new(Dispatcher {
-            registry: Arc::clone(&registry),
-            slots: Slots::new(max_running, max_blocking),
-            hub: Arc::new(Hub::new()),
-            writer: Arc::clone(&writer),
-            reader,
-            spawner: spawner.clone(),
-            claimant: Claimant { owner, instance },
-            live: Arc::new(LiveTable::default()),
-            stopping,
-        });
-        let poison = Arc::clone(&writer.poison);
+        let dispatcher = Arc::new(dispatcher(&parts, &registry, reader, &writer));
         let batcher = Batcher::new(
             Arc::clone(&store),
             counters,
             clock,
             registry,
             Arc::clone(&dispatcher),
-            poison,
+            (life, Arc::clone(&feeds)),
         );
-        let writer_ended = writer::drive(batcher, receiver, &spawner).map_err(OpenError::Thread)?;
+        let writer_ended = writer::drive(batcher, receiver, &parts.spawner);
+        let writer_ended = writer_ended.map_err(OpenError::Thread)?;
         let (report, recovery) = watch::channel(None);
-        let tools = Tools::new(&dispatcher, store, clock);
+        let tools = Tools::new(&dispatcher, store, lives);
         let recovery_scan = Recovery::new(clock.now(), report);
-        let engine_loop = EngineLoop::new(tools, recovery_scan);
-        let loop_ended = drive_loop(engine_loop, place, &spawner).map_err(|error| {
+        let guard = Guard::new(parts.guard, phase, clock.now());
+        let engine_loop = EngineLoop::new(tools, recovery_scan, guard);
+        let work = engine_loop.run(Sweep::new(&dispatcher, held_until));
+        let loop_ended = drive_loop(work, place, &parts.spawner).map_err(|error| {
             // The writer would keep the file otherwise.
             dispatcher.writer.stop();
-            dispatcher.reader.close();
+            dispatcher.reader.close(0);
             OpenError::Thread(error)
         })?;
+        let claimant = &dispatcher.claimant;
+        parts.opened.report(claimant, clean, clock.now());
         let shared = Arc::new(Shared {
             dispatcher,
+            indexes,
+            feeds,
             recovery,
         });
         let ending = Mutex::new(Ending::NotYet([loop_ended, writer_ended]));
@@ -198,8 +242,19 @@ impl Engine {
     /// - it runs or waits to, its definition takes one input, and the bytes are the same: attached, so that a
     ///   restarted batch may start everything again;
     /// - it runs or waits and is [`steerable`](TaskDef::steerable): queued for a turn of its own;
+    /// - it is suspended and waits for an input: resumed with it, [`Entry::Resumed`](crate::Entry::Resumed);
     /// - the call names an [`input_id`](Start::input_id) that was accepted before: attached, whatever the state;
     /// - else: [`StartError::Conflict`].
+    ///
+    /// An input of another type than the definition's does not compile:
+    ///
+    /// ```compile_fail
+    /// # use outlive::{Engine, TaskDef};
+    /// const LENGTH: TaskDef<String, usize> = TaskDef::new("length");
+    /// fn misuse(engine: &Engine) {
+    ///     let _ = engine.start(LENGTH, "doc-17", &17);
+    /// }
+    /// ```
     pub fn start<I: Serialize, O, S>(
         &self,
         def: TaskDef<I, O, S>,
@@ -224,7 +279,8 @@ impl Engine {
         Ok(start.await?.result().await?)
     }
 
-    /// Starts many tasks in few commits; one answer each, in order. Memory is bounded, however many there are.
+    /// Starts many tasks in few commits; one answer each, in order. However many there are, a bounded number is under
+    /// way at once; a handle for each is returned.
     pub async fn start_many<I, O, S, T, B>(
         &self,
         def: TaskDef<I, O, S>,
@@ -236,84 +292,37 @@ impl Engine {
         T: Into<NewTaskId>,
         B: std::borrow::Borrow<I>,
     {
+        let starts = tasks.into_iter();
+        self.start_all(starts.map(|(id, input)| self.start(def, id, input.borrow())))
+            .await
+    }
+
+    /// As [`Engine::start_many`], with options of its own for each: a restarted batch begins each of its starts with
+    /// [`on_conflict(OnConflict::Attach)`](Start::on_conflict).
+    ///
+    /// ```
+    /// # use outlive::{Ctx, Engine, HandlerError, OnConflict, TaskDef};
+    /// # const CASE: TaskDef<u32, u32> = TaskDef::new("case");
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let engine = Engine::in_memory().task(CASE, |_: Ctx, n| async move { Ok::<_, HandlerError>(n) }).open().await?;
+    /// let cases = (0..100u32).map(|n| {
+    ///     let case = engine.start(CASE, format!("case-{n}"), &n);
+    ///     case.session("nightly").on_conflict(OnConflict::Attach)
+    /// });
+    /// for run in engine.start_all(cases).await {
+    ///     run?.result().await?;
+    /// }
+    /// # Ok(()) }
+    /// ```
+    pub async fn start_all<O: 'static>(
+        &self,
+        starts: impl IntoIterator<Item = Start<O>>,
+    ) -> Vec<Result<Run<O>, StartError>> {
         let mut many = StartMany::default();
-        for (id, input) in tasks {
-            many.push(self.start(def, id, input.borrow())).await;
+        for start in starts {
+            many.push(start).await;
         }
         many.finish().await
-    }
-
-    /// The task as of its last commit, or `None`. Nothing changes.
-    ///
-    /// # Errors
-    /// [`GetError`]; a damaged row is an error, never `None`.
-    pub async fn get(&self, id: impl AsRef<str>) -> Result<Option<Snapshot>, GetError> {
-        let id = TaskId::new(id)?;
-        let row = self.shared().row(id).await?;
-        Ok(row.map(|(_, row)| Snapshot::of(row, &self.shared().dispatcher.registry)))
-    }
-
-    /// A handle to a task that runs, waits or has ended; for the input it works or worked on last.
-    ///
-    /// # Errors
-    /// [`AttachError`]: there is no such task, it is of another definition, or it cannot be read.
-    pub async fn attach<I, O, S>(
-        &self,
-        def: TaskDef<I, O, S>,
-        id: impl AsRef<str>,
-    ) -> Result<Run<O>, AttachError> {
-        let id = TaskId::new(id).map_err(GetError::from)?;
-        let found = self.shared().row(id.clone()).await?;
-        let Some((task, row)) = found else {
-            return Err(AttachError::NotFound(id));
-        };
-        let registry = &self.shared().dispatcher.registry;
-        let name = registry.name(row.def);
-        if name != def.name() {
-            return Err(AttachError::OtherDefinition {
-                id,
-                name: name.to_owned(),
-            });
-        }
-        Ok(Run::new(
-            Arc::clone(self.shared()),
-            task,
-            id,
-            row.input_id,
-            None,
-        ))
-    }
-
-    /// A page of the tasks of one definition, newest first; at most `limit`, from 1 to 1,024.
-    ///
-    /// # Errors
-    /// [`GetError`] when the store cannot be read; damaged rows are listed apart.
-    pub async fn list<I, O, S>(
-        &self,
-        def: TaskDef<I, O, S>,
-        after: Option<Cursor>,
-        limit: usize,
-    ) -> Result<List, GetError> {
-        match self.shared().dispatcher.registry.number(def.name()) {
-            Some(number) => {
-                self.shared()
-                    .list(Scan::Definition(number), after, limit)
-                    .await
-            }
-            None => Ok(List {
-                tasks: Vec::new(),
-                damaged: Vec::new(),
-                next: None,
-            }),
-        }
-    }
-
-    /// A page of all tasks, newest first, also those whose definition nobody registered here.
-    ///
-    /// # Errors
-    /// As [`Engine::list`].
-    pub async fn list_all(&self, after: Option<Cursor>, limit: usize) -> Result<List, GetError> {
-        self.shared().list(Scan::All, after, limit).await
     }
 
     /// Waits until everything that ran at the last crash has been entered again, and tells what was found.
@@ -342,6 +351,17 @@ impl Engine {
             still_running: self.shared().dispatcher.live.running(),
         })
     }
+
+    /// Gives the file up although handlers of this engine still run, so that another engine can open it: for handlers
+    /// that block for ever, once [`Engine::shutdown`] has reported them. They record nothing any more, but what they
+    /// do to the outside world may meet what the next engine does: their turns are entered again there. Does nothing
+    /// before a shutdown.
+    pub fn abandon(&self) {
+        let stopped = matches!(&*self.inner.ending.lock(), Ending::Begun(report) if report.borrow().is_some());
+        if stopped {
+            self.shared().dispatcher.reader.abandon();
+        }
+    }
 }
 
 impl Inner {
@@ -358,6 +378,7 @@ impl Inner {
         };
         let dispatcher = Arc::clone(&self.shared.dispatcher);
         dispatcher.stopping.send_replace(true);
+        let without_runtime = Arc::clone(&dispatcher);
         let work = async move {
             let report = wind_down(&dispatcher, grace, ended).await;
             sender.send_replace(Some(report));
@@ -367,32 +388,48 @@ impl Inner {
                 self.shared.dispatcher.spawner.spawn(work);
                 Ok(())
             }
-            Place::Threads => env::thread("outlive-shutdown", || {
+            Place::Threads => env::thread("outlive-shutdown", move || {
                 // Without a runtime the work is dropped, and its report with it: the caller is not left waiting.
-                let _ = env::block_on_here(work);
+                if env::block_on_here(work).is_err() {
+                    without_runtime.drop_everything();
+                }
             })
             .map(drop),
         };
         if begun.is_err() {
-            self.drop_everything();
+            self.shared.dispatcher.drop_everything();
         }
         report
-    }
-
-    fn drop_everything(&self) {
-        let dispatcher = &self.shared.dispatcher;
-        dispatcher.stopping.send_replace(true);
-        dispatcher.live.stop();
-        dispatcher.writer.stop();
-        dispatcher.reader.close();
     }
 }
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        if let Ending::NotYet(_) = &*self.ending.get_mut() {
-            self.drop_everything();
+        let (_, report) = watch::channel(None);
+        let ending = std::mem::replace(self.ending.get_mut(), Ending::Begun(report));
+        let Ending::NotYet([_, writer_ended]) = ending else {
+            return;
+        };
+        self.shared.dispatcher.drop_everything();
+        if self.place == Place::Threads && !cfg!(planted = "drop_does_not_wait") {
+            wait_here(writer_ended);
         }
+    }
+}
+
+/// A program that drops its engine and ends must not look as if it had died: this thread waits until the stop is put
+/// down.
+fn wait_here(writer_ended: oneshot::Receiver<()>) {
+    let ended = within(WRITER_ENDS, async {
+        // A writer that died has ended, too.
+        let _ = writer_ended.await;
+    });
+    // On a thread of its own, because this one may belong to a runtime, where nothing can be waited for.
+    let waits = env::thread("outlive-drop", || {
+        let _ = env::block_on_here(ended);
+    });
+    if let Ok(waits) = waits {
+        let _ = waits.join();
     }
 }
 
@@ -410,7 +447,7 @@ async fn wind_down(
         // A thread that died has ended, too.
         let _ = end.await;
     }
-    dispatcher.reader.close();
+    dispatcher.reader.close(still_running);
     ShutdownReport { still_running }
 }
 
@@ -422,49 +459,6 @@ impl std::fmt::Debug for Engine {
     }
 }
 
-impl Shared {
-    async fn row(
-        &self,
-        id: TaskId,
-    ) -> Result<Option<(outlive_storage::row::TaskNumber, TaskRow)>, GetError> {
-        let read = move |store: &dyn Store| {
-            let Some(task) = store.find(&id)? else {
-                return Ok(None);
-            };
-            Ok(store.get(task)?.map(|row| (task, row)))
-        };
-        Ok(self.dispatcher.reader.read(read).await?)
-    }
-
-    async fn list(
-        &self,
-        scan: Scan,
-        after: Option<Cursor>,
-        limit: usize,
-    ) -> Result<List, GetError> {
-        let (after, limit) = (after.map(|Cursor(task)| task), limit.max(1));
-        let page = self
-            .dispatcher
-            .reader
-            .read(move |store| store.scan(scan, after, limit))
-            .await?;
-        let mut list = List {
-            tasks: Vec::new(),
-            damaged: Vec::new(),
-            next: page.next.map(Cursor),
-        };
-        for found in page.rows {
-            match found.row {
-                Ok(row) => list
-                    .tasks
-                    .push(Snapshot::of(row, &self.dispatcher.registry)),
-                Err(error) => list.damaged.push(error),
-            }
-        }
-        Ok(list)
-    }
-}
-
 async fn within(limit: Duration, work: impl Future<Output = ()>) {
     tokio::select! {
         () = work => {}
@@ -473,18 +467,18 @@ async fn within(limit: Duration, work: impl Future<Output = ()>) {
 }
 
 fn drive_loop(
-    engine_loop: EngineLoop,
+    work: impl Future<Output = ()> + Send + 'static,
     place: Place,
     spawner: &Spawner,
 ) -> std::io::Result<oneshot::Receiver<()>> {
     let (ended, when_ended) = oneshot::channel();
     match place {
         Place::Inline => drop(spawner.spawn(async move {
-            engine_loop.run().await;
+            work.await;
             let _ = ended.send(());
         })),
         Place::Threads => drop(env::thread("outlive-loop", move || {
-            if let Err(error) = env::block_on_here(engine_loop.run()) {
+            if let Err(error) = env::block_on_here(work) {
                 tracing::error!(target: "outlive::engine", %error, "the engine loop did not start");
             }
             let _ = ended.send(());

@@ -1,13 +1,18 @@
 //! The engine loop: hands due tasks to the registered handlers, as far as slots are free.
 
+use crate::alarms::Alarms;
 use crate::env::{self, Clock};
-use crate::flow::{Kind, Slot, Slots};
+use crate::flow::{Kind, Short, Slot, Slots};
+use crate::guard::Guard;
+use crate::live::LiveTable;
+use crate::lives::Lives;
 use crate::machine::{Claimant, Event};
 use crate::recovery::Recovery;
 use crate::registry::Registry;
+use crate::sweep::Sweep;
 use crate::turn::Dispatcher;
 use crate::writer::{Draft, Origin, Refused, Target, Told, Writer};
-use outlive_storage::row::{Micros, TaskNumber};
+use outlive_storage::row::{DefNumber, Micros, TaskNumber};
 use outlive_storage::{Store, StoreError};
 use std::collections::HashSet;
 use std::future::Future;
@@ -30,18 +35,24 @@ pub(crate) struct Tools {
     pub(crate) slots: Arc<Slots>,
     pub(crate) claimant: Claimant,
     pub(crate) clock: Clock,
+    pub(crate) alarms: Arc<Alarms>,
+    pub(crate) live: Arc<LiveTable>,
+    pub(crate) lives: Lives,
     pub(crate) stopping: watch::Receiver<bool>,
 }
 
 impl Tools {
-    pub(crate) fn new(dispatcher: &Dispatcher, store: Arc<dyn Store>, clock: Clock) -> Tools {
+    pub(crate) fn new(dispatcher: &Dispatcher, store: Arc<dyn Store>, lives: Lives) -> Tools {
         Tools {
             store,
             writer: Arc::clone(&dispatcher.writer),
             registry: Arc::clone(&dispatcher.registry),
             slots: Arc::clone(&dispatcher.slots),
             claimant: dispatcher.claimant.clone(),
-            clock,
+            clock: dispatcher.clock,
+            alarms: Arc::clone(&dispatcher.alarms),
+            live: Arc::clone(&dispatcher.live),
+            lives,
             stopping: dispatcher.stopping.subscribe(),
         }
     }
@@ -59,10 +70,8 @@ impl Tools {
         slot: Option<Slot>,
     ) -> Result<impl Future<Output = Told> + Send + use<>, Refused> {
         let draft = Draft {
-            target: Target::Number(task),
-            event,
-            value: None,
             slot,
+            ..Draft::bare(Target::Number(task), event)
         };
         self.writer.send(Origin::Engine, draft).await
     }
@@ -71,8 +80,11 @@ impl Tools {
 pub(crate) struct EngineLoop {
     tools: Tools,
     recovery: Recovery,
+    guard: Guard,
     /// Due tasks whose rows cannot be read: they are left alone, and hold up nobody.
     damaged: HashSet<TaskNumber>,
+    /// The definition that got a slot last: where slots come free one by one, the others come first.
+    served: Option<DefNumber>,
 }
 
 /// What one round left behind.
@@ -80,24 +92,49 @@ pub(crate) struct EngineLoop {
 struct Round {
     /// Kinds of handlers for which more tasks are due than slots are free.
     short: HashSet<Kind>,
+    /// Definitions of which more tasks are due than they allow themselves.
+    limited: HashSet<DefNumber>,
     next: Option<Micros>,
     /// Claims were sent and none was taken: trying again at once would not help.
     stuck: bool,
 }
 
 impl EngineLoop {
-    pub(crate) fn new(tools: Tools, recovery: Recovery) -> EngineLoop {
+    pub(crate) fn new(tools: Tools, recovery: Recovery, guard: Guard) -> EngineLoop {
         EngineLoop {
             tools,
             recovery,
+            guard,
             damaged: HashSet::new(),
+            served: None,
         }
     }
 
-    /// Runs until the engine stops.
-    pub(crate) async fn run(mut self) {
+    /// Runs until the engine stops, and so long sweeps beside it.
+    pub(crate) async fn run(mut self, sweep: Sweep) {
         // However the loop ends, also by a panic, the engine does not look alive afterwards.
         let _guard = Alive(Arc::clone(&self.tools.writer));
+        let (alarms, live) = (Arc::clone(&self.tools.alarms), Arc::clone(&self.tools.live));
+        let (writer, clock) = (Arc::clone(&self.tools.writer), self.tools.clock);
+        let until_over = async {
+            self.claim_until_stopped().await;
+            // Within the grace of a shutdown turns still run, and their own times still run out.
+            if !cfg!(planted = "alarms_end_with_claims") {
+                live.over().await;
+            }
+        };
+        tokio::select! {
+            () = until_over => {}
+            () = alarms.run(&live, &writer, clock) => {}
+            () = sweep.run() => {}
+        }
+    }
+
+    async fn claim_until_stopped(&mut self) {
+        // What was suspected wrongly runs with everybody, so it is told before anybody is claimed.
+        if let Err(error) = self.guard.begin(&self.tools).await {
+            self.failed(error);
+        }
         if let Err(error) = crate::recovery::reconsider(&self.tools).await {
             self.failed(error);
         }
@@ -146,17 +183,34 @@ impl EngineLoop {
     async fn round(&mut self) -> Result<Round, StoreError> {
         // What was running comes before what waits: a kind that is still being recovered claims nothing else. The
         // other kind goes on meanwhile, for a recovered handler may wait for one of its tasks.
-        let recovering = self.recovery.go_on(&self.tools).await?;
+        let recovering = self.recovery.go_on(&mut self.guard, &self.tools).await?;
         loop {
-            let round = self.claim_due(&recovering).await?;
+            // Suspects come before what is due: with a full engine they would wait for ever.
+            let watched = self.guard.go_on(&self.tools).await?;
+            let mut round = self.claim_due(&recovering).await?;
+            round.next = earlier(round.next, watched);
+            for (kind, def) in self.guard.waiting() {
+                if self.tools.slots.free(kind) == 0 {
+                    round.short.insert(kind);
+                } else {
+                    round.limited.insert(def);
+                }
+            }
             for kind in [Kind::Async, Kind::Blocking] {
                 let backlog = round.short.contains(&kind);
                 self.tools.slots.set_backlog(kind, backlog);
             }
+            for (def, kind) in self.tools.registry.defs() {
+                // Until its kind is through with the start-up scan, a definition's own tasks come first, too.
+                let backlog = round.limited.contains(&def) || recovering.contains(&kind);
+                self.tools.slots.set_definition_backlog(def, backlog);
+            }
             self.recovery.report(&self.tools);
             // A slot given back before the backlog was known woke nobody.
             let mut claimable = round.short.difference(&recovering);
-            let slot_missed = claimable.any(|kind| self.tools.slots.free(*kind) > 0);
+            let slots = &self.tools.slots;
+            let slot_missed = claimable.any(|kind| slots.free(*kind) > 0)
+                || (round.limited.iter()).any(|def| slots.allowed(*def).is_some_and(|n| n > 0));
             if round.stuck || !slot_missed || self.tools.is_stopping() {
                 return Ok(round);
             }
@@ -176,26 +230,17 @@ impl EngineLoop {
                 return Ok(round);
             }
             let mut claims = Vec::new();
+            let served = defs.iter().position(|(def, _)| Some(*def) == self.served);
+            if !cfg!(planted = "definition_starved") {
+                defs.rotate_left(served.map_or(0, |at| at + 1));
+            }
             for (def, kind) in &defs {
                 let rivals = defs.iter().filter(|(_, other)| other == kind).count();
                 let share = (self.tools.slots.free(*kind) / rivals).clamp(1, CLAIMS_MAX / 4);
-                let limit = share + 1 + self.damaged.len();
-                let due = self.tools.store.due(*def, self.tools.clock.now(), limit)?;
-                round.next = earlier(round.next, due.next);
-                let mut ready = due
-                    .ready
-                    .into_iter()
-                    .filter(|task| !self.damaged.contains(task));
-                for task in ready.by_ref().take(share) {
-                    let Some(slot) = self.tools.slots.take(*kind) else {
-                        round.short.insert(*kind);
-                        break;
-                    };
+                for (task, slot) in self.due_with_slots(*def, *kind, share, &mut round)? {
+                    self.served = Some(*def);
                     let event = Event::Claim(self.tools.claimant.clone());
                     claims.push((task, self.tools.send(task, event, Some(slot)).await));
-                }
-                if ready.next().is_some() {
-                    round.short.insert(*kind);
                 }
             }
             let sent = !claims.is_empty();
@@ -208,6 +253,36 @@ impl EngineLoop {
                 return Ok(round);
             }
         }
+    }
+
+    /// At most `share` due tasks of a definition, each with its slot. What is left is noted in the round.
+    fn due_with_slots(
+        &self,
+        def: DefNumber,
+        kind: Kind,
+        share: usize,
+        round: &mut Round,
+    ) -> Result<Vec<(TaskNumber, Slot)>, StoreError> {
+        let limit = share + 1 + self.damaged.len();
+        let due = (self.tools.store).due(def, self.tools.clock.now(), limit)?;
+        round.next = earlier(round.next, due.next);
+        let whole = |task: &TaskNumber| !self.damaged.contains(task);
+        let mut ready = due.ready.into_iter().filter(whole).peekable();
+        let mut taken = Vec::new();
+        while taken.len() < share && ready.peek().is_some() {
+            match self.tools.slots.take(kind, def) {
+                Ok(slot) => taken.extend(ready.next().map(|task| (task, slot))),
+                Err(Short::Definition) => {
+                    round.limited.insert(def);
+                    return Ok(taken);
+                }
+                Err(Short::Kind) => break,
+            }
+        }
+        if ready.peek().is_some() {
+            round.short.insert(kind);
+        }
+        Ok(taken)
     }
 
     /// Whether a claim took place. One that did not is in the writer's log, or the task moved on in between.

@@ -2,6 +2,7 @@
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)]
 
 use outlive_storage::row::Micros;
+use std::cell::Cell;
 use std::future::Future;
 use std::time::Duration;
 use tokio::runtime::Handle;
@@ -45,10 +46,15 @@ impl Clock {
                 origin: std::time::Instant::now(),
                 wall,
             },
-            Place::Inline => Clock::Tokio {
-                origin: tokio::time::Instant::now(),
-                wall,
-            },
+            Place::Inline => {
+                let (origin, real) = (tokio::time::Instant::now(), std::time::Instant::now());
+                // A paused clock has gone another way than the system's: an engine opened later in the same runtime
+                // goes on where the one before it was.
+                let ahead = origin.into_std().saturating_duration_since(real);
+                let behind = real.saturating_duration_since(origin.into_std());
+                let wall = Micros(wall.plus(micros(ahead)).0.saturating_sub(micros(behind)));
+                Clock::Tokio { origin, wall }
+            }
         }
     }
 
@@ -58,6 +64,19 @@ impl Clock {
             Clock::Tokio { origin, wall } => wall.plus(micros(origin.elapsed())),
         }
     }
+}
+
+/// A moment of the wall clock; one before 1970 is taken for 1970.
+pub(crate) fn moment(at: std::time::SystemTime) -> Micros {
+    let since = at.duration_since(std::time::SystemTime::UNIX_EPOCH);
+    Micros(0).plus(micros(since.unwrap_or_default()))
+}
+
+/// The session a program is started in, if its environment says so.
+pub(crate) fn session_variable() -> Option<String> {
+    std::env::var("OUTLIVE_SESSION")
+        .ok()
+        .filter(|session| !session.is_empty())
 }
 
 /// A duration in whole microseconds.
@@ -117,6 +136,88 @@ pub(crate) fn block_on_here<F: Future<Output = ()>>(future: F) -> std::io::Resul
         .enable_time()
         .build()?;
     runtime.block_on(future);
+    Ok(())
+}
+
+thread_local! {
+    /// Set on threads that belong to a runtime and may wait for a future all the same.
+    static MAY_WAIT: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Runs a blocking call of the user's: on its thread, which is there to be blocked, it may wait for the engine.
+pub(crate) fn on_blocking_thread<T>(call: impl FnOnce() -> T) -> T {
+    /// The thread is used again for other calls, also after a panic of this one.
+    struct Reset;
+    impl Drop for Reset {
+        fn drop(&mut self) {
+            MAY_WAIT.set(false);
+        }
+    }
+    MAY_WAIT.set(true);
+    let _reset = Reset;
+    call()
+}
+
+/// The calling thread drives an async runtime: while it waited, whatever else that runtime has to do would stand still.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a blocking call was made inside an async runtime; await the async form there")]
+pub struct InsideRuntime;
+
+/// A runtime that belongs to an engine, for programs that have none.
+#[derive(Debug)]
+pub(crate) struct OwnRuntime(Option<tokio::runtime::Runtime>);
+
+impl OwnRuntime {
+    /// # Errors
+    /// The system's refusal of its threads.
+    pub(crate) fn new() -> std::io::Result<OwnRuntime> {
+        let mut builder = tokio::runtime::Builder::new_multi_thread();
+        let runtime = builder
+            .thread_name("outlive-handler")
+            .enable_all()
+            .build()?;
+        Ok(OwnRuntime(Some(runtime)))
+    }
+
+    /// Where it runs what is spawned.
+    ///
+    /// # Panics
+    /// Never: it is taken apart only by its drop.
+    pub(crate) fn spawner(&self) -> Spawner {
+        Spawner(self.runtime().handle().clone())
+    }
+
+    /// Blocks this thread until the future is ready.
+    ///
+    /// # Errors
+    /// [`InsideRuntime`]; the future was not polled.
+    pub(crate) fn wait<F: Future>(&self, future: F) -> Result<F::Output, InsideRuntime> {
+        refuse_inside_runtime()?;
+        Ok(self.runtime().block_on(future))
+    }
+
+    fn runtime(&self) -> &tokio::runtime::Runtime {
+        // INVARIANT: only the drop takes it.
+        self.0.as_ref().expect("it is not dropped yet")
+    }
+}
+
+impl Drop for OwnRuntime {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            // Waiting for its threads would hang on a handler that blocks, and panic inside another runtime.
+            runtime.shutdown_background();
+        }
+    }
+}
+
+/// # Errors
+/// [`InsideRuntime`]: the thread must not wait.
+pub(crate) fn refuse_inside_runtime() -> Result<(), InsideRuntime> {
+    let inside = Handle::try_current().is_ok() && !cfg!(planted = "waits_inside_runtime");
+    if inside && !MAY_WAIT.get() {
+        return Err(InsideRuntime);
+    }
     Ok(())
 }
 

@@ -1,5 +1,6 @@
 //! One error enum per operation; each variant says what the caller does next.
 
+use crate::facts::FactsError;
 use crate::machine::{Rejected, Status};
 use crate::reader::ReadError;
 use crate::retry_policy::InvalidRetry;
@@ -18,6 +19,9 @@ pub enum OpenError {
     AlreadyRunning {
         /// The process that holds it; empty when its lock file does not say.
         pid: Option<u32>,
+        /// Set when that engine has stopped but for so many handlers, which do not end; see
+        /// [`Engine::abandon`](crate::Engine::abandon).
+        still_running: Option<usize>,
         /// The file.
         path: String,
     },
@@ -25,6 +29,15 @@ pub enum OpenError {
     #[error("two handlers are registered under the name {name:?}; rename one definition")]
     Duplicate {
         /// The name.
+        name: &'static str,
+    },
+    /// The default session breaks the rules of ids: correct it, or unset `OUTLIVE_SESSION`.
+    #[error("the engine's session is not one ({0}); correct it, or unset OUTLIVE_SESSION")]
+    Session(InvalidId),
+    /// A factory or predicate is for a definition that is not registered: register it first.
+    #[error("{name:?} has a factory or a predicate and no handler; register the handler first")]
+    NoHandler {
+        /// The definition.
         name: &'static str,
     },
     /// A definition's retry policy contradicts itself: correct it.
@@ -45,6 +58,9 @@ pub enum OpenError {
     /// `open` was awaited outside a tokio runtime and none was handed in: do one of the two.
     #[error("no tokio runtime: await open() inside one, or hand one in with Builder::runtime")]
     NoRuntime,
+    /// `open_blocking` was called inside an async runtime, whose thread it would hold up: await `open()` there.
+    #[error("open_blocking() was called inside an async runtime; await open() there")]
+    InsideRuntime,
     /// The system refused a thread: raise its limit, or stop something else.
     #[error("the system refused a thread for the engine: {0}")]
     Thread(std::io::Error),
@@ -63,6 +79,21 @@ pub enum StartError {
     /// The input cannot be kept; nothing was read or written. The error inside says what to change.
     #[error(transparent)]
     Input(#[from] ValueError),
+    /// What is said about the task cannot be kept; nothing was written. The error inside says what to change.
+    #[error(transparent)]
+    Facts(#[from] FactsError),
+    /// The task is not as the caller saw it; nothing was written. Look at it again and decide anew.
+    #[error(
+        "task {id} has changed: its etag is {etag:?}, its last input {last_input_id:?}; look at it and decide anew"
+    )]
+    PreconditionFailed {
+        /// The task.
+        id: TaskId,
+        /// Its etag; empty when there is no such task.
+        etag: Option<u64>,
+        /// Its last accepted input; empty when there is no such task.
+        last_input_id: Option<InputId>,
+    },
     /// No handler is registered under this name; nothing was written. Register it before `open`.
     #[error("no handler is registered for {name:?}; register it with Builder::task before open()")]
     NoHandler {
@@ -156,6 +187,29 @@ pub enum ResultError {
     /// The handler failed for good; the task keeps the failure.
     #[error("the task failed after {} attempts: {}", .0.attempts, .0.message)]
     Failed(Failure),
+    /// The task, or the turn of this input, was cancelled, or the input was taken back before it had a turn. Start
+    /// it again with another input id, or retry the task.
+    #[error("cancelled: {reason}")]
+    Cancelled {
+        /// The reason given.
+        reason: Box<str>,
+    },
+    /// The task was stopped without its handler: somebody asked for it, or a turn took longer than it may. Retry
+    /// it, or give its definition a longer time-out.
+    #[error("terminated: {reason}")]
+    Terminated {
+        /// The reason given, or the limit that was passed.
+        reason: Box<str>,
+        /// True for a time-out.
+        timed_out: bool,
+    },
+    /// So many turns came after this input's that its result is not kept any more; see
+    /// [`TaskDef::keep_turns`](crate::TaskDef::keep_turns).
+    #[error("the result of turn {turn} is not kept any more")]
+    Gone {
+        /// The turn, from 1.
+        turn: u32,
+    },
     /// The task ended before this input got a turn. Start a new task with it.
     #[error("the task ended before this input got a turn; start a new task with it")]
     TaskEnded,
@@ -196,6 +250,149 @@ pub enum RunError {
     Result(#[from] ResultError),
 }
 
+/// Why a task was not cancelled, terminated or deleted.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ControlError {
+    /// The id breaks the rules, so no task has it.
+    #[error(transparent)]
+    InvalidId(#[from] InvalidId),
+    /// No task has this id, or the task has no such input; nothing was written.
+    #[error("there is no task {0}, or no such input of it")]
+    NotFound(TaskId),
+    /// The task, or the turn of this input, has ended, or runs and may not be removed; nothing was written.
+    #[error("task {id} is {status}; nothing was changed")]
+    Conflict {
+        /// The task.
+        id: TaskId,
+        /// How it stands.
+        status: Status,
+        /// What it waits for, when it waits.
+        reason: Option<WaitReason>,
+    },
+    /// The task is not as the caller saw it; nothing was written. Look at it again and decide anew.
+    #[error("task {id} has changed: its etag is {etag:?}; look at it and decide anew")]
+    PreconditionFailed {
+        /// The task.
+        id: TaskId,
+        /// Its etag; empty when there is no such task.
+        etag: Option<u64>,
+    },
+    /// The engine has stopped; nothing was written. Ask again at the next open.
+    #[error("the engine has stopped; ask again at the next open")]
+    ShuttingDown,
+    /// The store failed during the commit: it may or may not have happened. Open the engine again and look.
+    #[error("unknown whether task {id} was changed ({cause}); open again and look at it")]
+    Unknown {
+        /// The task.
+        id: TaskId,
+        /// How the store failed.
+        cause: StoreError,
+    },
+    /// The store cannot answer; nothing was written. The error inside says what to do.
+    #[error(transparent)]
+    Store(StoreError),
+}
+
+/// Why a task was not resumed or retried.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReenterError {
+    /// The task belongs to another definition; nothing was written. Use that one.
+    #[error("task {id} belongs to the definition {name:?}; use that one")]
+    OtherDefinition {
+        /// The task.
+        id: TaskId,
+        /// Its definition.
+        name: String,
+    },
+    /// Nothing was changed, for this reason. A conflict says how the task stands: `resume` is for a task that waits
+    /// for an input, `retry` for one that failed, was cancelled or terminated, or is parked.
+    #[error(transparent)]
+    Control(#[from] ControlError),
+}
+
+/// Why metadata is not known to be durable. It is still in memory, and is tried again with the turn's end.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum FlushError {
+    /// The turn is over, or its claim is no longer the task's: nothing more is recorded. End the handler.
+    #[error("the turn is over; end the handler")]
+    TurnOver,
+    /// The engine has stopped; the turn is recovered at the next open, without what was not flushed.
+    #[error("the engine has stopped; the turn is recovered at the next open")]
+    ShuttingDown,
+    /// The store failed: it may or may not be durable. The turn is recovered at the next open.
+    #[error("the store failed ({0}); the turn is recovered at the next open")]
+    Store(StoreError),
+}
+
+/// The engine is not shutting down, so a turn cannot be left to the next open: go on, or return an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the engine is not shutting down; go on, or return an error")]
+pub struct NotShuttingDown;
+
+impl FlushError {
+    pub(crate) fn from_refused(refused: Refused) -> FlushError {
+        match refused {
+            Refused::Rejected(_) => FlushError::TurnOver,
+            Refused::Stopped(Stop::Shutdown) => FlushError::ShuttingDown,
+            Refused::Unreadable(error)
+            | Refused::Unknown(error)
+            | Refused::Stopped(Stop::Failed(error)) => FlushError::Store(error),
+        }
+    }
+}
+
+impl ControlError {
+    /// The writer's refusal in the caller's words.
+    pub(crate) fn from_refused(refused: Refused, id: TaskId) -> ControlError {
+        match refused {
+            Refused::Rejected(Rejected::Conflict { status, wait }) => ControlError::Conflict {
+                id,
+                status,
+                reason: wait,
+            },
+            Refused::Rejected(Rejected::PreconditionFailed { etag, .. }) => {
+                ControlError::PreconditionFailed {
+                    id,
+                    etag: etag.map(|etag| etag.0),
+                }
+            }
+            Refused::Rejected(Rejected::NotFound | Rejected::CannotCreate) => {
+                ControlError::NotFound(id)
+            }
+            Refused::Rejected(
+                Rejected::OtherDefinition { .. }
+                | Rejected::QueueFull { .. }
+                | Rejected::LeaseLost
+                | Rejected::NotDue { .. }
+                | Rejected::WrongState { .. },
+            ) => {
+                // The machine answers an order with none of these.
+                ControlError::Store(StoreError::Malformed {
+                    what: "an order was answered as another event",
+                })
+            }
+            Refused::Unreadable(error) | Refused::Stopped(Stop::Failed(error)) => {
+                ControlError::Store(error)
+            }
+            Refused::Unknown(cause) => ControlError::Unknown { id, cause },
+            Refused::Stopped(Stop::Shutdown) => ControlError::ShuttingDown,
+        }
+    }
+}
+
+impl From<GetError> for ControlError {
+    fn from(error: GetError) -> Self {
+        match error {
+            GetError::InvalidId(error) => ControlError::InvalidId(error),
+            GetError::ShuttingDown => ControlError::ShuttingDown,
+            GetError::Store(error) => ControlError::Store(error),
+        }
+    }
+}
+
 impl From<ReadError> for GetError {
     fn from(error: ReadError) -> Self {
         match error {
@@ -233,8 +430,17 @@ impl StartError {
                 name: name(def),
             },
             Refused::Rejected(Rejected::QueueFull { max }) => StartError::SteeringQueueFull { max },
+            Refused::Rejected(Rejected::PreconditionFailed {
+                etag,
+                last_input_id,
+            }) => StartError::PreconditionFailed {
+                id: task_id,
+                etag: etag.map(|etag| etag.0),
+                last_input_id,
+            },
             Refused::Rejected(
                 Rejected::NotFound
+                | Rejected::CannotCreate
                 | Rejected::LeaseLost
                 | Rejected::NotDue { .. }
                 | Rejected::WrongState { .. },

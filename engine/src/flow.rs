@@ -1,6 +1,8 @@
 //! Slots: how many handlers run at once, and who waits for one.
 
+use outlive_storage::row::DefNumber;
 use parking_lot::Mutex;
+use std::collections::HashMap;
 use std::sync::Arc;
 use tokio::sync::Notify;
 
@@ -19,6 +21,8 @@ pub(crate) enum Kind {
 /// The slots of one kind.
 #[derive(Debug)]
 struct Lane {
+    /// How many there are.
+    all: usize,
     free: usize,
     /// Due tasks wait in the store for one of these: a new task may not pass them.
     backlog: bool,
@@ -28,6 +32,24 @@ struct Lane {
 struct Lanes {
     of_async: Lane,
     of_blocking: Lane,
+    /// Definitions that said how many of their tasks may run at once.
+    limited: HashMap<DefNumber, Lane>,
+}
+
+/// What there is too little of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Short {
+    /// Slots of the kind.
+    Kind,
+    /// What the definition allows itself.
+    Definition,
+}
+
+/// How many slots are taken, of how many.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Taken {
+    pub(crate) running: usize,
+    pub(crate) allowed: usize,
 }
 
 /// The engine's slots.
@@ -40,14 +62,20 @@ pub(crate) struct Slots {
 
 impl Slots {
     /// Starts with a backlog: until the start-up scan is through, nothing new passes what it will find.
-    pub(crate) fn new(of_async: usize, of_blocking: usize) -> Arc<Slots> {
-        let lane = |free| Lane {
-            free,
+    pub(crate) fn new(
+        of_async: usize,
+        of_blocking: usize,
+        limited: impl Iterator<Item = (DefNumber, usize)>,
+    ) -> Arc<Slots> {
+        let lane = |all| Lane {
+            all,
+            free: all,
             backlog: true,
         };
         let lanes = Lanes {
             of_async: lane(of_async),
             of_blocking: lane(of_blocking),
+            limited: limited.map(|(def, free)| (def, lane(free))).collect(),
         };
         Arc::new(Slots {
             lanes: Mutex::new(lanes),
@@ -56,28 +84,45 @@ impl Slots {
     }
 
     /// A slot for a new task, unless due ones wait for one.
-    pub(crate) fn take_for_start(self: &Arc<Self>, kind: Kind) -> Option<Slot> {
+    pub(crate) fn take_for_start(self: &Arc<Self>, kind: Kind, def: DefNumber) -> Option<Slot> {
         let mut lanes = self.lanes.lock();
-        let lane = lanes.of(kind);
-        if lane.backlog && !cfg!(planted = "start_claims_past_backlog") {
+        let waits = lanes.of(kind).backlog || lanes.limited.get(&def).is_some_and(|l| l.backlog);
+        if waits && !cfg!(planted = "start_claims_past_backlog") {
             return None;
         }
-        self.take_from(lane, kind)
+        self.take_from(&mut lanes, kind, def).ok()
     }
 
     /// A slot for a task that waits in the store.
-    pub(crate) fn take(self: &Arc<Self>, kind: Kind) -> Option<Slot> {
-        self.take_from(self.lanes.lock().of(kind), kind)
+    ///
+    /// # Errors
+    /// [`Short`]: of what there is too little.
+    pub(crate) fn take(self: &Arc<Self>, kind: Kind, def: DefNumber) -> Result<Slot, Short> {
+        self.take_from(&mut self.lanes.lock(), kind, def)
     }
 
-    fn take_from(self: &Arc<Self>, lane: &mut Lane, kind: Kind) -> Option<Slot> {
+    fn take_from(
+        self: &Arc<Self>,
+        lanes: &mut Lanes,
+        kind: Kind,
+        def: DefNumber,
+    ) -> Result<Slot, Short> {
+        let allowed = lanes.limited.get(&def).is_none_or(|lane| lane.free > 0);
+        if !allowed && !cfg!(planted = "concurrency_ignored") {
+            return Err(Short::Definition);
+        }
+        let lane = lanes.of(kind);
         if cfg!(planted = "max_running_ignored") {
             lane.free = lane.free.max(1);
         }
-        lane.free = lane.free.checked_sub(1)?;
-        Some(Slot {
+        lane.free = lane.free.checked_sub(1).ok_or(Short::Kind)?;
+        if let Some(lane) = lanes.limited.get_mut(&def) {
+            lane.free = lane.free.saturating_sub(1);
+        }
+        Ok(Slot {
             slots: Arc::clone(self),
             kind,
+            def,
         })
     }
 
@@ -86,9 +131,37 @@ impl Slots {
         self.lanes.lock().of(kind).free
     }
 
+    /// How many more tasks a definition allows itself; `None`: as many as there are slots.
+    pub(crate) fn allowed(&self, def: DefNumber) -> Option<usize> {
+        self.lanes.lock().limited.get(&def).map(|lane| lane.free)
+    }
+
+    /// How many slots are taken: of the kind, and of what the definition allows itself.
+    pub(crate) fn taken(&self, kind: Kind, def: DefNumber) -> (Taken, Option<Taken>) {
+        let mut lanes = self.lanes.lock();
+        let of_def = lanes.limited.get(&def).map(Lane::taken);
+        (lanes.of(kind).taken(), of_def)
+    }
+
     /// Says whether due tasks wait in the store for a slot of this kind.
     pub(crate) fn set_backlog(&self, kind: Kind, backlog: bool) {
         self.lanes.lock().of(kind).backlog = backlog;
+    }
+
+    /// Says whether due tasks of a definition wait because of its own limit.
+    pub(crate) fn set_definition_backlog(&self, def: DefNumber, backlog: bool) {
+        if let Some(lane) = self.lanes.lock().limited.get_mut(&def) {
+            lane.backlog = backlog;
+        }
+    }
+}
+
+impl Lane {
+    fn taken(&self) -> Taken {
+        Taken {
+            running: self.all.saturating_sub(self.free),
+            allowed: self.all,
+        }
     }
 }
 
@@ -106,15 +179,20 @@ impl Lanes {
 pub(crate) struct Slot {
     slots: Arc<Slots>,
     kind: Kind,
+    def: DefNumber,
 }
 
 impl Drop for Slot {
     fn drop(&mut self) {
         let backlog = {
             let mut lanes = self.slots.lanes.lock();
+            let limited = lanes.limited.get_mut(&self.def).is_some_and(|lane| {
+                lane.free += 1;
+                lane.backlog
+            });
             let lane = lanes.of(self.kind);
             lane.free += 1;
-            lane.backlog
+            lane.backlog || limited
         };
         if backlog {
             self.slots.wake.notify_one();

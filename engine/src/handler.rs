@@ -12,18 +12,47 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// What a handler returns when its turn ends well; an output turns into it by itself.
+/// What a handler returns when its turn ends well: an output, which turns into it by itself, or an output with the
+/// wish to wait for a further input.
 ///
 /// ```
-/// use outlive::Reply;
-/// let _: Reply<u32> = 7.into();
+/// use outlive::{Ctx, HandlerError, Reply};
+/// async fn chat(ctx: Ctx, line: String) -> Result<Reply<String>, HandlerError> {
+///     if line == "bye" {
+///         return Ok(Reply::output("goodbye".to_owned())); // the task ends
+///     }
+///     Ok(Reply::suspend(format!("turn {}: {line}", ctx.turn()), "waiting for the next line"))
+/// }
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Reply<O>(pub(crate) O);
+pub struct Reply<O> {
+    output: O,
+    suspend: Option<String>,
+}
+
+impl<O> Reply<O> {
+    /// The turn's output; unless another input waits, it is the task's.
+    pub fn output(output: O) -> Reply<O> {
+        Reply {
+            output,
+            suspend: None,
+        }
+    }
+
+    /// The turn's output, and what the task waits for now. It stays suspended, for days if need be, until somebody
+    /// starts it again with an input, or resumes it; an input that waits already begins the next turn at once.
+    /// The reason is kept to 1,024 bytes.
+    pub fn suspend(output: O, reason: impl Into<String>) -> Reply<O> {
+        Reply {
+            output,
+            suspend: Some(reason.into()),
+        }
+    }
+}
 
 impl<O> From<O> for Reply<O> {
     fn from(output: O) -> Self {
-        Reply(output)
+        Reply::output(output)
     }
 }
 
@@ -44,8 +73,16 @@ impl<O> From<O> for Reply<O> {
 /// ```
 pub struct HandlerError {
     error: Box<dyn std::error::Error + Send + Sync>,
-    terminal: bool,
+    kind: ErrorKind,
     retry_after: Option<Duration>,
+}
+
+/// What the handler wants of its failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ErrorKind {
+    Retryable,
+    Terminal,
+    Cancelled,
 }
 
 impl HandlerError {
@@ -53,7 +90,17 @@ impl HandlerError {
     pub fn terminal(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> HandlerError {
         HandlerError {
             error: error.into(),
-            terminal: true,
+            kind: ErrorKind::Terminal,
+            retry_after: None,
+        }
+    }
+
+    /// The handler agrees to be cancelled: with a cancel on record the task, or the turn, ends as cancelled. A turn
+    /// that was only steered gives way to the next input; without either the task ends as cancelled.
+    pub fn cancelled() -> HandlerError {
+        HandlerError {
+            error: "cancelled".into(),
+            kind: ErrorKind::Cancelled,
             retry_after: None,
         }
     }
@@ -67,7 +114,11 @@ impl HandlerError {
 
     /// Whether no further attempt is made.
     pub fn is_terminal(&self) -> bool {
-        self.terminal
+        self.kind == ErrorKind::Terminal
+    }
+
+    pub(crate) fn kind(&self) -> ErrorKind {
+        self.kind
     }
 
     /// The error itself.
@@ -84,7 +135,7 @@ impl<E: Into<Box<dyn std::error::Error + Send + Sync>>> From<E> for HandlerError
     fn from(error: E) -> Self {
         HandlerError {
             error: error.into(),
-            terminal: false,
+            kind: ErrorKind::Retryable,
             retry_after: None,
         }
     }
@@ -94,7 +145,7 @@ impl fmt::Debug for HandlerError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("HandlerError")
             .field("error", &self.error)
-            .field("terminal", &self.terminal)
+            .field("kind", &self.kind)
             .finish()
     }
 }
@@ -108,17 +159,21 @@ impl fmt::Display for HandlerError {
 /// A handler with state of its own. For functions and closures use [`Builder::task`](crate::Builder::task).
 ///
 /// ```
-/// use outlive::{Ctx, Handler, HandlerError};
+/// use outlive::{Ctx, Handler, HandlerError, Reply};
 /// struct Greeter { greeting: String }
 /// impl Handler<String, String> for Greeter {
-///     async fn run(&self, _ctx: Ctx, name: String) -> Result<String, HandlerError> {
-///         Ok(format!("{} {name}", self.greeting))
+///     async fn run(&self, _ctx: Ctx, name: String) -> Result<Reply<String>, HandlerError> {
+///         Ok(format!("{} {name}", self.greeting).into())
 ///     }
 /// }
 /// ```
 pub trait Handler<I, O, S = ()>: Send + Sync + 'static {
     /// Works one turn. It may be entered again after a crash: see [`Ctx::entry`].
-    fn run(&self, ctx: Ctx<S>, input: I) -> impl Future<Output = Result<O, HandlerError>> + Send;
+    fn run(
+        &self,
+        ctx: Ctx<S>,
+        input: I,
+    ) -> impl Future<Output = Result<Reply<O>, HandlerError>> + Send;
 }
 
 /// How an erased call ended, with the output already encoded.
@@ -131,7 +186,13 @@ pub(crate) enum CallError {
     Output(String),
 }
 
-pub(crate) type CallResult = Result<Vec<u8>, CallError>;
+/// An encoded reply.
+pub(crate) struct Replied {
+    pub(crate) output: Vec<u8>,
+    pub(crate) suspend: Option<String>,
+}
+
+pub(crate) type CallResult = Result<Replied, CallError>;
 pub(crate) type CallFuture = Pin<Box<dyn Future<Output = CallResult> + Send>>;
 
 /// A handler whose types are known only to itself. Decoding and encoding happen inside the call, so user code
@@ -171,7 +232,7 @@ where
     H: Handler<I, O, S>,
 {
     let handler = Arc::new(handler);
-    erase_fn::<I, O, S, O, _, _>(move |ctx, input| {
+    erase_fn::<I, O, S, Reply<O>, _, _>(move |ctx, input| {
         let handler = Arc::clone(&handler);
         async move { handler.run(ctx, input).await }
     })
@@ -202,5 +263,10 @@ fn decode<I: DeserializeOwned>(bytes: &[u8]) -> Result<I, CallError> {
 }
 
 fn encode<O: Serialize>(_: PhantomData<fn() -> O>, reply: Reply<O>) -> CallResult {
-    value::encode("output", &reply.0).map_err(|error| CallError::Output(error.to_string()))
+    let output = value::encode("output", &reply.output);
+    let output = output.map_err(|error| CallError::Output(error.to_string()))?;
+    Ok(Replied {
+        output,
+        suspend: reply.suspend,
+    })
 }

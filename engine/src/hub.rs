@@ -1,22 +1,41 @@
 //! Who waits for which answer. Waiters are told only what is durable.
 
-use crate::machine::TurnAnswer;
 use outlive_storage::id::InputId;
-use outlive_storage::row::TaskNumber;
+use outlive_storage::row::{Payload, TaskNumber, TurnResult};
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::sync::Arc;
 use tokio::sync::oneshot;
 
+/// How the turn of an input ended.
+#[derive(Debug, Clone)]
+pub(crate) struct Answered {
+    /// The turn, from 1.
+    pub(crate) turn: u32,
+    pub(crate) result: TurnResult,
+}
+
 /// What a waiter is told.
 #[derive(Debug, Clone)]
 pub(crate) enum Told {
     /// The input's turn ended.
-    Answer(TurnAnswer),
+    Answer(Answered),
+    /// Its caller took the input back.
+    Withdrawn(Box<str>),
     /// The task ended before the input got a turn.
     TaskEnded,
     /// The input cannot be read by this program.
     Parked { what: Box<str>, expected: Box<str> },
+}
+
+impl Told {
+    /// Whether the large output, if there is one, comes along.
+    fn is_whole(&self) -> bool {
+        match self {
+            Told::Answer(answered) => !answered.result.output().is_some_and(Payload::is_stored),
+            Told::Withdrawn(_) | Told::TaskEnded | Told::Parked { .. } => true,
+        }
+    }
 }
 
 type Waiters = Vec<(InputId, oneshot::Sender<Told>)>;
@@ -26,14 +45,45 @@ struct Entry {
     /// The input of the turn that runs in this process: its end will pass through here.
     running: Option<InputId>,
     waiters: Waiters,
+    /// Inputs of a task that is gone with its end: who holds a handle finds the answer here, for the store forgets it.
+    expected: Vec<Expected>,
+}
+
+/// The answer to an input, for those who hold a handle and may ask later.
+struct Expected {
+    input_id: InputId,
+    handles: usize,
+    told: Option<Told>,
 }
 
 impl Entry {
+    fn expected(&mut self, input_id: &InputId) -> Option<&mut Expected> {
+        let mut expected = self.expected.iter_mut();
+        expected.find(|expected| expected.input_id == *input_id)
+    }
+
+    /// The first word on an input is the last. A word without its large output is none: the store has it, or somebody
+    /// brings it.
+    fn keep(&mut self, input_id: &InputId, told: Told) {
+        let whole = told.is_whole() || cfg!(planted = "answer_kept_without_output");
+        if let Some(expected) = self.expected(input_id).filter(|_| whole) {
+            expected.told.get_or_insert(told);
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.waiters.is_empty() && self.running.is_none() && self.expected.is_empty()
+    }
+
     /// From here on a new waiter finds what became of the input in the store: nothing will pass for it any more.
     fn turn_over(&mut self, input_id: &InputId) -> Waiters {
         if !cfg!(planted = "answered_turn_still_runs") {
             self.running = None;
         }
+        self.take(input_id)
+    }
+
+    fn take(&mut self, input_id: &InputId) -> Waiters {
         let waiters = std::mem::take(&mut self.waiters);
         let (told, left) = waiters.into_iter().partition(|(id, _)| id == input_id);
         self.waiters = left;
@@ -45,6 +95,30 @@ impl Entry {
 pub(crate) struct Hub {
     /// `None` once the engine stopped: waiting is over for everybody.
     entries: Mutex<Option<HashMap<TaskNumber, Entry>>>,
+}
+
+/// Held by a handle to an input of a task that is gone with its end.
+pub(crate) struct Expecting {
+    hub: Arc<Hub>,
+    task: TaskNumber,
+    input_id: InputId,
+}
+
+impl Drop for Expecting {
+    fn drop(&mut self) {
+        let mut entries = self.hub.entries.lock();
+        let entry = entries
+            .as_mut()
+            .and_then(|entries| entries.get_mut(&self.task));
+        if let Some(entry) = entry {
+            if let Some(expected) = entry.expected(&self.input_id) {
+                expected.handles -= 1;
+            }
+            entry.expected.retain(|expected| expected.handles > 0);
+        }
+        drop(entries);
+        self.hub.leave(self.task);
+    }
 }
 
 /// A place in the queue of waiters, given up when dropped.
@@ -70,13 +144,45 @@ impl Hub {
         }
     }
 
+    /// Keeps the answer to an input of a task that is gone with its end, for as long as this is held. Asked for before
+    /// the turn can end. `None` once the engine stopped.
+    pub(crate) fn expect(
+        self: &Arc<Self>,
+        task: TaskNumber,
+        input_id: &InputId,
+    ) -> Option<Expecting> {
+        if cfg!(planted = "ephemeral_answer_lost") {
+            return None;
+        }
+        let mut entries = self.entries.lock();
+        let entry = entries.as_mut()?.entry(task).or_default();
+        match entry.expected(input_id) {
+            Some(expected) => expected.handles += 1,
+            None => entry.expected.push(Expected {
+                input_id: input_id.clone(),
+                handles: 1,
+                told: None,
+            }),
+        }
+        Some(Expecting {
+            hub: Arc::clone(self),
+            task,
+            input_id: input_id.clone(),
+        })
+    }
+
     /// Waits for the answer to an input. `None` once the engine stopped.
     pub(crate) fn wait(self: &Arc<Self>, task: TaskNumber, input_id: &InputId) -> Option<Waiting> {
         let (sender, told) = oneshot::channel();
         let mut entries = self.entries.lock();
         let entry = entries.as_mut()?.entry(task).or_default();
-        entry.waiters.push((input_id.clone(), sender));
-        let will_pass = entry.running.as_ref() == Some(input_id);
+        let kept = entry.expected(input_id);
+        let kept = kept.and_then(|expected| expected.told.clone());
+        let will_pass = kept.is_some() || entry.running.as_ref() == Some(input_id);
+        match kept {
+            Some(told) => drop(sender.send(told)),
+            None => entry.waiters.push((input_id.clone(), sender)),
+        }
         Some(Waiting {
             told,
             will_pass,
@@ -95,7 +201,7 @@ impl Hub {
             return;
         };
         entry.waiters.retain(|(_, waiter)| !waiter.is_closed());
-        if entry.waiters.is_empty() && entry.running.is_none() {
+        if entry.is_empty() {
             entries.remove(&task);
         }
     }
@@ -108,12 +214,29 @@ impl Hub {
     }
 
     /// The turn of this input ended.
-    pub(crate) fn answer(&self, task: TaskNumber, input_id: &InputId, answer: &TurnAnswer) {
-        let told = self.take(task, |entry| entry.turn_over(input_id));
+    pub(crate) fn answer(&self, task: TaskNumber, input_id: &InputId, answer: &Answered) {
+        let told = self.take(task, |entry| {
+            entry.keep(input_id, Told::Answer(answer.clone()));
+            entry.turn_over(input_id)
+        });
         for (_, waiter) in told {
             // A waiter that left needs no answer: it is in the store.
             let _ = waiter.send(Told::Answer(answer.clone()));
         }
+        // A task that waits for days keeps no place here.
+        self.leave(task);
+    }
+
+    /// The input was taken back.
+    pub(crate) fn withdrawn(&self, task: TaskNumber, input_id: &InputId, reason: &str) {
+        let told = self.take(task, |entry| {
+            entry.keep(input_id, Told::Withdrawn(reason.into()));
+            entry.take(input_id)
+        });
+        for (_, waiter) in told {
+            let _ = waiter.send(Told::Withdrawn(reason.into()));
+        }
+        self.leave(task);
     }
 
     /// The input's turn is parked.
@@ -150,12 +273,29 @@ impl Hub {
         self.leave(task);
     }
 
-    /// The task ended: inputs that still waited get no turn.
-    pub(crate) fn ended(&self, task: TaskNumber) {
-        for (_, waiter) in self.take(task, |entry| std::mem::take(&mut entry.waiters)) {
-            let _ = waiter.send(Told::TaskEnded);
+    /// The task ended: these inputs still waited, and get no turn. Nobody else is told: a further run may have begun in
+    /// the very batch of the end.
+    pub(crate) fn ended(&self, task: TaskNumber, drained: &[InputId]) {
+        for input_id in drained {
+            let told = self.take(task, |entry| {
+                entry.keep(input_id, Told::TaskEnded);
+                entry.take(input_id)
+            });
+            for (_, waiter) in told {
+                let _ = waiter.send(Told::TaskEnded);
+            }
         }
         self.leave(task);
+    }
+
+    /// Whether somebody wants to be told of this input.
+    pub(crate) fn is_awaited(&self, task: TaskNumber, input_id: &InputId) -> bool {
+        let mut entries = self.entries.lock();
+        let entry = entries.as_mut().and_then(|entries| entries.get_mut(&task));
+        entry.is_some_and(|entry| {
+            entry.expected(input_id).is_some()
+                || entry.waiters.iter().any(|(waiting, _)| waiting == input_id)
+        })
     }
 
     fn take(&self, task: TaskNumber, take: impl FnOnce(&mut Entry) -> Waiters) -> Waiters {
@@ -173,16 +313,19 @@ impl Hub {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use outlive_storage::row::Failure;
-    use outlive_storage::row::FailureKind;
+    use outlive_storage::row::{Failure, FailureKind, Outcome};
 
-    fn failed() -> TurnAnswer {
-        TurnAnswer::Failed(Failure {
+    fn failed() -> Answered {
+        let failure = Failure {
             kind: FailureKind::Error,
             message: "no".into(),
             chain: Vec::new(),
             attempts: 1,
-        })
+        };
+        Answered {
+            turn: 1,
+            result: TurnResult::Ended(Outcome::Failed(failure)),
+        }
     }
 
     fn input(id: &str) -> InputId {
@@ -208,6 +351,60 @@ mod tests {
         assert!(waiting.will_pass);
         hub.answer(TaskNumber(1), &input("a"), &failed());
         assert!(matches!(waiting.told.try_recv(), Ok(Told::Answer(_))));
+    }
+
+    #[test]
+    fn a_task_whose_turn_is_over_keeps_no_place() {
+        let hub = Arc::new(Hub::new());
+        hub.running(TaskNumber(1), &input("a"));
+        hub.answer(TaskNumber(1), &input("a"), &failed());
+        assert!(hub.entries.lock().as_ref().is_some_and(HashMap::is_empty));
+    }
+
+    /// The end of a task that is gone with it could pass between the answer to its start and the first wait for its
+    /// result, which then was nowhere.
+    #[test]
+    fn who_holds_a_handle_is_told_later() {
+        let hub = Arc::new(Hub::new());
+        let handles = [(); 2].map(|()| hub.expect(TaskNumber(1), &input("a")).expect("open"));
+        let other = hub.expect(TaskNumber(1), &input("b")).expect("open");
+        hub.answer(TaskNumber(1), &input("a"), &failed());
+        hub.ended(TaskNumber(1), &[input("b")]);
+        for _ in 0..2 {
+            let mut waiting = hub.wait(TaskNumber(1), &input("a")).expect("open");
+            assert!(waiting.will_pass);
+            assert!(matches!(waiting.told.try_recv(), Ok(Told::Answer(_))));
+        }
+        let mut waiting = hub.wait(TaskNumber(1), &input("b")).expect("open");
+        assert!(matches!(waiting.told.try_recv(), Ok(Told::TaskEnded)));
+        drop((handles, other, waiting));
+        assert!(hub.entries.lock().as_ref().is_some_and(HashMap::is_empty));
+    }
+
+    /// A further run that began in the batch of an end was told that the task had ended before its input had a turn.
+    #[test]
+    fn an_end_tells_only_those_whose_inputs_it_drained() {
+        let hub = Arc::new(Hub::new());
+        let mut drained = hub.wait(TaskNumber(1), &input("a")).expect("open");
+        let mut of_the_next_run = hub.wait(TaskNumber(1), &input("b")).expect("open");
+        hub.ended(TaskNumber(1), &[input("a")]);
+        assert!(matches!(drained.told.try_recv(), Ok(Told::TaskEnded)));
+        assert!(of_the_next_run.told.try_recv().is_err(), "it still waits");
+    }
+
+    /// An answer without its large output was kept, handed out for ever, and the store never asked.
+    #[test]
+    fn an_answer_without_its_large_output_is_not_kept() {
+        let hub = Arc::new(Hub::new());
+        let _handle = hub.expect(TaskNumber(1), &input("a")).expect("open");
+        let result = TurnResult::Replied {
+            output: Payload::Stored { len: 5000 },
+            suspended: Some("more".into()),
+            superseded: false,
+        };
+        hub.answer(TaskNumber(1), &input("a"), &Answered { turn: 1, result });
+        let waiting = hub.wait(TaskNumber(1), &input("a")).expect("open");
+        assert!(!waiting.will_pass, "the store is asked");
     }
 
     #[test]

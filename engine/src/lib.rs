@@ -7,17 +7,35 @@
 //! Without default features only [`machine`] is built: the pure core, which needs neither a runtime nor a store.
 
 pub mod machine;
+#[cfg(feature = "runtime")]
+pub mod telemetry;
 
+#[cfg(feature = "runtime")]
+mod alarms;
+#[cfg(feature = "runtime")]
+mod answered;
 #[cfg(feature = "runtime")]
 mod batch;
 #[cfg(feature = "runtime")]
+mod blocking;
+#[cfg(feature = "runtime")]
 mod builder;
+#[cfg(feature = "runtime")]
+mod call;
 #[cfg(feature = "runtime")]
 mod commits;
 #[cfg(feature = "runtime")]
+mod control;
+#[cfg(feature = "runtime")]
 mod ctx;
+#[cfg(feature = "redb")]
+mod data_dir;
+#[cfg(feature = "runtime")]
+mod decision;
 #[cfg(feature = "runtime")]
 mod def;
+#[cfg(feature = "runtime")]
+mod ended;
 #[cfg(feature = "runtime")]
 mod engine;
 #[cfg(feature = "runtime")]
@@ -27,13 +45,41 @@ mod env;
 #[cfg(feature = "runtime")]
 mod error;
 #[cfg(feature = "runtime")]
+mod explain;
+#[cfg(feature = "runtime")]
+mod facts;
+#[cfg(feature = "runtime")]
+mod feed;
+#[cfg(feature = "runtime")]
 mod flow;
+#[cfg(feature = "runtime")]
+mod guard;
 #[cfg(feature = "runtime")]
 mod handler;
 #[cfg(feature = "runtime")]
+mod hold;
+#[cfg(feature = "runtime")]
 mod hub;
 #[cfg(feature = "runtime")]
+mod indexes;
+#[cfg(feature = "runtime")]
+mod known;
+#[cfg(feature = "runtime")]
+mod list;
+#[cfg(feature = "runtime")]
 mod live;
+#[cfg(feature = "runtime")]
+mod lives;
+#[cfg(feature = "runtime")]
+mod look;
+#[cfg(feature = "runtime")]
+mod metadata;
+#[cfg(feature = "runtime")]
+mod meter;
+#[cfg(feature = "runtime")]
+mod options;
+#[cfg(feature = "runtime")]
+mod outcome;
 #[cfg(feature = "runtime")]
 mod reader;
 #[cfg(feature = "runtime")]
@@ -45,9 +91,17 @@ mod retry_policy;
 #[cfg(feature = "runtime")]
 mod run;
 #[cfg(feature = "runtime")]
+mod signal;
+#[cfg(feature = "runtime")]
 mod snapshot;
 #[cfg(feature = "runtime")]
+mod span;
+#[cfg(feature = "runtime")]
 mod start;
+#[cfg(feature = "runtime")]
+mod suspects;
+#[cfg(feature = "runtime")]
+mod sweep;
 #[cfg(feature = "runtime")]
 mod trace;
 #[cfg(feature = "runtime")]
@@ -55,36 +109,70 @@ mod turn;
 #[cfg(feature = "runtime")]
 mod value;
 #[cfg(feature = "runtime")]
+mod watch;
+#[cfg(feature = "runtime")]
 mod writer;
 
-pub use machine::{Accepted, Status};
+pub use machine::{Accepted, OnConflict, Status};
 pub use outlive_storage::StoreError;
 pub use outlive_storage::id::{InputId, InvalidId, TaskId};
-pub use outlive_storage::row::{Failure, FailureKind, WaitReason};
+pub use outlive_storage::row::{EventKind, Failure, FailureKind, WaitReason};
 
+#[cfg(feature = "runtime")]
+pub use blocking::{BlockingEngine, BlockingError};
 #[cfg(feature = "runtime")]
 pub use builder::Builder;
 #[cfg(feature = "runtime")]
-pub use ctx::{Ctx, Entry};
+pub use control::{Delete, Order, Reenter};
 #[cfg(feature = "runtime")]
-pub use def::{STEERABLE_DEFAULT, TaskDef};
+pub use ctx::{Ctx, Entry};
+#[cfg(feature = "redb")]
+pub use data_dir::DataDirError;
+#[cfg(feature = "runtime")]
+pub use def::{Index, STEERABLE_DEFAULT, STEERABLE_MAX, TaskDef};
 #[cfg(feature = "runtime")]
 pub use engine::{Engine, ShutdownReport};
 #[cfg(feature = "runtime")]
-pub use error::{AttachError, GetError, OpenError, ResultError, RunError, StartError};
+pub use env::InsideRuntime;
+#[cfg(feature = "runtime")]
+pub use error::{
+    AttachError, ControlError, FlushError, GetError, NotShuttingDown, OpenError, ReenterError,
+    ResultError, RunError, StartError,
+};
+#[cfg(feature = "runtime")]
+pub use explain::{Explanation, Release, WaitsFor};
+#[cfg(feature = "runtime")]
+pub use facts::{
+    DESCRIPTION_MAX, FactsError, RESERVED_PREFIX, TAG_KEY_MAX, TAG_VALUE_MAX, TAGS_MAX, TASK_TAG,
+    TITLE_MAX,
+};
+#[cfg(feature = "runtime")]
+pub use feed::{EVENTS_KEPT, EVENTS_KEPT_FOR, Events, EventsError, LogEvent, LogItem};
 #[cfg(feature = "runtime")]
 pub use flow::{MAX_BLOCKING, MAX_RUNNING};
 #[cfg(feature = "runtime")]
 pub use handler::{Handler, HandlerError, Reply};
 #[cfg(feature = "runtime")]
+pub use list::{Cursor, InvalidCursor, LIST_LIMIT, LIST_MAX, LIST_TIME, List, Listing};
+#[cfg(feature = "runtime")]
+pub use metadata::{METADATA_KEY_MAX, METADATA_MAX, Metadata, MetadataError};
+#[cfg(feature = "runtime")]
+pub use options::{GRACE, KEEP, KEEP_TURNS, TaskOptions};
+#[cfg(feature = "runtime")]
+pub use outcome::Outcome;
+#[cfg(feature = "runtime")]
 pub use recovery::RecoveryReport;
 #[cfg(feature = "runtime")]
 pub use retry_policy::{InvalidRetry, RetryPolicy};
 #[cfg(feature = "runtime")]
-pub use run::{Outcome, Run};
+pub use run::Run;
 #[cfg(feature = "runtime")]
-pub use snapshot::{Cursor, Ended, List, Snapshot};
+pub use signal::Causes;
+#[cfg(feature = "runtime")]
+pub use snapshot::{Ended, MetadataMap, PastRun, Snapshot, Source, TimelineEntry};
 #[cfg(feature = "runtime")]
 pub use start::{NewTaskId, Start};
 #[cfg(feature = "runtime")]
 pub use value::{VALUE_MAX, ValueError};
+#[cfg(feature = "runtime")]
+pub use watch::Watch;

@@ -1,7 +1,10 @@
 //! Which ids have a handler in this process: at most one each, whatever is committed.
 
-use outlive_storage::Store;
-use outlive_storage::row::TaskNumber;
+use crate::alarms::Watched;
+use crate::hold::Hold;
+use crate::signal::Signal;
+use outlive_storage::id::TaskId;
+use outlive_storage::row::{Generation, TaskNumber};
 use parking_lot::Mutex;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -10,21 +13,45 @@ use tokio::task::AbortHandle;
 
 type Launch = Box<dyn FnOnce(Occupied) + Send>;
 
-#[derive(Default)]
+/// One claim of a task, and how to reach its handler.
+#[derive(Clone)]
+pub(crate) struct Claim {
+    pub(crate) task: TaskNumber,
+    pub(crate) generation: Generation,
+    pub(crate) signal: Arc<Signal>,
+    pub(crate) watched: Arc<Watched>,
+}
+
 struct Seat {
     /// Tells the calls of one task apart.
     number: u64,
+    claim: Claim,
     abort: Option<AbortHandle>,
+    /// Its future is gone, its thread is not: whoever is next waits for that one, too.
+    thread_left: bool,
     /// A later claim, entered when the present call has ended.
-    next: Option<Launch>,
+    next: Option<(Claim, Launch)>,
 }
 
+impl Seat {
+    /// The claim of this task that counts: the one that waits has replaced the one that runs.
+    fn latest(&self, task: TaskNumber) -> Option<&Claim> {
+        let next = self.next.as_ref().map(|(claim, _)| claim);
+        let claims = [next, Some(&self.claim)].into_iter().flatten();
+        claims.into_iter().find(|claim| claim.task == task)
+    }
+}
+
+/// Seats are the ids': a task that was removed may leave its handler behind, and the next task of its id waits for
+/// that one as for its own.
 #[derive(Default)]
 struct Seats {
-    by_task: HashMap<TaskNumber, Seat>,
+    by_id: HashMap<TaskId, Seat>,
+    /// The ids of the tasks that have a seat or wait for one.
+    ids: HashMap<TaskNumber, TaskId>,
     given: u64,
-    /// Tasks with a call on a thread, which nothing can stop.
-    blocking: HashSet<TaskNumber>,
+    /// Ids with a call on a thread, which nothing can stop.
+    blocking: HashSet<TaskId>,
     stopped: bool,
 }
 
@@ -38,30 +65,31 @@ pub(crate) struct LiveTable {
 /// Held while a handler of the task may run; dropping it lets the next one in.
 pub(crate) struct Occupied {
     table: Arc<LiveTable>,
-    task: TaskNumber,
+    id: TaskId,
     number: u64,
     /// The lock on the file goes with its last holder, and a free seat means a free file: this goes first.
-    file: Option<Arc<dyn Store>>,
+    file: Option<Arc<Hold>>,
 }
 
 /// Which call of which task.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct SeatId {
-    task: TaskNumber,
+    id: TaskId,
     number: u64,
 }
 
 /// Held by a blocking call until it returns.
 pub(crate) struct Blocking {
     table: Arc<LiveTable>,
-    task: TaskNumber,
+    id: TaskId,
 }
 
 impl LiveTable {
-    /// Runs `launch` once no handler of the task is left. Dropped unrun when the table has stopped.
+    /// Runs `launch` once no handler of the id is left. Dropped unrun when the table has stopped.
     pub(crate) fn occupy(
         self: &Arc<Self>,
-        task: TaskNumber,
+        id: TaskId,
+        claim: Claim,
         launch: impl FnOnce(Occupied) + Send + 'static,
     ) {
         let number = {
@@ -69,17 +97,25 @@ impl LiveTable {
             if seats.stopped {
                 return;
             }
-            if let Some(seat) = seats.by_task.get_mut(&task)
+            let task = claim.task;
+            let taken = seats.by_id.get_mut(&id).filter(|seat| {
+                seat.claim.task == claim.task || !cfg!(planted = "seats_are_the_tasks")
+            });
+            if let Some(seat) = taken
                 && !cfg!(planted = "two_handlers_for_one_id")
             {
-                seat.next = Some(Box::new(launch));
+                let replaced = seat.next.replace((claim, Box::new(launch)));
+                if let Some((replaced, _)) = replaced {
+                    seats.ids.remove(&replaced.task);
+                }
+                seats.ids.insert(task, id);
                 return;
             }
-            seats.sit(task)
+            seats.sit(id.clone(), claim)
         };
         launch(Occupied {
             table: Arc::clone(self),
-            task,
+            id,
             number,
             file: None,
         });
@@ -89,40 +125,127 @@ impl LiveTable {
     pub(crate) fn abortable(&self, seat: SeatId, abort: AbortHandle) {
         let stopped = {
             let mut seats = self.seats.lock();
-            let found = seats.by_task.get_mut(&seat.task);
-            if let Some(found) = found.filter(|found| found.number == seat.number) {
+            let stopped = seats.stopped;
+            let found = seats.by_id.get_mut(&seat.id);
+            let found = found.filter(|found| found.number == seat.number);
+            let fenced = found.is_some_and(|found| {
                 found.abort = Some(abort.clone());
-            }
-            seats.stopped
+                found.claim.signal.is_lost()
+            });
+            stopped || fenced
         };
         if stopped {
             abort.abort();
         }
     }
 
+    /// Tells the handler of the task's latest claim, if it is this one's.
+    pub(crate) fn time_out(
+        &self,
+        task: TaskNumber,
+        generation: Generation,
+    ) -> Option<Arc<Watched>> {
+        let claim = self
+            .latest(task)
+            .filter(|claim| claim.generation == generation)?;
+        claim.signal.time_out();
+        Some(claim.watched)
+    }
+
+    /// The latest claim of the task in this process.
+    pub(crate) fn latest(&self, task: TaskNumber) -> Option<Claim> {
+        let seats = self.seats.lock();
+        seats.of(task)?.latest(task).cloned()
+    }
+
+    /// Whether the task's latest claim waits for the end of a former call.
+    pub(crate) fn is_held_up(&self, task: TaskNumber) -> bool {
+        let seats = self.seats.lock();
+        seats.of(task).is_some_and(|seat| seat.next.is_some())
+    }
+
+    /// Drops the handler of a claim that was taken away. One that blocks its thread runs on, and is told.
+    pub(crate) fn fence(&self, task: TaskNumber) {
+        let (abort, next) = {
+            let mut seats = self.seats.lock();
+            let Some(seat) = seats.of_mut(task) else {
+                return;
+            };
+            let next = seat.next.take_if(|(claim, _)| claim.task == task);
+            if seat.claim.task != task {
+                // Its handler was never entered: the one that runs is of a task that had the id before.
+                seats.ids.remove(&task);
+                (None, next)
+            } else {
+                // Under the lock: whoever learns how to stop the call only now must see that it is to be stopped.
+                if !cfg!(planted = "lost_claim_untold") {
+                    seat.claim.signal.lose_lease();
+                }
+                (seat.abort.take(), next)
+            }
+        };
+        drop(next);
+        if let Some(abort) = abort.filter(|_| !cfg!(planted = "fenced_handler_runs_on")) {
+            abort.abort();
+        }
+    }
+
+    /// The call has ended: whoever is next takes the seat.
+    fn vacate(self: &Arc<Self>, id: &TaskId) {
+        let next = {
+            let mut seats = self.seats.lock();
+            let seat = seats.by_id.remove(id);
+            let next = seat.and_then(|seat| {
+                seats.ids.remove(&seat.claim.task);
+                seat.next
+            });
+            next.map(|(claim, launch)| (launch, seats.sit(id.clone(), claim)))
+        };
+        let Some((launch, number)) = next else {
+            self.emptied.notify_waiters();
+            return;
+        };
+        launch(Occupied {
+            table: Arc::clone(self),
+            id: id.clone(),
+            number,
+            file: None,
+        });
+    }
+
     /// Counts a blocking call.
-    pub(crate) fn blocking(self: &Arc<Self>, task: TaskNumber) -> Blocking {
-        self.seats.lock().blocking.insert(task);
+    pub(crate) fn blocking(self: &Arc<Self>, id: TaskId) -> Blocking {
+        self.seats.lock().blocking.insert(id.clone());
         Blocking {
             table: Arc::clone(self),
-            task,
+            id,
         }
     }
 
     /// How many handlers run: futures, or calls on threads whose future is gone.
     pub(crate) fn running(&self) -> usize {
         let seats = self.seats.lock();
-        let without_seat = |task: &&TaskNumber| !seats.by_task.contains_key(*task);
-        seats.by_task.len() + seats.blocking.iter().filter(without_seat).count()
+        let without_seat = |id: &&TaskId| !seats.by_id.contains_key(*id);
+        seats.by_id.len() + seats.blocking.iter().filter(without_seat).count()
     }
 
     /// Resolves when no handler runs.
     pub(crate) async fn empty(&self) {
+        self.until(|| self.running() == 0).await;
+    }
+
+    /// Resolves when there is nobody left to be told anything: no handler runs, or all were dropped.
+    pub(crate) async fn over(&self) {
+        self.until(|| self.seats.lock().stopped || self.running() == 0)
+            .await;
+    }
+
+    async fn until(&self, done: impl Fn() -> bool) {
         loop {
             let emptied = self.emptied.notified();
             tokio::pin!(emptied);
             emptied.as_mut().enable();
-            if self.running() == 0 {
+            if done() {
                 return;
             }
             emptied.await;
@@ -135,39 +258,52 @@ impl LiveTable {
             let mut seats = self.seats.lock();
             seats.stopped = true;
             seats
-                .by_task
+                .by_id
                 .values_mut()
                 .map(|seat| (seat.abort.take(), seat.next.take()))
                 .unzip()
         };
         aborts.into_iter().flatten().for_each(|abort| abort.abort());
         drop(launches);
+        self.emptied.notify_waiters();
     }
 }
 
 impl Seats {
-    /// A new call of the task takes its seat.
-    fn sit(&mut self, task: TaskNumber) -> u64 {
+    fn of(&self, task: TaskNumber) -> Option<&Seat> {
+        self.by_id.get(self.ids.get(&task)?)
+    }
+
+    fn of_mut(&mut self, task: TaskNumber) -> Option<&mut Seat> {
+        self.by_id.get_mut(self.ids.get(&task)?)
+    }
+
+    /// A new call takes the seat of its id.
+    fn sit(&mut self, id: TaskId, claim: Claim) -> u64 {
         self.given += 1;
+        self.ids.insert(claim.task, id.clone());
         let seat = Seat {
             number: self.given,
-            ..Seat::default()
+            claim,
+            abort: None,
+            thread_left: false,
+            next: None,
         };
-        self.by_task.insert(task, seat);
+        self.by_id.insert(id, seat);
         self.given
     }
 }
 
 impl Occupied {
     /// Keeps the file locked for as long as the handler may run.
-    pub(crate) fn hold(&mut self, file: Arc<dyn Store>) {
+    pub(crate) fn hold(&mut self, file: Arc<Hold>) {
         self.file = Some(file);
     }
 
     /// Which call this is.
     pub(crate) fn seat(&self) -> SeatId {
         SeatId {
-            task: self.task,
+            id: self.id.clone(),
             number: self.number,
         }
     }
@@ -176,28 +312,32 @@ impl Occupied {
 impl Drop for Occupied {
     fn drop(&mut self) {
         drop(self.file.take());
-        let next = {
+        {
             let mut seats = self.table.seats.lock();
-            let seat = seats.by_task.remove(&self.task);
-            let next = seat.and_then(|seat| seat.next);
-            next.map(|launch| (launch, seats.sit(self.task)))
-        };
-        let Some((launch, number)) = next else {
-            self.table.emptied.notify_waiters();
-            return;
-        };
-        launch(Occupied {
-            table: Arc::clone(&self.table),
-            task: self.task,
-            number,
-            file: None,
-        });
+            let blocks = seats.blocking.contains(&self.id);
+            if blocks
+                && !cfg!(planted = "thread_forgotten")
+                && let Some(seat) = seats.by_id.get_mut(&self.id)
+            {
+                seat.thread_left = true;
+                return;
+            }
+        }
+        self.table.vacate(&self.id);
     }
 }
 
 impl Drop for Blocking {
     fn drop(&mut self) {
-        self.table.seats.lock().blocking.remove(&self.task);
+        let thread_left = {
+            let mut seats = self.table.seats.lock();
+            seats.blocking.remove(&self.id);
+            let seat = seats.by_id.get(&self.id);
+            seat.is_some_and(|seat| seat.thread_left)
+        };
+        if thread_left {
+            self.table.vacate(&self.id);
+        }
         self.table.emptied.notify_waiters();
     }
 }
@@ -207,13 +347,24 @@ mod tests {
     use super::*;
     use std::sync::mpsc;
 
-    #[test]
-    fn a_second_call_of_a_task_waits_for_the_end_of_the_first() {
+    fn claim(task: u64, generation: u64) -> Claim {
+        let alarms = Arc::new(crate::alarms::Alarms::default());
+        Claim {
+            task: TaskNumber(task),
+            generation: Generation(generation),
+            signal: Arc::new(Signal::new(false)),
+            watched: alarms.unwatched(),
+        }
+    }
+
+    /// The second task may have the id anew: a removal leaves its handler behind.
+    fn second_waits_for_first(tasks: [u64; 2]) {
         let table = Arc::new(LiveTable::default());
         let (sender, launched) = mpsc::channel();
-        for call in [1, 2] {
+        let id = TaskId::new("a").expect("an id");
+        for (call, task) in [1, 2].into_iter().zip(tasks) {
             let sender = sender.clone();
-            table.occupy(TaskNumber(7), move |occupied| {
+            table.occupy(id.clone(), claim(task, call), move |occupied| {
                 let _ = sender.send((call, occupied));
             });
         }
@@ -223,5 +374,15 @@ mod tests {
         drop(occupied);
         let (second, _occupied) = launched.try_recv().expect("now it is its turn");
         assert_eq!(second, 2);
+    }
+
+    #[test]
+    fn a_second_call_of_a_task_waits_for_the_end_of_the_first() {
+        second_waits_for_first([7, 7]);
+    }
+
+    #[test]
+    fn a_call_of_a_task_that_has_the_id_anew_waits_for_the_end_of_the_former_ones() {
+        second_waits_for_first([7, 8]);
     }
 }

@@ -1,11 +1,12 @@
 //! Reads of the store, on threads of their own: a slow disk never holds a worker of the caller's runtime.
 
 use crate::env::{self, Place};
+use crate::hold::Hold;
 use crate::writer::Writer;
 use outlive_storage::{Store, StoreError};
 use parking_lot::Mutex;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use tokio::sync::oneshot;
 
 /// Threads that read.
@@ -31,7 +32,9 @@ impl From<StoreError> for ReadError {
 /// The engine's way to read its store.
 pub(crate) struct Reader {
     /// Emptied at shutdown: the file is free once the last handler has let go of it as well.
-    store: Mutex<Option<Arc<dyn Store>>>,
+    store: Mutex<Option<Arc<Hold>>>,
+    /// What handlers that did not end still keep.
+    kept: Weak<Hold>,
     /// Told of a store that has failed: the engine must not look alive on it.
     writer: Arc<Writer>,
     /// `None`: reads run where they are awaited.
@@ -59,15 +62,17 @@ impl Reader {
                 Some(sender)
             }
         };
+        let hold = Hold::new(store);
         Ok(Reader {
-            store: Mutex::new(Some(store)),
+            kept: Arc::downgrade(&hold),
+            store: Mutex::new(Some(hold)),
             writer,
             jobs,
         })
     }
 
-    /// The store itself, to hold the file for as long as a handler may run.
-    pub(crate) fn store(&self) -> Option<Arc<dyn Store>> {
+    /// Keeps the file for as long as a handler may run.
+    pub(crate) fn hold(&self) -> Option<Arc<Hold>> {
         self.store.lock().clone()
     }
 
@@ -76,7 +81,9 @@ impl Reader {
         &self,
         read: impl FnOnce(&dyn Store) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, ReadError> {
-        let store = self.store().ok_or(ReadError::Stopped)?;
+        let hold = self.hold().ok_or(ReadError::Stopped)?;
+        let store = hold.store().ok_or(ReadError::Stopped)?;
+        drop(hold);
         let result = match &self.jobs {
             None => guarded(&*store, read),
             Some(jobs) => {
@@ -100,9 +107,21 @@ impl Reader {
         Ok(result?)
     }
 
-    /// Lets go of the store.
-    pub(crate) fn close(&self) {
+    /// Lets go of the store. Handlers that did not end keep it; who comes second is told of them.
+    pub(crate) fn close(&self, still_running: usize) {
         drop(self.store.lock().take());
+        if still_running > 0
+            && let Some(store) = self.kept.upgrade().and_then(|kept| kept.store())
+        {
+            store.leaving(still_running);
+        }
+    }
+
+    /// Takes the store from handlers that did not end.
+    pub(crate) fn abandon(&self) {
+        if let Some(kept) = self.kept.upgrade() {
+            kept.abandon();
+        }
     }
 }
 

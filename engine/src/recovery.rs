@@ -1,15 +1,17 @@
 //! The start-up scan: finds what ran when the last process died and re-enters it, within the slots there are.
 
 use crate::engine_loop::Tools;
-use crate::flow::{Kind, Slot};
-use crate::machine::Event;
-use outlive_storage::row::{Micros, State, TaskNumber};
+use crate::flow::{Kind, Short, Slot};
+use crate::guard::Guard;
+use crate::machine::{Answer, Event, Recovered};
+use crate::writer::Told;
+use outlive_storage::row::{Lease, Micros, State, TaskNumber};
 use outlive_storage::{Found, Scan, StoreError};
 use std::collections::HashSet;
 use tokio::sync::watch;
 
 /// Rows read at once, and recovered with one commit.
-const PAGE: usize = 1024;
+pub(crate) const PAGE: usize = 1024;
 
 /// What the start-up scan found and did.
 ///
@@ -27,9 +29,15 @@ pub struct RecoveryReport {
     pub found: u64,
     /// Of these, handlers entered again.
     pub dispatched: u64,
-    /// Of these, now waiting for a program that registers their handler.
+    /// Of these, now waiting for a program that registers their handler, or for others of their definition to end.
     pub waiting_handler: u64,
-    /// Of these, left alone because their rows are damaged or their turn is suspected to kill the process.
+    /// Of these, cancelled before the process ended, and so not entered again.
+    pub cancelled: u64,
+    /// Of these, held back because their process died again and again while they ran: they are entered apart from
+    /// others, within minutes, unless the process goes on dying without them.
+    pub isolated: u64,
+    /// Of these, left alone: their rows are damaged, or they killed their process while no other suspect ran. The
+    /// latter wait for [`Engine::retry`](crate::Engine::retry).
     pub quarantined: u64,
     /// From the beginning of the scan to the last re-entry, in microseconds.
     pub took_us: u64,
@@ -74,10 +82,14 @@ impl Recovery {
     }
 
     /// Recovers as much as slots allow. Answers the kinds that are not through.
-    pub(crate) async fn go_on(&mut self, tools: &Tools) -> Result<HashSet<Kind>, StoreError> {
+    pub(crate) async fn go_on(
+        &mut self,
+        guard: &mut Guard,
+        tools: &Tools,
+    ) -> Result<HashSet<Kind>, StoreError> {
         let mut lanes = std::mem::take(&mut self.lanes);
         for lane in &mut lanes {
-            if let Err(error) = self.go_on_in(lane, tools).await {
+            if let Err(error) = self.go_on_in(lane, guard, tools).await {
                 self.lanes = lanes;
                 return Err(error);
             }
@@ -88,36 +100,37 @@ impl Recovery {
     }
 
     /// Page by page, until the lane is through or its slots are taken.
-    async fn go_on_in(&mut self, lane: &mut Lane, tools: &Tools) -> Result<(), StoreError> {
+    async fn go_on_in(
+        &mut self,
+        lane: &mut Lane,
+        guard: &mut Guard,
+        tools: &Tools,
+    ) -> Result<(), StoreError> {
         while !lane.through && !tools.is_stopping() {
             let page = tools.store.scan(Scan::Running, lane.after, PAGE)?;
+            let mut rows = page.rows.iter().filter_map(|found| found.row.as_ref().ok());
+            if rows.any(|row| guard.suspects(row, tools)) {
+                guard.hold_back(tools).await;
+            }
             let mut answers = Vec::new();
             let mut out_of_slots = false;
             for found in page.rows {
-                match self.find(lane.kind, &found, tools) {
+                match self.find(lane.kind, &found, guard, tools) {
                     Find::Pass => {}
                     Find::OutOfSlots => {
                         out_of_slots = true;
                         break;
                     }
                     Find::Send(event, slot) => {
-                        let enters = slot.is_some();
                         if let Ok(answer) = tools.send(found.task, event, slot).await {
-                            answers.push((enters, answer));
+                            answers.push(answer);
                         }
                     }
                 }
                 lane.after = Some(found.task);
             }
-            for (enters, answer) in answers {
-                if answer.await.is_ok() {
-                    self.report.found += 1;
-                    *(if enters {
-                        &mut self.report.dispatched
-                    } else {
-                        &mut self.report.waiting_handler
-                    }) += 1;
-                }
+            for answer in answers {
+                self.count(answer.await);
             }
             if out_of_slots {
                 return Ok(());
@@ -127,7 +140,20 @@ impl Recovery {
         Ok(())
     }
 
-    fn find(&mut self, kind: Kind, found: &Found, tools: &Tools) -> Find {
+    fn count(&mut self, told: Told) {
+        let Ok(done) = told else { return };
+        self.report.found += 1;
+        let counter = match done.answer {
+            Answer::Recovered(Recovered::Entered) => &mut self.report.dispatched,
+            Answer::Recovered(Recovered::Isolated) => &mut self.report.isolated,
+            Answer::Recovered(Recovered::Quarantined) => &mut self.report.quarantined,
+            Answer::Recovered(Recovered::Cancelled) => &mut self.report.cancelled,
+            Answer::Done | Answer::Accepted { .. } => &mut self.report.waiting_handler,
+        };
+        *counter += 1;
+    }
+
+    fn find(&mut self, kind: Kind, found: &Found, guard: &Guard, tools: &Tools) -> Find {
         let row = match &found.row {
             Ok(row) => row,
             Err(error) => {
@@ -146,14 +172,34 @@ impl Recovery {
         if lease.instance == tools.claimant.instance {
             return Find::Pass;
         }
+        let event = Event::Recover {
+            claimant: tools.claimant.clone(),
+            parting: tools.lives.parting(lease.instance),
+            verdict: guard.verdict(row, lease.instance, tools),
+        };
         match tools.registry.get(row.def) {
             // Nobody here runs it, so it needs no slot: the async lane moves it.
-            None if kind == Kind::Async => Find::Send(Event::Orphan(tools.claimant.clone()), None),
-            Some(registered) if registered.kind() == kind => match tools.slots.take(kind) {
-                Some(slot) => Find::Send(Event::Recover(tools.claimant.clone()), Some(slot)),
-                None => Find::OutOfSlots,
-            },
+            None if kind == Kind::Async => Find::Send(self.put_back(lease, tools), None),
+            // Nor does one that is not entered.
+            Some(registered) if registered.kind() == kind && guard.suspects(row, tools) => {
+                Find::Send(event, None)
+            }
+            Some(registered) if registered.kind() == kind => {
+                match tools.slots.take(kind, row.def) {
+                    Ok(slot) => Find::Send(event, Some(slot)),
+                    // Its definition allows itself fewer than ran: it waits with the due ones, and holds up nobody.
+                    Err(Short::Definition) => Find::Send(self.put_back(lease, tools), None),
+                    Err(Short::Kind) => Find::OutOfSlots,
+                }
+            }
             None | Some(_) => Find::Pass,
+        }
+    }
+
+    fn put_back(&self, lease: &Lease, tools: &Tools) -> Event {
+        Event::Orphan {
+            claimant: tools.claimant.clone(),
+            parting: tools.lives.parting(lease.instance),
         }
     }
 
@@ -167,6 +213,8 @@ impl Recovery {
             found,
             dispatched,
             waiting_handler,
+            cancelled,
+            isolated,
             quarantined,
             took_us,
         } = self.report;
@@ -175,6 +223,8 @@ impl Recovery {
             found,
             dispatched,
             waiting_handler,
+            cancelled,
+            isolated,
             quarantined,
             took_us,
             "recovery.scan"
@@ -185,21 +235,30 @@ impl Recovery {
 
 /// Tasks whose stored input could not be read are tried once more at each open.
 pub(crate) async fn reconsider(tools: &Tools) -> Result<(), StoreError> {
+    send_to_all(tools, Micros::AT_OPEN, || Event::Reconsider).await
+}
+
+/// Sends an event to every task that is listed under exactly this moment and could run here.
+pub(crate) async fn send_to_all(
+    tools: &Tools,
+    at: Micros,
+    event: fn() -> Event,
+) -> Result<(), StoreError> {
     for (def, _) in tools.registry.defs() {
         let mut after = None;
         loop {
             if tools.is_stopping() {
                 return Ok(());
             }
-            let page = tools.store.due_at_open(def, after, PAGE)?;
+            let page = tools.store.due_exactly(def, at, after, PAGE)?;
             let mut answers = Vec::new();
             for task in &page {
-                if let Ok(answer) = tools.send(*task, Event::Reconsider, None).await {
+                if let Ok(answer) = tools.send(*task, event(), None).await {
                     answers.push(answer);
                 }
             }
             for answer in answers {
-                // What moved on in between is not parked any more.
+                // What moved on in between is not listed there any more.
                 let _ = answer.await;
             }
             let Some(last) = page.last() else { break };

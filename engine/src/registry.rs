@@ -1,8 +1,9 @@
 //! The registered handlers, by name and by the number a name has in the file.
 
 use crate::def::DefOptions;
+use crate::facts::Factories;
 use crate::flow::Kind;
-use crate::handler::Erased;
+use crate::handler::{Erased, HandlerError};
 use crate::machine::DefLimits;
 use outlive_storage::row::DefNumber;
 use std::collections::HashMap;
@@ -11,7 +12,12 @@ pub(crate) struct Registered {
     pub(crate) name: &'static str,
     pub(crate) options: DefOptions,
     pub(crate) handler: Erased,
+    pub(crate) factories: Factories,
+    /// Whether an error is worth another attempt.
+    pub(crate) retry_if: Option<RetryIf>,
 }
+
+pub(crate) type RetryIf = Box<dyn Fn(&HandlerError) -> bool + Send + Sync>;
 
 impl Registered {
     pub(crate) fn kind(&self) -> Kind {
@@ -57,6 +63,12 @@ impl Registry {
         self.numbers.get(name).copied()
     }
 
+    /// The number of a name that is in the file, also when nobody registered it here.
+    pub(crate) fn known(&self, name: &str) -> Option<DefNumber> {
+        let mut names = self.names.iter();
+        names.find_map(|(number, known)| (**known == *name).then_some(*number))
+    }
+
     pub(crate) fn name(&self, def: DefNumber) -> &str {
         self.names.get(&def).map_or("?", |name| name)
     }
@@ -65,6 +77,12 @@ impl Registry {
         DefLimits {
             steerable_max: self.get(def).and_then(|r| r.options.steerable_max),
         }
+    }
+
+    /// The definitions that limit how many of their tasks run at once.
+    pub(crate) fn concurrency(&self) -> impl Iterator<Item = (DefNumber, usize)> {
+        let limits = self.by_number.iter();
+        limits.filter_map(|(number, r)| Some((*number, r.options.concurrency?)))
     }
 
     /// The registered definitions, ascending, so that rounds are the same each time.

@@ -1,33 +1,22 @@
 //! A handle to one input of a task: wait for its output, here or after a restart.
 
+use crate::answered::{Answered, Known, Stored, from_result, look};
+use crate::control;
 use crate::engine::Shared;
-use crate::error::ResultError;
-use crate::hub::Told;
-use crate::machine::{Accepted, TurnAnswer};
+use crate::error::{AttachError, ControlError, ResultError};
+use crate::hub::{Expecting, Told};
+use crate::machine::{Accepted, Aim, Event, Order, Status};
+use crate::outcome::Outcome;
+use crate::snapshot::{MetadataMap, Snapshot};
 use crate::value;
-use crate::writer::Stop;
+use crate::writer::{Stop, Target};
 use outlive_storage::id::{InputId, TaskId};
-use outlive_storage::row::{
-    Outcome as RowOutcome, Payload, Receipt, State, TaskNumber, ValueKey, ValueKind, WaitReason,
-};
-use outlive_storage::{Store, StoreError};
+use outlive_storage::row::TaskNumber;
 use serde::de::DeserializeOwned;
 use std::future::{Future, IntoFuture};
 use std::marker::PhantomData;
 use std::pin::Pin;
 use std::sync::Arc;
-
-/// A turn that ended well.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Outcome<O> {
-    /// What the handler returned.
-    pub output: O,
-    /// Which turn it was, from 1.
-    pub turn: u32,
-    /// True when a queued input took over and the task went on.
-    pub superseded: bool,
-}
 
 /// A handle to one accepted input: it answers for that input alone, whatever the task does later.
 ///
@@ -50,22 +39,9 @@ pub struct Run<O> {
     id: TaskId,
     input_id: InputId,
     accepted: Option<Accepted>,
+    /// Keeps the answer of a task that is gone with its end.
+    _expecting: Option<Expecting>,
     output: PhantomData<fn() -> O>,
-}
-
-/// What became of an input, as bytes.
-enum Answered {
-    Output {
-        bytes: Vec<u8>,
-        turn: u32,
-        superseded: bool,
-    },
-    Failed(outlive_storage::row::Failure),
-    TaskEnded,
-    Parked {
-        what: Box<str>,
-        expected: Box<str>,
-    },
 }
 
 impl<O> Run<O> {
@@ -82,7 +58,16 @@ impl<O> Run<O> {
             id,
             input_id,
             accepted,
+            _expecting: None,
             output: PhantomData,
+        }
+    }
+
+    /// Holds on to the answer of a task that is gone with its end.
+    pub(crate) fn expecting(self, expecting: Option<Expecting>) -> Run<O> {
+        Run {
+            _expecting: expecting,
+            ..self
         }
     }
 
@@ -113,39 +98,128 @@ impl<O: DeserializeOwned> Run<O> {
     /// # Errors
     /// [`ResultError`]: what to do is in each variant.
     pub async fn result(&self) -> Result<O, ResultError> {
-        Ok(self.outcome().await?.output)
+        Ok(self.outcome().await?.into_output())
     }
 
-    /// As [`Run::result`], with the turn it came from.
+    /// As [`Run::result`], with the turn it came from, and whether the task waits for more.
     ///
     /// # Errors
     /// As [`Run::result`].
     pub async fn outcome(&self) -> Result<Outcome<O>, ResultError> {
-        match self.answered().await? {
-            Answered::Output {
+        let (bytes, turn, suspended, superseded) = match self.answered().await? {
+            Answered::Error(error) => return Err(error),
+            Answered::Replied {
                 bytes,
                 turn,
+                suspended,
                 superseded,
-            } => {
-                let output = value::decode(&bytes).map_err(|error| ResultError::Undecodable {
-                    id: self.id.clone(),
-                    what: "output".into(),
-                    expected: format!("{}: {error}", std::any::type_name::<O>()).into(),
-                })?;
-                Ok(Outcome {
-                    output,
-                    turn,
-                    superseded,
-                })
-            }
-            Answered::Failed(failure) => Err(ResultError::Failed(failure)),
-            Answered::TaskEnded => Err(ResultError::TaskEnded),
-            Answered::Parked { what, expected } => Err(ResultError::Undecodable {
-                id: self.id.clone(),
-                what,
-                expected,
-            }),
+            } => (bytes, turn, suspended, superseded),
+        };
+        let output = value::decode(&bytes).map_err(|error| ResultError::Undecodable {
+            id: self.id.clone(),
+            what: "output".into(),
+            expected: format!("{}: {error}", std::any::type_name::<O>()).into(),
+        })?;
+        Ok(match suspended {
+            None => Outcome::Completed {
+                output,
+                turn,
+                superseded,
+            },
+            Some(reason) => Outcome::Suspended {
+                output,
+                reason,
+                turn,
+                superseded,
+            },
+        })
+    }
+}
+
+impl<O> Run<O> {
+    /// Asks for the end of this input's turn. Durable when this returns. A queued input is taken back; where the
+    /// task waits it ends at once; a running handler is told ([`Ctx::cause`](crate::Ctx::cause)), and its own reply
+    /// still counts. On a steerable task, or one that was ever suspended, only the turn ends and the task goes on;
+    /// [`Engine::cancel`](crate::Engine::cancel) is for the task.
+    ///
+    /// # Errors
+    /// [`ControlError`]; `Conflict` when the turn of this input has ended, so that it never hits a later one.
+    pub async fn cancel(&self, reason: impl Into<String>) -> Result<(), ControlError> {
+        let event = Event::Cancel(self.order(reason));
+        control::order(
+            &self.shared,
+            Target::Number(self.task),
+            self.id.clone(),
+            event,
+        )
+        .await
+    }
+
+    fn order(&self, reason: impl Into<String>) -> Order {
+        Order {
+            aim: Aim::Input(self.input_id.clone()),
+            reason: control::reason(reason),
+            if_etag: None,
         }
+    }
+
+    /// Stops the task at once, without its handler, if it works on this input or waits to; a queued input is taken
+    /// back. Durable when this returns: the handler's future is dropped, and nothing it still does is recorded.
+    ///
+    /// # Errors
+    /// As [`Run::cancel`].
+    pub async fn terminate(&self, reason: impl Into<String>) -> Result<(), ControlError> {
+        let event = Event::Terminate(self.order(reason));
+        control::order(
+            &self.shared,
+            Target::Number(self.task),
+            self.id.clone(),
+            event,
+        )
+        .await
+    }
+
+    /// The task as of its last commit.
+    ///
+    /// # Errors
+    /// [`AttachError`]: it was removed, or cannot be read.
+    pub async fn refresh(&self) -> Result<Snapshot, AttachError> {
+        let found = self.shared.snapshot(self.task).await?;
+        found.ok_or_else(|| AttachError::NotFound(self.id.clone()))
+    }
+
+    /// Where the task stands.
+    ///
+    /// # Errors
+    /// As [`Run::refresh`].
+    pub async fn status(&self) -> Result<Status, AttachError> {
+        Ok(self.refresh().await?.status)
+    }
+
+    /// The task's metadata as of its last commit, by namespace.
+    ///
+    /// # Errors
+    /// As [`Run::refresh`].
+    pub async fn metadata(&self) -> Result<MetadataMap, AttachError> {
+        Ok(self.refresh().await?.metadata)
+    }
+
+    /// Removes the task, unless it runs; see [`Engine::delete`](crate::Engine::delete).
+    ///
+    /// # Errors
+    /// As for [`Engine::delete`](crate::Engine::delete).
+    pub async fn delete(&self) -> Result<bool, ControlError> {
+        let event = Event::Delete {
+            force: false,
+            if_etag: None,
+        };
+        let ordered = control::order(
+            &self.shared,
+            Target::Number(self.task),
+            self.id.clone(),
+            event,
+        );
+        control::existed(ordered.await)
     }
 }
 
@@ -171,26 +245,26 @@ impl<O> Run<O> {
             return Err(self.stopped());
         };
         let answered = match (&mut waiting.told).await {
-            Ok(Told::TaskEnded) => Answered::TaskEnded,
-            Ok(Told::Parked { what, expected }) => Answered::Parked { what, expected },
-            Ok(Told::Answer(TurnAnswer::Failed(failure))) => Answered::Failed(failure),
-            Ok(Told::Answer(TurnAnswer::Output {
-                payload,
-                turn,
-                superseded,
-            })) => match payload {
-                Payload::Inline(bytes) => Answered::Output {
-                    bytes,
-                    turn,
-                    superseded,
-                },
+            Ok(Told::TaskEnded) => Answered::Error(ResultError::TaskEnded),
+            Ok(Told::Withdrawn(reason)) => Answered::Error(ResultError::Cancelled { reason }),
+            Ok(Told::Parked { what, expected }) => Answered::Error(self.parked(what, expected)),
+            Ok(Told::Answer(told)) => match from_result(told.result, told.turn) {
+                Known::Answered(answered) => answered,
                 // Too large to be passed on: it is in the store.
-                Payload::Stored { .. } => return Ok(None),
+                Known::Stored(_) => return Ok(None),
             },
             // Told nothing: the store says what became of it, or the hub that it is closed.
             Err(_) => return Ok(None),
         };
         Ok(Some(answered))
+    }
+
+    fn parked(&self, what: Box<str>, expected: Box<str>) -> ResultError {
+        ResultError::Undecodable {
+            id: self.id.clone(),
+            what,
+            expected,
+        }
     }
 
     fn stopped(&self) -> ResultError {
@@ -211,81 +285,15 @@ impl<O> Run<O> {
             .await?;
         match found {
             Stored::Answered(answered) => Ok(Some(answered)),
+            Stored::Parked { what, expected } => {
+                Ok(Some(Answered::Error(self.parked(what, expected))))
+            }
             Stored::Waits => Ok(None),
             Stored::Missing => Err(ResultError::NotFound {
                 id: self.id.clone(),
             }),
         }
     }
-}
-
-enum Stored {
-    Answered(Answered),
-    Waits,
-    Missing,
-}
-
-fn look(store: &dyn Store, task: TaskNumber, input_id: &InputId) -> Result<Stored, StoreError> {
-    let Some(row) = store.get(task)? else {
-        return Ok(Stored::Missing);
-    };
-    let ended = matches!(row.state, State::Completed { .. });
-    if row.input_id == *input_id {
-        let outcome = match row.state {
-            State::Completed { outcome, .. } => outcome,
-            State::Suspended {
-                wait: WaitReason::Undecodable { what, expected },
-                ..
-            } => return Ok(Stored::Answered(Answered::Parked { what, expected })),
-            State::Pending { .. } | State::InProgress { .. } | State::Suspended { .. } => {
-                return Ok(Stored::Waits);
-            }
-        };
-        return match outcome {
-            RowOutcome::Succeeded(payload) => stored_output(store, task, payload, row.turn, false),
-            RowOutcome::Failed(failure) => Ok(Stored::Answered(Answered::Failed(failure))),
-            // INVARIANT: this crate and the storage crate are released together.
-            other => unreachable!("an outcome this version does not know: {other:?}"),
-        };
-    }
-    match store.receipt(task, input_id)? {
-        Some(Receipt::Answered { turn, output }) => stored_output(store, task, output, turn, true),
-        // The queue of an ended task is never worked on, so its inputs ended with it.
-        Some(Receipt::Queued { .. }) if ended => Ok(Stored::Answered(Answered::TaskEnded)),
-        // Between the look at the row and the look at the receipt the turn may have begun.
-        Some(Receipt::Queued { .. } | Receipt::Turn { .. }) => Ok(Stored::Waits),
-        Some(_) => Ok(Stored::Answered(Answered::TaskEnded)),
-        None => Ok(Stored::Missing),
-    }
-}
-
-fn stored_output(
-    store: &dyn Store,
-    task: TaskNumber,
-    payload: Payload,
-    turn: u32,
-    superseded: bool,
-) -> Result<Stored, StoreError> {
-    let bytes = match payload {
-        Payload::Inline(bytes) => Some(bytes),
-        Payload::Stored { .. } => output(store, task, turn)?,
-    };
-    let found = |bytes| {
-        Stored::Answered(Answered::Output {
-            bytes,
-            turn,
-            superseded,
-        })
-    };
-    Ok(bytes.map_or(Stored::Missing, found))
-}
-
-fn output(store: &dyn Store, task: TaskNumber, turn: u32) -> Result<Option<Vec<u8>>, StoreError> {
-    store.value(ValueKey {
-        task,
-        kind: ValueKind::Output,
-        index: u64::from(turn),
-    })
 }
 
 impl<O: DeserializeOwned + 'static> IntoFuture for Run<O> {

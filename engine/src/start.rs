@@ -2,15 +2,17 @@
 
 use crate::def::TaskDef;
 use crate::engine::{Engine, Shared};
-use crate::env::{self, micros};
+use crate::env::{self, Clock, micros};
 use crate::error::StartError;
-use crate::machine::{Accepted, Answer, Event, NewInput};
+use crate::facts::{FactsError, Said, facts};
+use crate::machine::{Accepted, Answer, Event, NewInput, OnConflict, Rejected};
+use crate::options::TaskOptions;
 use crate::retry_policy::RetryPolicy;
 use crate::run::Run;
 use crate::value::{self, ValueError};
 use crate::writer::{Draft, Origin, Refused, Target, Told};
 use outlive_storage::id::{InputId, TaskId};
-use outlive_storage::row::{DefNumber, Priority};
+use outlive_storage::row::{DefNumber, Etag, Micros};
 use serde::Serialize;
 use std::collections::VecDeque;
 use std::future::{Future, IntoFuture};
@@ -21,9 +23,6 @@ use std::time::Duration;
 
 /// Starts under way at once in [`Engine::start_many`].
 const MANY_UNDER_WAY: usize = 1024;
-
-/// How long an ended task is kept at the least: 7 days.
-const KEEP: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 /// The id for a task to start: a string, a [`TaskId`], or `()` for a generated one.
 #[derive(Debug, Clone)]
@@ -62,12 +61,16 @@ impl From<()> for NewTaskId {
 /// A start that is awaited; before that, its options. Dropping it unawaited starts nothing; dropping the future
 /// half-way may have started the task.
 ///
+/// What is said here replaces what the definition, or the variant the start was made with, says; it is stored with
+/// the task and holds after recovery. For a task that exists already, options of a new run are of no effect, unless
+/// the call begins one.
+///
 /// ```
 /// # use outlive::{Ctx, Engine, HandlerError, RetryPolicy, TaskDef};
 /// # const ECHO: TaskDef<u32, u32> = TaskDef::new("echo");
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # let engine = Engine::in_memory().task(ECHO, |_: Ctx, n| async move { Ok::<_, HandlerError>(n) }).open().await?;
-/// let run = engine.start(ECHO, "a", &1).input_id("order-1").retry(RetryPolicy::none()).await?;
+/// let run = engine.start(ECHO, "a", &1).input_id("order-1").tag("customer", "17").retry(RetryPolicy::none()).await?;
 /// assert_eq!(run.input_id().as_str(), "order-1");
 /// # Ok(()) }
 /// ```
@@ -78,8 +81,31 @@ pub struct Start<O> {
     id: NewTaskId,
     input: Result<Vec<u8>, ValueError>,
     input_id: Option<String>,
-    retry: Option<RetryPolicy>,
+    after: Option<String>,
+    if_etag: Option<u64>,
+    on_conflict: OnConflict,
+    when: When,
+    options: TaskOptions,
+    said: Said,
     output: PhantomData<fn() -> O>,
+}
+
+/// When a new run is due.
+#[derive(Debug, Clone, Copy)]
+enum When {
+    Now,
+    In(Duration),
+    At(Micros),
+}
+
+impl When {
+    fn moment(self, clock: Clock) -> Option<Micros> {
+        match self {
+            When::Now => None,
+            When::In(delay) => Some(clock.now().plus(micros(delay))),
+            When::At(at) => Some(at),
+        }
+    }
 }
 
 impl<O> Start<O> {
@@ -95,7 +121,12 @@ impl<O> Start<O> {
             id,
             input: value::encode("input", input),
             input_id: None,
-            retry: None,
+            after: None,
+            if_etag: None,
+            on_conflict: OnConflict::Refuse,
+            when: When::Now,
+            options: def.options.task,
+            said: Said::default(),
             output: PhantomData,
         }
     }
@@ -107,10 +138,99 @@ impl<O> Start<O> {
         self
     }
 
-    /// The retry policy of this task instead of its definition's; stored with it. A further input for a task
-    /// that exists does not change it.
-    pub fn retry(mut self, policy: RetryPolicy) -> Self {
-        self.retry = Some(policy);
+    /// Accepts the input only if this is the task's last accepted one; else [`StartError::PreconditionFailed`].
+    pub fn after(mut self, input_id: impl AsRef<str>) -> Self {
+        self.after = Some(input_id.as_ref().to_owned());
+        self
+    }
+
+    /// Accepts the input only if the task's etag is still this one; else [`StartError::PreconditionFailed`].
+    pub fn if_etag(mut self, etag: u64) -> Self {
+        self.if_etag = Some(etag);
+        self
+    }
+
+    /// What happens where the task's state refuses the input; by default [`StartError::Conflict`].
+    pub fn on_conflict(mut self, policy: OnConflict) -> Self {
+        self.on_conflict = policy;
+        self
+    }
+
+    /// The task is due after this long. While its process lives the clock's steps do not matter.
+    pub fn start_in(mut self, delay: Duration) -> Self {
+        self.when = When::In(delay);
+        self
+    }
+
+    /// The task is due at this moment on the wall clock.
+    #[allow(clippy::disallowed_types)] // The caller's own word for a moment; it becomes microseconds at once.
+    pub fn start_at(mut self, at: std::time::SystemTime) -> Self {
+        self.when = When::At(env::moment(at));
+        self
+    }
+
+    /// The options of this task, where they say something.
+    pub fn options(mut self, options: TaskOptions) -> Self {
+        if !cfg!(planted = "call_options_dropped") {
+            self.options = self.options.and(options);
+        }
+        self
+    }
+
+    /// The retry policy of this task.
+    pub fn retry(self, policy: RetryPolicy) -> Self {
+        self.options(TaskOptions::new().retry(policy))
+    }
+
+    /// How long one turn of this task may take; see [`TaskDef::timeout`].
+    pub fn timeout(self, timeout: Duration) -> Self {
+        self.options(TaskOptions::new().timeout(timeout))
+    }
+
+    /// Rank among due tasks, 0 first to 7 last.
+    pub fn priority(self, rank: u8) -> Self {
+        self.options(TaskOptions::new().priority(rank))
+    }
+
+    /// How long the ended task is kept.
+    pub fn keep_for(self, time: Duration) -> Self {
+        self.options(TaskOptions::new().keep_for(time))
+    }
+
+    /// Keeps the ended task until somebody deletes it.
+    pub fn keep_forever(self) -> Self {
+        self.options(TaskOptions::new().keep_forever())
+    }
+
+    /// The session of this task instead of the engine's. The rules of ids hold.
+    pub fn session(mut self, session: impl Into<String>) -> Self {
+        self.said.session = Some(session.into());
+        self
+    }
+
+    /// The title of this task, at most 256 bytes.
+    pub fn title(mut self, title: impl Into<String>) -> Self {
+        self.said.title = Some(title.into());
+        self
+    }
+
+    /// The description of this task, at most 1,024 bytes.
+    pub fn description(mut self, description: impl Into<String>) -> Self {
+        self.said.description = Some(description.into());
+        self
+    }
+
+    /// A tag of this task, over the definition's of the same key. At most 16 tags; keys of at most 64 characters
+    /// of `A-Za-z0-9_.-`, not beginning with `outlive.`; values of at most 256 bytes.
+    pub fn tag(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        self.said.tags.push((key.into(), value.into()));
+        self
+    }
+
+    /// The W3C trace context of this call, as its `traceparent` header gives it: stored, and a field of the span of
+    /// each attempt. Another form is refused with [`FactsError::Traceparent`].
+    pub fn traceparent(mut self, traceparent: impl Into<String>) -> Self {
+        self.said.traceparent = Some(traceparent.into());
         self
     }
 
@@ -119,20 +239,38 @@ impl<O> Start<O> {
         let id = TaskId::new(self.id.0.unwrap_or_else(env::fresh_id))?;
         let input_id_given = self.input_id.is_some();
         let input_id = InputId::new(self.input_id.unwrap_or_else(env::fresh_id))?;
-        let input = self.input?;
+        let after = self.after.map(InputId::new).transpose()?;
+        let bytes = self.input?;
         let number = dispatcher.registry.number(self.def);
         let registered = number.and_then(|def| Some((def, dispatcher.registry.get(def)?)));
         let Some((def, registered)) = registered else {
             return Err(StartError::NoHandler { name: self.def });
         };
-        let options = &registered.options;
-        let retry = self.retry.unwrap_or(options.retry).row()?;
+        // What the registered definition says, the variant over it, the call over both.
+        let options = registered.options.task.and(self.options);
+        let options_row = options.row()?;
         if *dispatcher.stopping.borrow() && dispatcher.writer.poison.get().is_none() {
             return Err(StartError::ShuttingDown);
         }
-        let slot = dispatcher.slots.take_for_start(registered.kind());
-        let digest = value::digest(&input);
-        let (payload, value) = value::split(input);
+        self.said.check()?;
+        let made = facts(
+            self.said,
+            &options,
+            registered,
+            (&bytes, &id),
+            &dispatcher.creator,
+        );
+        let (facts, cannot_create) = match made {
+            Ok(facts) => (Some(Box::new(facts)), None),
+            // What a factory, or the definition, makes of this input: a task that exists needs none of it, so whether it
+            // matters is for the writer to say.
+            Err(error) if cfg!(planted = "attach_needs_factory") => return Err(error.into()),
+            Err(error) => (None, Some(error)),
+        };
+        let start_at = self.when.moment(dispatcher.clock);
+        let slot = dispatcher.slots.take_for_start(registered.kind(), def);
+        let digest = value::digest(&bytes);
+        let (payload, value) = value::split(bytes);
         let input = NewInput {
             id: id.clone(),
             def,
@@ -140,22 +278,28 @@ impl<O> Start<O> {
             input_id_given,
             digest,
             payload,
-            priority: Priority::NORMAL,
-            retry,
-            keep_us: micros(KEEP),
-            owner: dispatcher.claimant.owner.clone(),
+            priority: options.rank(),
+            options: options_row,
+            facts,
+            start_at,
+            on_conflict: self.on_conflict,
+            after,
+            if_etag: self.if_etag.map(Etag),
             claimant: slot.is_some().then(|| dispatcher.claimant.clone()),
         };
         let draft = Draft {
-            target: Target::ByInput,
-            event: Event::Input(Box::new(input)),
             value,
             slot,
+            ..Draft::bare(Target::Id(id.clone()), Event::Input(Box::new(input)))
         };
-        Ok(Prepared {
+        let wanted = Wanted {
             shared: Arc::clone(&self.shared),
             id,
             input_id,
+            cannot_create,
+        };
+        Ok(Prepared {
+            wanted,
             draft,
             output: PhantomData,
         })
@@ -169,47 +313,55 @@ impl<O: 'static> IntoFuture for Start<O> {
     fn into_future(self) -> Self::IntoFuture {
         // A slot is taken by what is polled, not by what is put aside.
         Box::pin(async move {
-            let Prepared {
-                shared,
-                id,
-                input_id,
-                draft,
-                ..
-            } = self.prepare()?;
-            let told = shared.dispatcher.writer.ask(Origin::Caller, draft).await;
-            answered(shared, id, input_id, told)
+            let Prepared { wanted, draft, .. } = self.prepare()?;
+            let writer = Arc::clone(&wanted.shared.dispatcher.writer);
+            let told = writer.ask(Origin::Caller, draft).await;
+            wanted.answered(told)
         })
     }
 }
 
 /// A start with everything checked that can be checked without the store.
 struct Prepared<O> {
-    shared: Arc<Shared>,
-    id: TaskId,
-    input_id: InputId,
+    wanted: Wanted,
     draft: Draft,
     output: PhantomData<fn() -> O>,
 }
 
-fn answered<O>(
+/// What was asked of the writer.
+struct Wanted {
     shared: Arc<Shared>,
     id: TaskId,
     input_id: InputId,
-    told: Told,
-) -> Result<Run<O>, StartError> {
-    match told {
-        Ok((task, Answer::Accepted { how, input_id })) => {
-            Ok(Run::new(shared, task, id, input_id, Some(how)))
-        }
-        // The machine answers an input with an acceptance; anything else would be a bug told as a closed store.
-        Ok((_, Answer::Done)) => Err(StartError::ShuttingDown),
-        Err(refused) => Err(from_refused(&shared, refused, id, input_id)),
-    }
+    /// Why there is nothing to create the task with.
+    cannot_create: Option<FactsError>,
 }
 
-fn from_refused(shared: &Shared, refused: Refused, id: TaskId, input_id: InputId) -> StartError {
-    let name = |def: DefNumber| shared.dispatcher.registry.name(def).to_owned();
-    StartError::from_refused(refused, id, input_id, name)
+impl Wanted {
+    fn answered<O>(self, told: Told) -> Result<Run<O>, StartError> {
+        let Wanted {
+            shared,
+            id,
+            input_id,
+            cannot_create,
+        } = self;
+        match (told, cannot_create) {
+            (Ok(done), _) => match done.answer {
+                Answer::Accepted { how, input_id } => {
+                    let run = Run::new(shared, done.task, id, input_id, Some(how));
+                    Ok(run.expecting(done.expecting))
+                }
+                // The machine answers an input with an acceptance; anything else would be a bug told as a closed store.
+                Answer::Done | Answer::Recovered(_) => Err(StartError::ShuttingDown),
+            },
+            (Err(Refused::Rejected(Rejected::CannotCreate)), Some(error)) => Err(error.into()),
+            (Err(refused), _) => {
+                let registry = &shared.dispatcher.registry;
+                let name = |def: DefNumber| registry.name(def).to_owned();
+                Err(StartError::from_refused(refused, id, input_id, name))
+            }
+        }
+    }
 }
 
 type UnderWay<O> = Pin<Box<dyn Future<Output = Result<Run<O>, StartError>> + Send>>;
@@ -236,20 +388,15 @@ impl<O: 'static> StartMany<O> {
         }
         let one: UnderWay<O> = match start.prepare() {
             Err(error) => Box::pin(std::future::ready(Err(error))),
-            Ok(Prepared {
-                shared,
-                id,
-                input_id,
-                draft,
-                ..
-            }) => {
-                let sent = shared.dispatcher.writer.send(Origin::Caller, draft).await;
+            Ok(Prepared { wanted, draft, .. }) => {
+                let writer = Arc::clone(&wanted.shared.dispatcher.writer);
+                let sent = writer.send(Origin::Caller, draft).await;
                 Box::pin(async move {
                     let told = match sent {
                         Ok(answer) => answer.await,
                         Err(refused) => Err(refused),
                     };
-                    answered(shared, id, input_id, told)
+                    wanted.answered(told)
                 })
             }
         };

@@ -1,20 +1,25 @@
-//! One line per transition, with stable names and fields: `RUST_LOG=outlive=info` tells a task's life.
+//! One line per open and per transition, with stable names and fields: `RUST_LOG=outlive=info` tells a task's life.
 
-use crate::machine::Status;
-use outlive_storage::row::{Outcome, State, TaskNumber, TaskRow};
+use crate::machine::{Claimant, Status};
+use crate::meter;
+use crate::telemetry::{ENGINE, TASK};
+use outlive_storage::row::{EventKind, Micros, Outcome, State, TaskNumber, TaskRow};
 
 /// Reports a transition that is durable.
-pub(crate) fn transition(task: TaskNumber, row: &TaskRow, name: &str) {
-    if !tracing::enabled!(target: "outlive::task", tracing::Level::INFO) {
+pub(crate) fn transition(task: TaskNumber, row: &TaskRow, what: EventKind, name: &str) {
+    meter::transition(what, name);
+    if !tracing::enabled!(target: TASK, tracing::Level::INFO) {
         return;
     }
     tracing::info!(
-        target: "outlive::task",
+        target: TASK,
         id = %row.id,
         name,
         task = task.0,
+        what = ?what,
         status = %Status::of(row),
         detail = %detail(row),
+        run = row.run,
         turn = row.turn,
         attempt = row.attempt,
         crashes = row.crashes,
@@ -22,6 +27,68 @@ pub(crate) fn transition(task: TaskNumber, row: &TaskRow, name: &str) {
         etag = row.etag.0,
         "task"
     );
+}
+
+/// How a store was opened, for the line that tells of it.
+#[derive(Debug, Clone)]
+pub(crate) struct Opened {
+    /// Empty for a store without one.
+    pub(crate) file: String,
+    pub(crate) format: u32,
+    pub(crate) size_bytes: u64,
+    pub(crate) created: bool,
+    pub(crate) repaired: bool,
+    /// When the open began.
+    pub(crate) began: Micros,
+}
+
+impl Opened {
+    /// Of a store of which nothing is known.
+    pub(crate) fn unknown(began: Micros) -> Opened {
+        Opened {
+            file: String::new(),
+            format: 0,
+            size_bytes: 0,
+            created: false,
+            repaired: false,
+            began,
+        }
+    }
+
+    #[cfg(feature = "redb")]
+    pub(crate) fn of(
+        file: &std::path::Path,
+        opened: outlive_storage::redb::Opened,
+        began: Micros,
+    ) -> Opened {
+        Opened {
+            file: file.display().to_string(),
+            format: opened.format,
+            size_bytes: opened.file_bytes,
+            created: opened.created,
+            repaired: opened.repaired,
+            began,
+        }
+    }
+
+    /// Reports that the engine is open. `clean`: the life before ended in order, or there was none.
+    pub(crate) fn report(&self, claimant: &Claimant, clean: bool, now: Micros) {
+        meter::describe();
+        tracing::info!(
+            target: ENGINE,
+            version = env!("CARGO_PKG_VERSION"),
+            file = self.file,
+            format = self.format,
+            size_bytes = self.size_bytes,
+            instance = format!("{:032x}", claimant.instance),
+            owner = &*claimant.owner,
+            created = self.created,
+            clean,
+            repaired = self.repaired,
+            took_us = now.0.saturating_sub(self.began.0),
+            "engine.open"
+        );
+    }
 }
 
 fn detail(row: &TaskRow) -> String {
@@ -37,6 +104,14 @@ fn detail(row: &TaskRow) -> String {
             outcome: Outcome::Failed(failure),
             ..
         } => format!("failed: {}", failure.message),
+        State::Completed {
+            outcome: Outcome::Cancelled { reason, .. },
+            ..
+        } => format!("cancelled: {reason}"),
+        State::Completed {
+            outcome: Outcome::Terminated { reason, .. },
+            ..
+        } => format!("terminated: {reason}"),
         State::Completed { outcome, .. } => format!("{outcome:?}"),
     }
 }

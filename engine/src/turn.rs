@@ -1,25 +1,34 @@
 //! Enters handlers and carries the end of their turns back to the writer.
 
+use crate::alarms::Alarms;
+use crate::call::{SharedSlot, caught};
 use crate::ctx::CtxCore;
-use crate::env::{Spawner, micros};
+use crate::ended::{turn_end, undecodable};
+use crate::env::{self, Clock, Spawner};
+use crate::facts::Creator;
 use crate::flow::{Slot, Slots};
-use crate::handler::{CallError, CallFuture, CallResult, Erased, HandlerError};
+use crate::handler::{CallResult, Erased};
 use crate::hub::Hub;
-use crate::live::{LiveTable, Occupied};
-use crate::machine::{Claimant, Event, TurnEnd};
+use crate::live::{Claim, LiveTable, Occupied};
+use crate::machine::{Cause, Claimant, Event, TurnEnd};
+use crate::metadata::MetadataCell;
+use crate::meter::Running;
 use crate::reader::{ReadError, Reader};
-use crate::registry::Registry;
-use crate::value;
+use crate::registry::{Registered, Registry};
+use crate::signal::Signal;
+use crate::span;
 use crate::writer::{Draft, Origin, Target, Writer};
 use outlive_storage::row::{
-    Failure, FailureKind, Generation, Payload, TaskNumber, TaskRow, ValueKey, ValueKind,
+    EntryKind, Generation, Payload, TaskNumber, TaskRow, ValueKey, ValueKind,
 };
-use std::any::Any;
-use std::future::poll_fn;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use parking_lot::Mutex;
 use std::sync::Arc;
-use std::task::Poll;
-use tokio::sync::{oneshot, watch};
+use std::time::Duration;
+use tokio::sync::watch;
+use tracing::Instrument;
+
+/// Changed metadata is durable at the latest after this, whatever its task commits.
+const METADATA_AFTER: Duration = Duration::from_secs(1);
 
 /// A committed claim, ready to enter its handler.
 pub(crate) struct Entered {
@@ -37,7 +46,11 @@ pub(crate) struct Dispatcher {
     pub(crate) reader: Arc<Reader>,
     pub(crate) spawner: Spawner,
     pub(crate) claimant: Claimant,
+    /// What is said about the tasks this engine starts.
+    pub(crate) creator: Creator,
     pub(crate) live: Arc<LiveTable>,
+    pub(crate) alarms: Arc<Alarms>,
+    pub(crate) clock: Clock,
     pub(crate) stopping: watch::Sender<bool>,
 }
 
@@ -45,6 +58,14 @@ impl Dispatcher {
     /// Whether the engine claims nothing any more.
     pub(crate) fn is_stopping(&self) -> bool {
         *self.stopping.borrow()
+    }
+
+    /// Stops at once, in the order that leaves nothing half done.
+    pub(crate) fn drop_everything(&self) {
+        self.stopping.send_replace(true);
+        self.live.stop();
+        self.writer.stop();
+        self.reader.close(self.live.running());
     }
 
     /// Wakes the engine loop: something will be due.
@@ -61,26 +82,81 @@ impl Dispatcher {
     /// Enters the handler of a committed claim, after a former call for the same id has ended.
     pub(crate) fn enter(self: &Arc<Self>, entered: Entered, slot: Slot) {
         // A turn not entered stays in progress and is recovered at the next open.
-        let Some(store) = self.reader.store().filter(|_| !self.is_stopping()) else {
+        let Some(file) = self.reader.hold().filter(|_| !self.is_stopping()) else {
             return;
         };
         let dispatcher = Arc::clone(self);
-        self.live.occupy(entered.task, move |mut occupied| {
-            occupied.hold(store);
+        let steered = entered.row.inputs_waiting > 0;
+        let claim = Claim {
+            task: entered.task,
+            generation: entered.generation,
+            signal: Arc::new(Signal::new(steered)),
+            watched: self
+                .alarms
+                .watch(entered.task, &entered.row, entered.generation),
+        };
+        let signal = Arc::clone(&claim.signal);
+        let id = entered.row.id.clone();
+        self.live.occupy(id, claim, move |mut occupied| {
+            occupied.hold(file);
             let seat = occupied.seat();
             let live = Arc::clone(&dispatcher.live);
             let spawner = dispatcher.spawner.clone();
-            let unfinished = Unfinished(Some(Arc::clone(&dispatcher)));
+            let unfinished = Unfinished(Some((Arc::clone(&dispatcher), Arc::clone(&signal))));
             let abort = spawner.spawn(async move {
-                dispatcher.work(entered, slot, occupied).await;
+                dispatcher.work(entered, slot, (occupied, signal)).await;
                 unfinished.finish();
             });
             live.abortable(seat, abort);
         });
     }
 
-    async fn work(self: Arc<Self>, entered: Entered, slot: Slot, occupied: Occupied) {
-        let (end, value) = self.call(&entered).await;
+    /// Tells the task's handler of a cause. A cancel may have a grace, after which the turn is stopped.
+    pub(crate) fn signal(&self, task: TaskNumber, cause: Cause, cancel_grace_us: u64) {
+        let Some(claim) = self.live.latest(task) else {
+            return;
+        };
+        let cancel = matches!(cause, Cause::CancelRequested { .. });
+        claim.signal.tell(cause);
+        if cancel && cancel_grace_us != u64::MAX && !cfg!(planted = "cancel_not_enforced") {
+            let at = self.clock.now().plus(cancel_grace_us);
+            claim.watched.stop_after_cancel(at);
+        }
+    }
+
+    async fn work(
+        self: Arc<Self>,
+        entered: Entered,
+        slot: Slot,
+        (occupied, signal): (Occupied, Arc<Signal>),
+    ) {
+        let slot: SharedSlot = Arc::new(Mutex::new(Some(slot)));
+        let prepared = self.prepare(&entered, Arc::clone(&signal)).await;
+        let mut ended = None;
+        let (end, value) = match prepared {
+            Err(end) => (end, None),
+            Ok(Prepared {
+                registered,
+                core,
+                input,
+            }) => {
+                let call = (Arc::clone(&core), Arc::clone(&slot));
+                let called = tokio::select! {
+                    called = self.call(registered, call, input) => called,
+                    // Its turn stays in progress and is recovered at the next open.
+                    () = signal.left() => return,
+                    () = self.keep_metadata(&core) => return,
+                };
+                ended = Some(core);
+                turn_end(called, registered)
+            }
+        };
+        // In order with what was flushed before: what is sent later is written later.
+        let order = match &ended {
+            Some(core) => Some(core.metadata.in_order().await),
+            None => None,
+        };
+        let metadata = ended.as_ref().and_then(|core| core.metadata.changed());
         let event = Event::End {
             generation: entered.generation,
             end,
@@ -90,9 +166,11 @@ impl Dispatcher {
             target: Target::Number(entered.task),
             event,
             value,
-            slot: Some(slot),
+            metadata: metadata.map(|changed| changed.bytes),
+            slot: slot.lock().take(),
         };
         let sent = self.writer.send(Origin::Engine, draft).await;
+        drop(order);
         // The end is on its way in order, so the id may be entered again: the next turn comes after it.
         drop(occupied);
         let answered = match sent {
@@ -110,94 +188,138 @@ impl Dispatcher {
         }
     }
 
-    /// Calls the handler; whatever it does, this returns how the turn ended and the value to keep.
-    async fn call(&self, entered: &Entered) -> (TurnEnd, Option<Vec<u8>>) {
-        let Some(registered) = self.registry.get(entered.row.def) else {
-            return (
-                undecodable("handler", "a registered handler of this name".to_owned()),
-                None,
-            );
+    /// All that a handler is entered with; or how its turn ends without it.
+    async fn prepare(
+        &self,
+        entered: &Entered,
+        signal: Arc<Signal>,
+    ) -> Result<Prepared<'_>, TurnEnd> {
+        let row = &entered.row;
+        let Some(registered) = self.registry.get(row.def) else {
+            let missing = "a registered handler of this name".to_owned();
+            return Err(undecodable("handler", missing));
         };
-        let input = match self.input(entered).await {
-            Ok(input) => input,
-            Err(unreadable) => return (undecodable("input", unreadable), None),
+        let input = self.bytes(entered.task, &row.input, row.input_seq).await;
+        let input = input.map_err(|unreadable| undecodable("input", unreadable))?;
+        let previous = match &row.previous {
+            None => None,
+            Some(_) if cfg!(planted = "previous_input_lost") => None,
+            Some(previous) => {
+                let bytes = self.bytes(entered.task, &previous.payload, previous.seq);
+                let unreadable = |text| undecodable("previous input", text);
+                Some(bytes.await.map_err(unreadable)?)
+            }
         };
-        let core = Arc::new(CtxCore {
+        let metadata = self.metadata(entered).await;
+        let metadata = metadata.map_err(|unreadable| undecodable("metadata", unreadable))?;
+        let core = CtxCore {
             task: entered.task,
-            row: Arc::clone(&entered.row),
+            row: Arc::clone(row),
             name: registered.name.into(),
             generation: entered.generation,
             shutdown: self.stopping.subscribe(),
-        });
-        let called = match &registered.handler {
-            Erased::Async(call) => caught(call(core, input)).await,
-            Erased::Blocking(call) => self.call_blocking(Arc::clone(call), core, input).await,
+            signal,
+            previous,
+            metadata,
+            writer: Arc::clone(&self.writer),
         };
-        match called {
-            Ok(Ok(output)) => {
-                let (payload, value) = value::split(output);
-                (TurnEnd::Succeeded(payload), value)
-            }
-            Ok(Err(CallError::Undecodable { what, expected })) => {
-                (undecodable(what, expected), None)
-            }
-            Ok(Err(CallError::Failed(error))) => (failed(error), None),
-            Ok(Err(CallError::Output(message))) => {
-                (ended_badly(FailureKind::Output, message, true), None)
-            }
-            Err(panic) => (ended_badly(FailureKind::Panic, panic, false), None),
-        }
+        Ok(Prepared {
+            registered,
+            core: Arc::new(core),
+            input,
+        })
     }
 
-    async fn call_blocking(
+    async fn call(
         &self,
-        call: Arc<dyn Fn(Arc<CtxCore>, Vec<u8>) -> CallResult + Send + Sync>,
-        core: Arc<CtxCore>,
+        registered: &Registered,
+        (core, slot): (Arc<CtxCore>, SharedSlot),
         input: Vec<u8>,
     ) -> Result<CallResult, String> {
-        let (sender, result) = oneshot::channel();
-        let holds_file = self.reader.store();
-        let blocked = self.live.blocking(core.task);
-        self.spawner.spawn_blocking(move || {
-            // A call that waited for a thread until its turn was given up is not made any more.
-            if sender.is_closed() {
-                return;
+        let running = Running::begin(self.clock, &core.row, registered.name);
+        let span = span::attempt(&core.row, core.generation, registered.name);
+        let called = match &registered.handler {
+            Erased::Async(call) => caught(call(core, input)).instrument(span).await,
+            Erased::Blocking(call) => {
+                let (call, inside) = (Arc::clone(call), span);
+                let call = move |core, input| inside.in_scope(|| call(core, input));
+                self.call_blocking(Arc::new(call), (core, slot), input)
+                    .await
             }
-            let called = catch_unwind(AssertUnwindSafe(|| call(core, input)));
-            drop(holds_file);
-            drop(blocked);
-            let _ = sender.send(called.map_err(text_of));
-        });
-        match result.await {
-            Ok(called) => called,
-            // Its runtime is going away: the turn stays in progress and is recovered at the next open.
-            Err(_) => std::future::pending().await,
+        };
+        running.ended();
+        called
+    }
+
+    /// Writes changed metadata down, a second after a change, for as long as the handler runs.
+    async fn keep_metadata(&self, core: &CtxCore) {
+        loop {
+            core.metadata.change().await;
+            if cfg!(planted = "metadata_kept_back") {
+                return std::future::pending().await;
+            }
+            env::sleep(METADATA_AFTER).await;
+            if let Err(error) = core.flush_metadata().await {
+                tracing::warn!(target: "outlive::task", id = %core.row.id, %error, "metadata was not written");
+            }
         }
     }
 
-    async fn input(&self, entered: &Entered) -> Result<Vec<u8>, String> {
-        match &entered.row.input {
-            Payload::Inline(bytes) => Ok(bytes.clone()),
-            Payload::Stored { .. } => {
-                let key = ValueKey {
-                    task: entered.task,
-                    kind: ValueKind::Input,
-                    index: entered.row.input_seq,
-                };
-                match self.reader.read(move |store| store.value(key)).await {
-                    Ok(Some(bytes)) => Ok(bytes),
-                    Ok(None) => Err("its bytes, which are not in the store".to_owned()),
-                    Err(ReadError::Store(error)) => Err(error.to_string()),
-                    Err(ReadError::Stopped) => std::future::pending().await,
-                }
-            }
+    /// The metadata the turn begins with. A first attempt of a new task has none.
+    async fn metadata(&self, entered: &Entered) -> Result<MetadataCell, String> {
+        let row = &entered.row;
+        let first = row.turns_total == 1 && row.attempt <= 1 && row.entry == EntryKind::Fresh;
+        if first || cfg!(planted = "metadata_forgotten") {
+            return Ok(MetadataCell::default());
+        }
+        let key = ValueKey {
+            task: entered.task,
+            kind: ValueKind::Metadata,
+            index: 0,
+        };
+        match self.value(key).await? {
+            None => Ok(MetadataCell::default()),
+            Some(bytes) => MetadataCell::decode(&bytes).map_err(|error| error.to_string()),
+        }
+    }
+
+    async fn bytes(
+        &self,
+        task: TaskNumber,
+        payload: &Payload,
+        seq: u64,
+    ) -> Result<Vec<u8>, String> {
+        if let Payload::Inline(bytes) = payload {
+            return Ok(bytes.clone());
+        }
+        let key = ValueKey {
+            task,
+            kind: ValueKind::Input,
+            index: seq,
+        };
+        let found = self.value(key).await?;
+        found.ok_or_else(|| "its bytes, which are not in the store".to_owned())
+    }
+
+    async fn value(&self, key: ValueKey) -> Result<Option<Vec<u8>>, String> {
+        match self.reader.read(move |store| store.value(key)).await {
+            Ok(found) => Ok(found),
+            Err(ReadError::Store(error)) => Err(error.to_string()),
+            Err(ReadError::Stopped) => std::future::pending().await,
         }
     }
 }
 
+/// A turn about to be entered.
+struct Prepared<'a> {
+    registered: &'a Registered,
+    core: Arc<CtxCore>,
+    input: Vec<u8>,
+}
+
 /// A handler dropped before its end, by anybody but the engine, lost its runtime: that counts as a shutdown, since
 /// whatever is claimed from now on would be dropped as well.
-struct Unfinished(Option<Arc<Dispatcher>>);
+struct Unfinished(Option<(Arc<Dispatcher>, Arc<Signal>)>);
 
 impl Unfinished {
     /// The turn's end was sent.
@@ -208,105 +330,13 @@ impl Unfinished {
 
 impl Drop for Unfinished {
     fn drop(&mut self) {
-        let Some(dispatcher) = self.0.take() else {
+        let Some((dispatcher, signal)) = self.0.take() else {
             return;
         };
-        if !dispatcher.is_stopping() {
+        if !dispatcher.is_stopping() && !signal.is_lost() {
             tracing::warn!(target: "outlive::engine", "the runtime of the handlers is gone; the engine stops");
             dispatcher.stopping.send_replace(true);
             dispatcher.writer.stop();
         }
     }
-}
-
-/// Polls a handler's future to its end and drops it, keeping panics of both inside the task.
-async fn caught(future: CallFuture) -> Result<CallResult, String> {
-    let mut future = Some(future);
-    let polled = poll_fn(|context| {
-        let Some(running) = future.as_mut() else {
-            return Poll::Pending;
-        };
-        match catch_unwind(AssertUnwindSafe(|| running.as_mut().poll(context))) {
-            Ok(Poll::Pending) => Poll::Pending,
-            Ok(Poll::Ready(result)) => Poll::Ready(Ok(result)),
-            Err(panic) => Poll::Ready(Err(text_of(panic))),
-        }
-    })
-    .await;
-    let dropped = catch_unwind(AssertUnwindSafe(|| drop(future)));
-    match dropped {
-        Ok(()) => polled,
-        Err(panic) => polled.and(Err(text_of(panic))),
-    }
-}
-
-/// The text of a panic. Its payload is the user's, and may panic once more when it is dropped.
-fn text_of(panic: Box<dyn Any + Send>) -> String {
-    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
-    if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(panic))) {
-        // Whoever panics while a panic is put away is not asked a third time.
-        std::mem::forget(again);
-    }
-    text.unwrap_or_else(|| "a panic without a text".to_owned())
-}
-
-fn undecodable(what: &str, expected: String) -> TurnEnd {
-    TurnEnd::Undecodable {
-        what: what.into(),
-        expected: cut(expected),
-    }
-}
-
-fn ended_badly(kind: FailureKind, message: String, terminal: bool) -> TurnEnd {
-    let failure = Failure {
-        kind,
-        message: cut(message),
-        chain: Vec::new(),
-        attempts: 0,
-    };
-    TurnEnd::Failed {
-        failure,
-        terminal,
-        retry_after_us: None,
-    }
-}
-
-/// The failure as it is kept. Text, sources and drop of an error are the user's code: a panic in them is a panic.
-fn failed(error: HandlerError) -> TurnEnd {
-    let described = catch_unwind(AssertUnwindSafe(move || describe(&error)));
-    described.unwrap_or_else(|panic| ended_badly(FailureKind::Panic, text_of(panic), false))
-}
-
-fn describe(error: &HandlerError) -> TurnEnd {
-    let mut chain = Vec::new();
-    let mut source = error.error().source();
-    while let Some(cause) = source.filter(|_| chain.len() < Failure::CHAIN_MAX) {
-        chain.push(cut(cause.to_string()));
-        source = cause.source();
-    }
-    let message = cut(error.to_string());
-    let failure = Failure {
-        kind: FailureKind::Error,
-        message,
-        chain,
-        attempts: 0,
-    };
-    let retry_after_us = error.delay().map(micros);
-    TurnEnd::Failed {
-        failure,
-        terminal: error.is_terminal(),
-        retry_after_us,
-    }
-}
-
-/// Cuts a text to what a row keeps, at a character's edge.
-fn cut(mut text: String) -> Box<str> {
-    let fits = |end: &usize| text.is_char_boundary(*end);
-    let end = (0..=Failure::MESSAGE_MAX.min(text.len()))
-        .rev()
-        .find(fits)
-        .unwrap_or(0);
-    text.truncate(end);
-    text.into()
 }

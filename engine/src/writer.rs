@@ -6,9 +6,11 @@
 use crate::batch::Batcher;
 use crate::env::{self, Place, Spawner};
 use crate::flow::Slot;
+use crate::hub::Expecting;
 use crate::machine::{Answer, Event, Rejected};
-use outlive_storage::StoreError;
-use outlive_storage::row::TaskNumber;
+use outlive_storage::id::TaskId;
+use outlive_storage::row::{GuardPhase, TaskNumber};
+use outlive_storage::{EventsKept, StoreError};
 use parking_lot::Mutex;
 use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
@@ -22,10 +24,10 @@ const QUEUE_KIB: u32 = 64 * 1024;
 const ENGINE_KIB: u32 = QUEUE_KIB / 8;
 
 /// Which task an event is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Target {
-    /// The one the input names by its id.
-    ByInput,
+    /// The one of this id; where there is none, an input begins it.
+    Id(TaskId),
     /// The one of this number.
     Number(TaskNumber),
 }
@@ -51,7 +53,15 @@ pub(crate) enum Stop {
 }
 
 /// What the sender of an event is told.
-pub(crate) type Told = Result<(TaskNumber, Answer), Refused>;
+pub(crate) type Told = Result<Settled, Refused>;
+
+/// What an event came to.
+pub(crate) struct Settled {
+    pub(crate) task: TaskNumber,
+    pub(crate) answer: Answer,
+    /// For the handle to an input of a task that is gone with its end.
+    pub(crate) expecting: Option<Expecting>,
+}
 
 /// One event on its way to the writer.
 pub(crate) struct Request {
@@ -59,6 +69,8 @@ pub(crate) struct Request {
     pub(crate) event: Event,
     /// The value that does not fit the row: the input's or the output's bytes.
     pub(crate) value: Option<Vec<u8>>,
+    /// All metadata of the task, when a running turn has changed it.
+    pub(crate) metadata: Option<Vec<u8>>,
     /// Taken along, so that a claim cannot lose its slot between commit and entry.
     pub(crate) slot: Option<Slot>,
     pub(crate) reply: oneshot::Sender<Told>,
@@ -70,11 +82,48 @@ pub(crate) struct Draft {
     pub(crate) target: Target,
     pub(crate) event: Event,
     pub(crate) value: Option<Vec<u8>>,
+    pub(crate) metadata: Option<Vec<u8>>,
     pub(crate) slot: Option<Slot>,
+}
+
+impl Draft {
+    /// An event that carries nothing.
+    pub(crate) fn bare(target: Target, event: Event) -> Draft {
+        Draft {
+            target,
+            event,
+            value: None,
+            metadata: None,
+            slot: None,
+        }
+    }
+
+    /// Bytes that come with it.
+    fn size(&self) -> usize {
+        let sizes = [&self.value, &self.metadata];
+        sizes.into_iter().flatten().map(Vec::len).sum()
+    }
+}
+
+/// The poison guard enters a phase, which is put down beside the batches.
+pub(crate) struct PhaseChange {
+    pub(crate) phase: GuardPhase,
+    pub(crate) reply: oneshot::Sender<()>,
+}
+
+/// A step of the store's upkeep, which is a commit of its own.
+pub(crate) struct Upkeep {
+    pub(crate) kept: EventsKept,
+    /// Entries removed at most.
+    pub(crate) limit: usize,
+    /// Whether there is more to remove.
+    pub(crate) reply: oneshot::Sender<bool>,
 }
 
 pub(crate) enum Message {
     Event(Box<Request>),
+    Phase(PhaseChange),
+    Upkeep(Upkeep),
     Stop,
 }
 
@@ -154,9 +203,7 @@ impl Writer {
         draft: Draft,
     ) -> Result<impl Future<Output = Told> + Send + use<>, Refused> {
         let (reply, answer) = oneshot::channel();
-        let permit = self
-            .room(origin, draft.value.as_ref().map_or(0, Vec::len))
-            .await;
+        let permit = self.room(origin, draft.size()).await;
         if let Some(stop) = self.poison.get() {
             return Err(Refused::Stopped(stop));
         }
@@ -164,22 +211,20 @@ impl Writer {
             target,
             event,
             value,
+            metadata,
             slot,
         } = draft;
         let request = Request {
             target,
             event,
             value,
+            metadata,
             slot,
             reply,
             _permit: permit,
         };
         let message = Message::Event(Box::new(request));
-        let sent = match &self.sender {
-            Sender::Thread(sender) => sender.send(message).is_ok(),
-            Sender::Inline(sender) => sender.send(message).is_ok(),
-        };
-        if !sent {
+        if !self.pass(message) {
             return Err(Refused::Stopped(
                 self.poison.get().unwrap_or(Stop::Shutdown),
             ));
@@ -210,13 +255,35 @@ impl Writer {
         self.stop();
     }
 
+    /// Puts down the phase the poison guard enters. False: the writer has ended, so nothing may be done in it.
+    pub(crate) async fn enter_phase(&self, phase: GuardPhase) -> bool {
+        let (reply, answer) = oneshot::channel();
+        self.pass(Message::Phase(PhaseChange { phase, reply })) && answer.await.is_ok()
+    }
+
+    /// Removes what nobody needs any more, at most `limit` entries with one commit; true when there is more. `None`:
+    /// the writer has ended.
+    pub(crate) async fn tidy(&self, kept: EventsKept, limit: usize) -> Option<bool> {
+        let (reply, answer) = oneshot::channel();
+        let upkeep = Upkeep { kept, limit, reply };
+        if !self.pass(Message::Upkeep(upkeep)) {
+            return None;
+        }
+        answer.await.ok()
+    }
+
     /// Asks the writer to end after what it was sent before.
     pub(crate) fn stop(&self) {
         // A writer that is gone has stopped already.
-        let _ = match &self.sender {
-            Sender::Thread(sender) => sender.send(Message::Stop).is_ok(),
-            Sender::Inline(sender) => sender.send(Message::Stop).is_ok(),
-        };
+        let _ = self.pass(Message::Stop);
+    }
+
+    /// Hands a message over; false when the writer is gone.
+    fn pass(&self, message: Message) -> bool {
+        match &self.sender {
+            Sender::Thread(sender) => sender.send(message).is_ok(),
+            Sender::Inline(sender) => sender.send(message).is_ok(),
+        }
     }
 }
 
@@ -246,7 +313,7 @@ pub(crate) fn drive(
                 let mut guarded = Guarded(batcher);
                 while let Ok(first) = receiver.recv() {
                     let batch = gather(first, || receiver.try_recv().ok());
-                    if !guarded.0.run(batch.requests) || batch.stop {
+                    if !guarded.carry_out(batch) {
                         break;
                     }
                 }
@@ -260,7 +327,7 @@ pub(crate) fn drive(
                 let mut guarded = Guarded(batcher);
                 while let Some(first) = receiver.recv().await {
                     let batch = gather(first, || receiver.try_recv().ok());
-                    if !guarded.0.run(batch.requests) || batch.stop {
+                    if !guarded.carry_out(batch) {
                         break;
                     }
                 }
@@ -275,25 +342,42 @@ pub(crate) fn drive(
 
 struct Gathered {
     requests: Vec<Request>,
-    stop: bool,
+    /// What comes after them.
+    then: Option<Then>,
+}
+
+/// What is not part of a batch.
+enum Then {
+    Phase(PhaseChange),
+    Upkeep(Upkeep),
+    Stop,
 }
 
 /// Takes what waits, up to the bounds of a batch.
 fn gather(first: Message, mut more: impl FnMut() -> Option<Message>) -> Gathered {
     let mut gathered = Gathered {
         requests: Vec::new(),
-        stop: false,
+        then: None,
     };
     let mut bytes = 0;
     let mut next = Some(first);
     while let Some(message) = next {
         match message {
             Message::Stop => {
-                gathered.stop = true;
+                gathered.then = Some(Then::Stop);
+                break;
+            }
+            Message::Phase(change) => {
+                gathered.then = Some(Then::Phase(change));
+                break;
+            }
+            Message::Upkeep(upkeep) => {
+                gathered.then = Some(Then::Upkeep(upkeep));
                 break;
             }
             Message::Event(request) => {
-                bytes += request.value.as_ref().map_or(0, Vec::len);
+                let sizes = [&request.value, &request.metadata];
+                bytes += sizes.into_iter().flatten().map(Vec::len).sum::<usize>();
                 gathered.requests.push(*request);
             }
         }
@@ -309,6 +393,22 @@ fn gather(first: Message, mut more: impl FnMut() -> Option<Message>) -> Gathered
 struct Guarded(Batcher);
 
 impl Guarded {
+    /// One batch, and what comes after it. False: the writer must end.
+    fn carry_out(&mut self, Gathered { requests, then }: Gathered) -> bool {
+        if !self.0.run(requests) {
+            return false;
+        }
+        match then {
+            None => true,
+            Some(Then::Phase(change)) => self.0.enter_phase(change),
+            Some(Then::Upkeep(upkeep)) => self.0.tidy(upkeep),
+            Some(Then::Stop) => {
+                self.0.stopped();
+                false
+            }
+        }
+    }
+
     /// Closes the door first, so that nothing can be sent that nobody reads, then answers what was already sent.
     fn refuse_rest(&self, mut more: impl FnMut() -> Option<Message>) {
         self.0.poison().set(Stop::Shutdown);

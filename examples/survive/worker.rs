@@ -6,7 +6,7 @@
 use crate::Failure;
 use crate::journal::{self, Ended, Message};
 use crate::report::{self, Facts, Report};
-use outlive::{Ctx, Engine, Entry, Handler, HandlerError, Run, StartError, Status, TaskDef};
+use outlive::{Ctx, Engine, Entry, Handler, HandlerError, Reply, Run, StartError, Status, TaskDef};
 use sha2::{Digest, Sha256};
 use std::ffi::OsString;
 use std::io::Write as _;
@@ -150,7 +150,7 @@ struct Collect {
 
 impl Handler<usize, String> for Collect {
     /// Returns the SHA-256 of the report it wrote.
-    async fn run(&self, ctx: Ctx, _files: usize) -> Result<String, HandlerError> {
+    async fn run(&self, ctx: Ctx, _files: usize) -> Result<Reply<String>, HandlerError> {
         say_entered(&ctx);
         let mut engine = self.engine.clone();
         let engine = engine.wait_for(Option::is_some).await?.clone();
@@ -163,7 +163,7 @@ impl Handler<usize, String> for Collect {
         let text = report.text();
         write_whole(&self.report, text.as_bytes())?;
         say_left(&ctx);
-        Ok(report::hex(&Sha256::digest(text)))
+        Ok(report::hex(&Sha256::digest(text)).into())
     }
 }
 
@@ -195,7 +195,7 @@ fn say_left(ctx: &Ctx) {
 async fn say_what_ended(engine: &Engine) -> Result<(), Failure> {
     let mut after = None;
     loop {
-        let page = engine.list_all(after, 1024).await?;
+        let page = engine.list_all().after(after).limit(500).await?;
         if let Some(damaged) = page.damaged.first() {
             return Err(format!("a damaged row: {damaged}").into());
         }

@@ -3,14 +3,16 @@
 //! bincode reads moved fields and flipped bits without complaint, so every entry carries a magic, the version of
 //! its format, and checksums that cover its key. Nothing here panics on any bytes.
 //!
-//! A row: `magic[2] version codec place priority 0 0 etag[8] generation[8] def[4] run[4] id_crc[4] at[8]
+//! A row: `magic[2] version codec place priority 0 0 etag[8] generation[8] def[4] run[4] identity_crc[4] at[8]
 //! body_len[4] crc[4]`, the body, `crc[4]`. Anything else: `magic[2] version codec body_len[4]`, the body, `crc[4]`.
-//! Numbers are little-endian. The structs in `row` are version 1; a changed struct gets a further version, and the
-//! old struct stays here with a `From`.
+//! Numbers are little-endian. The structs in `row` and `receipt` are version 1; a changed struct gets a further
+//! version, and the old struct stays here with a `From`.
 
 use crate::header::Header;
+use crate::receipt::KeptReceipt;
 use crate::row::{
-    DefNumber, Etag, Generation, InputRow, Micros, Place, Priority, Receipt, TaskNumber, TaskRow,
+    DefNumber, Etag, EventRow, Generation, InputRow, LifeRow, Micros, Place, Priority, RunRow,
+    TaskNumber, TaskRow, TurnRow,
 };
 use crate::slot::Slot;
 use crate::store::StoreError;
@@ -25,8 +27,6 @@ const BODY_MAX: usize = 4 << 20;
 const VALUE_MAX: usize = 1 << 30;
 
 const ROW: [u8; 2] = *b"oT";
-const INPUT: [u8; 2] = *b"oI";
-const RECEIPT: [u8; 2] = *b"oR";
 const VALUE: [u8; 2] = *b"oV";
 /// The body is bincode 2 in its legacy configuration.
 const BINCODE: u8 = 1;
@@ -57,7 +57,7 @@ pub(crate) fn encode_row(task: TaskNumber, row: &TaskRow, out: &mut Vec<u8>) -> 
     out.extend_from_slice(&header.generation.0.to_le_bytes());
     out.extend_from_slice(&header.def.0.to_le_bytes());
     out.extend_from_slice(&header.run.to_le_bytes());
-    out.extend_from_slice(&header.id_crc.to_le_bytes());
+    out.extend_from_slice(&header.identity_crc.to_le_bytes());
     out.extend_from_slice(&at.to_le_bytes());
     out.extend_from_slice(&[0; 8]);
     body_into(row, out)?;
@@ -101,7 +101,7 @@ pub(crate) fn header(task: TaskNumber, bytes: &[u8]) -> Result<Header> {
         priority: Priority::new(head[5]),
         place,
         run: u32_at(head, 28),
-        id_crc: u32_at(head, 32),
+        identity_crc: u32_at(head, 32),
     })
 }
 
@@ -119,42 +119,53 @@ pub(crate) fn decode_row(task: TaskNumber, bytes: &[u8]) -> Result<TaskRow> {
     Ok(row)
 }
 
-/// Encodes a waiting input into `out`, which is emptied first.
+/// What lies in the short envelope, each under a magic of its own.
+pub(crate) trait Entry: Serialize + DeserializeOwned {
+    /// Its first two bytes.
+    const MAGIC: [u8; 2];
+}
+
+impl Entry for InputRow {
+    const MAGIC: [u8; 2] = *b"oI";
+}
+
+impl Entry for KeptReceipt {
+    const MAGIC: [u8; 2] = *b"oR";
+}
+
+impl Entry for TurnRow {
+    const MAGIC: [u8; 2] = *b"oU";
+}
+
+impl Entry for RunRow {
+    const MAGIC: [u8; 2] = *b"oN";
+}
+
+impl Entry for EventRow {
+    const MAGIC: [u8; 2] = *b"oE";
+}
+
+impl Entry for LifeRow {
+    const MAGIC: [u8; 2] = *b"oL";
+}
+
+/// Encodes an entry into `out`, which is emptied first.
 ///
 /// # Errors
-/// [`StoreError::Malformed`] when it is larger than any input row may be.
-pub(crate) fn encode_input(slot: Slot<'_>, input: &InputRow, out: &mut Vec<u8>) -> Result<()> {
-    start_short(INPUT, BINCODE, out);
-    body_into(input, out)?;
+/// [`StoreError::Malformed`] when it is larger than any entry may be.
+pub(crate) fn encode<E: Entry>(slot: Slot<'_>, entry: &E, out: &mut Vec<u8>) -> Result<()> {
+    start_short(E::MAGIC, BINCODE, out);
+    body_into(entry, out)?;
     seal_short(slot, out);
     Ok(())
 }
 
-/// Reads a waiting input.
+/// Reads an entry.
 ///
 /// # Errors
 /// [`StoreError::Corrupt`], [`StoreError::TooNew`].
-pub(crate) fn decode_input(slot: Slot<'_>, bytes: &[u8]) -> Result<InputRow> {
-    body_from(slot, short(slot, INPUT, BINCODE, bytes)?)
-}
-
-/// Encodes a receipt into `out`, which is emptied first.
-///
-/// # Errors
-/// [`StoreError::Malformed`] when it is larger than any receipt may be.
-pub(crate) fn encode_receipt(slot: Slot<'_>, receipt: &Receipt, out: &mut Vec<u8>) -> Result<()> {
-    start_short(RECEIPT, BINCODE, out);
-    body_into(receipt, out)?;
-    seal_short(slot, out);
-    Ok(())
-}
-
-/// Reads a receipt.
-///
-/// # Errors
-/// [`StoreError::Corrupt`], [`StoreError::TooNew`].
-pub(crate) fn decode_receipt(slot: Slot<'_>, bytes: &[u8]) -> Result<Receipt> {
-    body_from(slot, short(slot, RECEIPT, BINCODE, bytes)?)
+pub(crate) fn decode<E: Entry>(slot: Slot<'_>, bytes: &[u8]) -> Result<E> {
+    body_from(slot, short(slot, E::MAGIC, BINCODE, bytes)?)
 }
 
 /// Encodes a large value into `out`, which is emptied first.

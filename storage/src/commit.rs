@@ -1,7 +1,10 @@
 //! What a writer asks of a store: one commit per task, each with the row it was decided on.
 
 use crate::id::InputId;
-use crate::row::{Etag, Generation, InputRow, Receipt, TaskNumber, TaskRow, ValueKey};
+use crate::row::{
+    Etag, EventRow, Generation, InputRow, Micros, Receipt, RunRow, TaskNumber, TaskRow, TurnRow,
+    ValueKey,
+};
 use crate::store::StoreError;
 
 /// The row a commit was decided on. Compared for equality inside the transaction, never for order.
@@ -41,13 +44,57 @@ pub enum Write {
         /// Its position.
         seq: u64,
     },
-    /// Put the receipt of an input.
+    /// Put the receipt of an input; where the one before was listed, it is not any more.
     Receipt {
         /// The input.
         input_id: InputId,
         /// What became of it.
         receipt: Receipt,
+        /// Lists it in `receipt_expiry` under this moment; empty while its turn has not ended.
+        expires_at: Option<Micros>,
     },
+    /// Lists a receipt under a later moment; nothing happens when it is not listed under `listed_at`.
+    KeepReceipt {
+        /// The input.
+        input_id: InputId,
+        /// The moment it is listed under.
+        listed_at: Micros,
+        /// The moment to list it under.
+        until: Micros,
+    },
+    /// Remove a receipt and its entry in `receipt_expiry`; a receipt that is not listed under `listed_at` stays.
+    RemoveReceipt {
+        /// The input.
+        input_id: InputId,
+        /// The moment it is listed under.
+        listed_at: Micros,
+    },
+    /// Put how a turn ended.
+    Turn {
+        /// Where: a later turn of the task overwrites it.
+        slot: u64,
+        /// The turn.
+        turn: Box<TurnRow>,
+    },
+    /// Put how a run ended, under its number modulo [`TaskRow::RUNS_KEPT`].
+    Run(Box<RunRow>),
+    /// Append to the log of transitions, under its etag. Its task is the commit's.
+    Event(Box<EventRow>),
+    /// Remove the task: its row, its id and its index entries. What hangs on it (values, inputs, receipts, turns,
+    /// runs) is gone for every reader at once, and goes from the file at once where it is little, else with
+    /// `Store::tidy`. At most one, and no [`Write::Row`] after it. Of the commit's other writes, wherever they
+    /// stand, only its events remain.
+    RemoveTask,
+}
+
+impl Write {
+    /// The row it puts.
+    pub(crate) fn row(&self) -> Option<&TaskRow> {
+        if let Write::Row(row) = self {
+            return Some(row);
+        }
+        None
+    }
 }
 
 /// All that changes in one task at once: the unit of atomicity.

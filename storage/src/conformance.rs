@@ -5,11 +5,21 @@
 mod commits;
 #[cfg(all(test, feature = "redb"))]
 mod differential;
-mod reads;
+mod hanging;
+mod indexes;
+mod lists;
+mod lives;
+mod log;
+mod removal;
 pub(crate) mod rows;
 
 pub use commits::*;
-pub use reads::*;
+pub use hanging::*;
+pub use indexes::*;
+pub use lists::*;
+pub use lives::*;
+pub use log::*;
+pub use removal::*;
 
 use crate::store::Store;
 
@@ -70,15 +80,43 @@ promises! {
     a_definition_keeps_its_number,
     due_is_ordered_by_priority_then_time_then_number,
     due_tells_when_the_next_task_becomes_due,
-    due_at_open_lists_only_what_is_looked_at_once,
+    due_exactly_lists_one_moment,
+    an_isolated_task_is_never_due,
     a_claimed_task_is_running_and_not_due,
     an_ended_task_is_neither_due_nor_running,
     scans_page_through_everything_once,
+    a_label_lists_its_tasks_newest_first,
+    expired_tasks_come_in_order_of_time,
     pages_are_bounded,
     values_come_back_as_given,
     inputs_wait_in_order,
     receipts_come_back,
+    receipts_expire_in_order_of_time,
+    a_receipt_is_listed_where_it_was_put_last,
+    a_receipt_is_kept_on,
+    a_receipt_is_removed_when_its_time_has_come,
+    a_later_turn_overwrites_the_slot,
+    runs_come_in_order_and_bounded,
     everything_survives_a_reopen,
+    a_removal_frees_the_id,
+    a_removal_leaves_no_index_entry,
+    a_last_row_and_the_removal_are_one_commit,
+    a_stale_removal_is_refused,
+    a_removal_is_seen_by_the_commits_after_it,
+    a_task_may_come_and_go_in_one_batch,
+    a_malformed_removal_is_refused,
+    what_hung_on_a_removed_task_is_gone_for_readers,
+    what_hung_on_a_removed_task_goes_in_bounded_steps,
+    events_come_in_order,
+    pages_of_the_log_are_bounded,
+    the_log_is_trimmed_in_bounded_steps,
+    as_many_events_stay_as_asked_for,
+    the_log_is_trimmed_by_age,
+    the_log_outlives_its_tasks,
+    lives_come_newest_first,
+    a_life_is_overwritten_by_its_own_instance,
+    lives_are_bounded,
+    indexes_are_replaced_as_a_whole,
 }
 
 #[cfg(test)]

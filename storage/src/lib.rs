@@ -12,6 +12,7 @@ mod header;
 pub mod id;
 pub mod mem;
 mod plan;
+mod receipt;
 #[cfg(feature = "redb")]
 pub mod redb;
 pub mod row;
@@ -23,4 +24,7 @@ pub mod store;
 pub use crate::redb::RedbStore;
 pub use commit::{Applied, Commit, Conflict, Expect, Write};
 pub use mem::MemStore;
-pub use store::{Counters, Due, Found, Inbox, Page, Scan, Sharing, Store, StoreError};
+pub use store::{
+    Counters, Due, EventPage, EventsKept, ExpiredReceipt, Found, Inbox, Page, Scan, Sharing, Store,
+    StoreError,
+};

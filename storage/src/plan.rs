@@ -8,7 +8,12 @@ use crate::header::Header;
 use crate::id::TaskId;
 use crate::row::{Etag, Generation, Place, State, TaskNumber, TaskRow};
 use crate::store::StoreError;
+use std::borrow::Cow;
 use std::collections::HashMap;
+
+/// Most entries that hang on a task and go in the commit that removes it: what nearly every task has, and little enough
+/// that a batch of removals stays one short transaction. The rest goes with `Store::tidy`.
+pub(crate) const SWEPT_AT_ONCE: usize = 64;
 
 /// What a store tells the plan of its rows.
 pub(crate) trait Rows {
@@ -28,6 +33,27 @@ pub(crate) struct Accepted<'a> {
     pub(crate) commit: &'a Commit,
     /// The header of the row it replaces; `None` for a start.
     pub(crate) old: Option<Header>,
+    /// Set when it removes the task. Then nothing else of the task is written, for it would be gone at once; only
+    /// the commit's events are.
+    pub(crate) removed: Option<Removed>,
+}
+
+/// What the removal of a task must know of its row beyond the header: the rest of its index entries.
+#[derive(Debug)]
+pub(crate) struct Removed {
+    /// The caller's id.
+    pub(crate) id: TaskId,
+    /// The labels it is listed under.
+    pub(crate) labels: Vec<Box<str>>,
+}
+
+impl Removed {
+    fn of(row: &TaskRow) -> Removed {
+        Removed {
+            id: row.id.clone(),
+            labels: row.facts.labels.clone(),
+        }
+    }
 }
 
 /// A decided batch.
@@ -43,10 +69,10 @@ pub(crate) struct Plan<'a> {
     pub(crate) generation: Generation,
 }
 
-/// A row as an earlier commit of the batch leaves it.
-struct Left<'a> {
-    header: Header,
-    row: &'a TaskRow,
+/// A task as an earlier commit of the batch leaves it.
+enum Left<'a> {
+    Row(Header, &'a TaskRow),
+    Removed,
 }
 
 /// Decides a batch.
@@ -63,7 +89,7 @@ pub(crate) fn plan<'a>(batch: &'a [Commit], rows: &impl Rows) -> Result<Plan<'a>
     for commit in batch {
         check_shape(commit)?;
         match left.expected(commit)? {
-            Ok(old) => plan.accept(commit, old, &mut left)?,
+            Ok(met) => plan.accept(commit, met, &mut left)?,
             Err(_) if cfg!(planted = "batch_neighbour_hindered") => {
                 return Err(StoreError::Malformed {
                     what: "a planted bug",
@@ -79,18 +105,34 @@ impl<'a> Plan<'a> {
     fn accept<R: Rows>(
         &mut self,
         commit: &'a Commit,
-        old: Option<Header>,
+        Met { old, removed }: Met,
         left: &mut Batch<'a, '_, R>,
     ) -> Result<(), StoreError> {
         let mut header = old;
         let mut last = None;
         for write in &commit.writes {
-            let Write::Row(row) = write else { continue };
-            let next = Header::of(row);
-            check_successor(header.as_ref(), &next, row)?;
-            header = Some(next);
-            last = Some(row.as_ref());
-            self.generation = self.generation.max(row.generation);
+            match write {
+                Write::Row(row) => {
+                    let next = Header::of(row);
+                    check_successor(header.as_ref(), &next, row)?;
+                    header = Some(next);
+                    last = Some(row.as_ref());
+                    self.generation = self.generation.max(row.generation);
+                }
+                // A removal has an etag in the log and in no row: it may not be given again after a reopen.
+                Write::Event(_) if cfg!(planted = "event_etag_forgotten") => {}
+                Write::Event(event) => self.etag = self.etag.max(event.etag),
+                Write::Value { .. }
+                | Write::RemoveValue(_)
+                | Write::PushInput { .. }
+                | Write::PopInput { .. }
+                | Write::Receipt { .. }
+                | Write::KeepReceipt { .. }
+                | Write::RemoveReceipt { .. }
+                | Write::Turn { .. }
+                | Write::Run(_)
+                | Write::RemoveTask => {}
+            }
         }
         let Some(header) = header else {
             return Err(StoreError::Malformed {
@@ -98,13 +140,15 @@ impl<'a> Plan<'a> {
             });
         };
         self.etag = self.etag.max(header.etag).max(Etag(commit.task.0));
-        if let (Some(row), false) = (last, cfg!(planted = "batch_unseen")) {
-            left.tasks.insert(commit.task, Left { header, row });
-            if old.is_none() {
-                left.ids.insert(row.id.as_str(), commit.task);
-            }
+        let accepted = Accepted {
+            commit,
+            old,
+            removed,
+        };
+        if !cfg!(planted = "batch_unseen") {
+            left.see(&accepted, last.map(|row| Left::Row(header, row)));
         }
-        self.accepted.push(Accepted { commit, old });
+        self.accepted.push(accepted);
         self.answers.push(Ok(Applied { etag: header.etag }));
         Ok(())
     }
@@ -114,14 +158,42 @@ impl<'a> Plan<'a> {
 struct Batch<'a, 'r, R> {
     rows: &'r R,
     tasks: HashMap<TaskNumber, Left<'a>>,
-    ids: HashMap<&'a str, TaskNumber>,
+    /// Ids the batch has given (`Some`) or freed (`None`).
+    ids: HashMap<Cow<'a, str>, Option<TaskNumber>>,
 }
 
-type Expected = Result<Option<Header>, Conflict>;
+/// A commit whose expectation is met.
+#[derive(Default)]
+struct Met {
+    /// The header of the row it replaces; `None` for a start.
+    old: Option<Header>,
+    /// Set when it removes the task.
+    removed: Option<Removed>,
+}
 
-impl<R: Rows> Batch<'_, '_, R> {
+type Expected = Result<Met, Conflict>;
+
+impl<'a, R: Rows> Batch<'a, '_, R> {
+    /// Remembers what an accepted commit, whose last row this is, makes of its task.
+    fn see(&mut self, accepted: &Accepted<'a>, last: Option<Left<'a>>) {
+        let task = accepted.commit.task;
+        if let Some(removed) = &accepted.removed {
+            if !cfg!(planted = "removal_unseen_in_batch") {
+                self.tasks.insert(task, Left::Removed);
+                self.ids
+                    .insert(Cow::Owned(removed.id.as_str().to_owned()), None);
+            }
+            return;
+        }
+        let Some(last) = last else { return };
+        if let (Left::Row(_, row), None) = (&last, accepted.old) {
+            self.ids.insert(Cow::Borrowed(row.id.as_str()), Some(task));
+        }
+        self.tasks.insert(task, last);
+    }
+
     /// The header of the row to replace, or the conflict.
-    fn expected(&mut self, commit: &Commit) -> Result<Expected, StoreError> {
+    fn expected(&self, commit: &Commit) -> Result<Expected, StoreError> {
         if commit.expect == Expect::Absent {
             return self.absent(commit);
         }
@@ -148,10 +220,28 @@ impl<R: Rows> Batch<'_, '_, R> {
             }
             Expect::Etag(etag) => found.etag == etag || cfg!(planted = "store_ignores_etag"),
         };
-        if met || cfg!(planted = "refused_commit_writes") {
-            return Ok(Ok(Some(found)));
+        if !met && !cfg!(planted = "refused_commit_writes") {
+            return Ok(Err(self.conflict(commit.task)?));
         }
-        Ok(Err(self.conflict(commit.task)?))
+        Ok(self.removed(commit)?.map(|removed| Met {
+            old: Some(found),
+            removed,
+        }))
+    }
+
+    /// What a commit that removes its task must know of it; the conflict when the row cannot be read.
+    fn removed(&self, commit: &Commit) -> Result<Result<Option<Removed>, Conflict>, StoreError> {
+        if !commit.writes.contains(&Write::RemoveTask) {
+            return Ok(Ok(None));
+        }
+        if let Some(row) = commit.writes.iter().find_map(Write::row) {
+            return Ok(Ok(Some(Removed::of(row))));
+        }
+        let current = self.conflict(commit.task)?;
+        Ok(match &current.found {
+            Ok(Some(row)) => Ok(Some(Removed::of(row))),
+            Ok(None) | Err(_) => Err(current),
+        })
     }
 
     fn absent(&self, commit: &Commit) -> Result<Expected, StoreError> {
@@ -161,54 +251,73 @@ impl<R: Rows> Batch<'_, '_, R> {
             });
         };
         if cfg!(planted = "store_ignores_absent") {
-            return Ok(Ok(None));
+            return Ok(Ok(Met::default()));
         }
         let taken = match self.ids.get(row.id.as_str()) {
-            Some(task) => Some(*task),
+            Some(left) => *left,
             None => self.rows.number(&row.id)?,
         };
         if let Some(task) = taken {
             return Ok(Err(self.conflict(task)?));
         }
         match self.header(commit.task)? {
-            None => Ok(Ok(None)),
+            None => Ok(Ok(Met::default())),
             Some(_) => Ok(Err(self.conflict(commit.task)?)),
         }
     }
 
     fn header(&self, task: TaskNumber) -> Result<Option<Result<Header, StoreError>>, StoreError> {
         match self.tasks.get(&task) {
-            Some(left) => Ok(Some(Ok(left.header))),
+            Some(Left::Row(header, _)) => Ok(Some(Ok(*header))),
+            Some(Left::Removed) => Ok(None),
             None => self.rows.header(task),
         }
     }
 
     fn conflict(&self, task: TaskNumber) -> Result<Conflict, StoreError> {
-        if let Some(left) = self.tasks.get(&task) {
-            return Ok(Conflict {
-                task,
-                found: Ok(Some(Box::new(left.row.clone()))),
-            });
-        }
-        Ok(Conflict {
-            task,
-            found: self.rows.row(task)?,
-        })
+        let found = match self.tasks.get(&task) {
+            Some(Left::Row(_, row)) => Ok(Some(Box::new((*row).clone()))),
+            Some(Left::Removed) => Ok(None),
+            None => self.rows.row(task)?,
+        };
+        Ok(Conflict { task, found })
     }
 }
 
 fn check_shape(commit: &Commit) -> Result<(), StoreError> {
-    let foreign = commit.writes.iter().any(|write| match write {
-        Write::Value { key, .. } | Write::RemoveValue(key) => key.task != commit.task,
-        Write::Row(_)
-        | Write::PushInput { .. }
-        | Write::PopInput { .. }
-        | Write::Receipt { .. } => false,
-    });
-    if foreign {
-        return Err(StoreError::Malformed {
-            what: "a commit writes a value of another task",
-        });
+    let mut removed = false;
+    for write in &commit.writes {
+        let broken = match write {
+            Write::Value { key, .. } | Write::RemoveValue(key) if key.task != commit.task => {
+                Some("a commit writes a value of another task")
+            }
+            Write::Event(event) if event.task != commit.task => {
+                Some("a commit logs an event of another task")
+            }
+            Write::Row(_) if removed => Some("a commit puts a row after it removed the task"),
+            Write::RemoveTask if removed => Some("a commit removes its task twice"),
+            Write::RemoveTask if commit.expect == Expect::Absent => {
+                Some("a start removes its task")
+            }
+            Write::RemoveTask => {
+                removed = true;
+                None
+            }
+            Write::Row(_)
+            | Write::Value { .. }
+            | Write::RemoveValue(_)
+            | Write::PushInput { .. }
+            | Write::PopInput { .. }
+            | Write::Receipt { .. }
+            | Write::KeepReceipt { .. }
+            | Write::RemoveReceipt { .. }
+            | Write::Turn { .. }
+            | Write::Run(_)
+            | Write::Event(_) => None,
+        };
+        if let Some(what) = broken {
+            return Err(StoreError::Malformed { what });
+        }
     }
     Ok(())
 }
@@ -221,8 +330,8 @@ fn check_successor(old: Option<&Header>, new: &Header, row: &TaskRow) -> Result<
         return malformed("a running row's generation is not its lease's");
     }
     let Some(old) = old else { return Ok(()) };
-    if new.id_crc != old.id_crc {
-        return malformed("a row changes its id");
+    if new.identity_crc != old.identity_crc {
+        return malformed("a row changes its id or its labels");
     }
     if new.def != old.def {
         return malformed("a row changes its definition");

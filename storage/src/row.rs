@@ -2,27 +2,26 @@
 //!
 //! These structs are the format. A field added, removed or moved needs a new version in `codec`.
 
+mod event;
+mod index;
+mod input;
+mod life;
+mod options;
+mod outcome;
+mod time;
+mod value;
+
+pub use event::{EventKind, EventRow};
+pub use index::IndexRow;
+pub use input::{InputRow, Mark, Receipt, RunRow, TurnResult, TurnRow};
+pub use life::{GuardPhase, LifeRow};
+pub use options::{BackOff, Keep, OptionsRow, RetryRow};
+pub use outcome::{Failure, FailureKind, Outcome};
+pub use time::Micros;
+pub use value::{Payload, ValueKey, ValueKind};
+
 use crate::id::{InputId, TaskId};
 use serde::{Deserialize, Serialize};
-
-/// A moment on the wall clock: microseconds since 1970-01-01 UTC.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize,
-)]
-pub struct Micros(pub u64);
-
-impl Micros {
-    /// Sorts after every real moment: nothing but an event moves the task.
-    pub const NEVER: Micros = Micros(u64::MAX);
-    /// Sorts after every real moment, before [`Micros::NEVER`]: looked at once at each open.
-    pub const AT_OPEN: Micros = Micros(u64::MAX - 1);
-
-    /// This moment plus a number of microseconds, never past the last real moment.
-    #[must_use]
-    pub fn plus(self, micros: u64) -> Micros {
-        Micros(self.0.saturating_add(micros).min(u64::MAX - 2))
-    }
-}
 
 /// The internal key of a task: the etag of its start, so it ascends and is never used again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -69,66 +68,6 @@ impl Priority {
     }
 }
 
-/// Bytes of the user, exactly as given (JSON), or where they are kept.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Payload {
-    /// At most [`Payload::INLINE_MAX`] bytes, in the row itself.
-    Inline(Vec<u8>),
-    /// A larger value, in the table of values under [`ValueKey`], `len` bytes long.
-    Stored {
-        /// Length in bytes.
-        len: u64,
-    },
-}
-
-impl Payload {
-    /// Largest value kept in its row, in bytes: a transition rewrites the row, so rows stay small.
-    pub const INLINE_MAX: usize = 1024;
-
-    /// Length in bytes.
-    pub fn len(&self) -> u64 {
-        match self {
-            Payload::Inline(bytes) => bytes.len() as u64,
-            Payload::Stored { len } => *len,
-        }
-    }
-
-    /// True for a value of no bytes.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-}
-
-/// What a value in the table of values is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-pub enum ValueKind {
-    /// The input of a turn; `index` is the sequence number of the input in its task.
-    Input,
-    /// The output of a turn; `index` is the turn.
-    Output,
-}
-
-impl ValueKind {
-    /// The byte that stands for it in a key.
-    pub const fn byte(self) -> u8 {
-        match self {
-            ValueKind::Input => 1,
-            ValueKind::Output => 2,
-        }
-    }
-}
-
-/// The key of one large value.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ValueKey {
-    /// The task it hangs on.
-    pub task: TaskNumber,
-    /// What it is.
-    pub kind: ValueKind,
-    /// Which one of its kind.
-    pub index: u64,
-}
-
 /// Who holds a running turn.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lease {
@@ -148,6 +87,8 @@ pub struct Lease {
 pub enum WaitReason {
     /// A free slot of the engine: it is due and will be claimed.
     Slot,
+    /// The moment its caller named.
+    Delayed,
     /// The end of the back-off after a failed attempt.
     BackOff,
     /// A program that registers a handler for its name.
@@ -159,48 +100,21 @@ pub enum WaitReason {
         /// The type the handler expected, and why the bytes are not one.
         expected: Box<str>,
     },
-}
-
-/// How a handler failed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub enum FailureKind {
-    /// It returned an error.
-    Error,
-    /// It panicked.
-    Panic,
-    /// Its output could not be kept: too large or not encodable.
-    Output,
-}
-
-/// A failure as people read it, kept with the task.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Failure {
-    /// How it failed.
-    pub kind: FailureKind,
-    /// The error's own text or the panic's payload, at most [`Failure::MESSAGE_MAX`] bytes.
-    pub message: Box<str>,
-    /// The texts of its sources, outermost first, at most [`Failure::CHAIN_MAX`] of them.
-    pub chain: Vec<Box<str>>,
-    /// Attempts of the turn when it was recorded, counting this one.
-    pub attempts: u32,
-}
-
-impl Failure {
-    /// Longest kept message, in bytes.
-    pub const MESSAGE_MAX: usize = 4096;
-    /// Most kept sources.
-    pub const CHAIN_MAX: usize = 8;
-}
-
-/// How a task ended.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub enum Outcome {
-    /// Its handler returned this output.
-    Succeeded(Payload),
-    /// Its handler failed for good.
-    Failed(Failure),
+    /// A further input: its handler suspended it.
+    Input {
+        /// The handler's reason.
+        reason: Box<str>,
+    },
+    /// The poison guard: its process died again and again while this turn ran.
+    Isolated {
+        /// Deaths in a row.
+        deaths: u32,
+    },
+    /// An operator: it killed its process twice while it ran alone.
+    Quarantined {
+        /// Deaths in a row.
+        deaths: u32,
+    },
 }
 
 /// Where a task stands; data sits in the variant that needs it.
@@ -251,33 +165,85 @@ pub enum EntryKind {
     Recovered,
 }
 
-/// How delays between attempts grow.
+/// Who may end what: the whole task, or one turn of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum BackOff {
-    /// The same delay each time.
-    Fixed,
-    /// One more first delay each time.
-    Linear,
-    /// Multiplied each time by this many thousandths (2000 doubles).
-    Exponential {
-        /// Thousandths; at least 1000.
-        factor_milli: u32,
-    },
+pub enum CancelScope {
+    /// The task, with whatever waits for it.
+    Task,
+    /// The turn of one input; the task goes on.
+    Turn,
 }
 
-/// When a failed attempt is tried again. Stored with the task, so that recovery keeps it.
+/// A cancel on record.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CancelRow {
+    /// What was asked to end.
+    pub scope: CancelScope,
+    /// The reason given.
+    pub reason: Box<str>,
+    /// When.
+    pub at: Micros,
+}
+
+/// How closely the poison guard watches the claim of a running turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RetryRow {
-    /// Attempts in all, counting the first; at least 1.
-    pub attempts_max: u32,
-    /// The first delay, in microseconds.
-    pub initial_us: u64,
-    /// No delay is longer, in microseconds.
-    pub max_us: u64,
-    /// How delays grow.
-    pub back_off: BackOff,
-    /// Whether delays are spread by a quarter to either side.
-    pub jitter: bool,
+pub enum Probation {
+    /// Not at all.
+    No,
+    /// It runs with a part of the other suspects.
+    Group,
+    /// It is the only suspect that runs.
+    Alone,
+}
+
+/// What the poison guard remembers of a turn. Progress and a clean stop set all of it to nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Guard {
+    /// Process deaths in a row while the turn was in progress.
+    pub deaths: u32,
+    /// Of these, while it was the only suspect that ran.
+    pub alone: u32,
+    /// How closely the present claim is watched.
+    pub probation: Probation,
+}
+
+impl Guard {
+    /// Nothing is suspected.
+    pub const CLEAR: Guard = Guard {
+        deaths: 0,
+        alone: 0,
+        probation: Probation::No,
+    };
+}
+
+/// What is said about a task once, at its creation.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Facts {
+    /// For people; at most 256 bytes.
+    pub title: Option<Box<str>>,
+    /// For people; at most 1,024 bytes.
+    pub description: Option<Box<str>>,
+    /// The caller's and the definition's, by ascending key; the tag `outlive.task` is not among them.
+    pub tags: Vec<(Box<str>, Box<str>)>,
+    /// The session it belongs to.
+    pub session: Option<Box<str>>,
+    /// The owner name of the engine that created it.
+    pub owner: Box<str>,
+    /// The version of the library that created it.
+    pub server_version: Box<str>,
+    /// The W3C trace context of the call that created it.
+    pub traceparent: Option<Box<str>>,
+    /// Under which labels the task is listed beside its definition. Never changed: a commit that does is malformed.
+    pub labels: Vec<Box<str>>,
+}
+
+/// The input of the turn before, kept for [`TaskRow::previous`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PreviousInput {
+    /// Its position among the task's inputs.
+    pub seq: u64,
+    /// Its bytes.
+    pub payload: Payload,
 }
 
 /// One task.
@@ -285,46 +251,65 @@ pub struct RetryRow {
 pub struct TaskRow {
     /// Set by the writer at every transition.
     pub etag: Etag,
-    /// The highest generation this task was claimed under; zero before the first claim. Never reset.
+    /// The highest generation this task was claimed or fenced under; zero before the first claim. Never reset.
     pub generation: Generation,
     /// The caller's id; set at start.
     pub id: TaskId,
     /// The definition's number; set at start.
     pub def: DefNumber,
-    /// Rank among due tasks; set at start.
+    /// Rank among due tasks; set at the start of each run.
     pub priority: Priority,
     /// Counts the runs of this id, from 1.
     pub run: u32,
     /// Counts the turns of this run, from 1; set when an input becomes the turn's.
     pub turn: u32,
+    /// Counts the turns of all runs, from 1.
+    pub turns_total: u64,
     /// Counts the attempts of this turn, from 1; counted at claim. Zero before the first claim.
     pub attempt: u32,
     /// Process deaths in this turn; counted when recovery claims it.
     pub crashes: u32,
+    /// What the poison guard remembers of this turn.
+    pub guard: Guard,
     /// Why the handler is, or will next be, entered.
     pub entry: EntryKind,
+    /// Whether the turn's input came from the queue.
+    pub steered: bool,
+    /// Whether a turn of this run has suspended the task: from then on its turns are cancelled one by one.
+    pub chained: bool,
     /// The id of the current turn's input.
     pub input_id: InputId,
     /// Position of the current turn's input among the task's inputs, from 0.
     pub input_seq: u64,
     /// How many inputs the task has accepted; the next one gets this number.
     pub inputs_accepted: u64,
+    /// How many inputs wait in `pending_steering_inputs`.
+    pub inputs_waiting: u64,
+    /// The id of the last accepted input; empty while it is the current turn's.
+    pub last_input_id: Option<InputId>,
     /// The first 16 bytes of the SHA-256 of the current input.
     pub input_digest: [u8; 16],
-    /// The current turn's input.
+    /// The current turn's input; after the turn that of the last turn.
     pub input: Payload,
-    /// The retry policy, when the call or the definition set one at start.
-    pub retry: RetryRow,
-    /// How long the ended row is kept, in microseconds; `u64::MAX` for ever. Set at start.
-    pub keep_us: u64,
-    /// The last failed attempt of this turn; empty before one failed, cleared when the turn succeeds.
+    /// The input of the turn before; empty in the first turn of a run that began with an input of its own.
+    pub previous: Option<PreviousInput>,
+    /// The options of this run; set at its start.
+    pub options: OptionsRow,
+    /// A cancel on record; cleared when the turn it was for, or the run, has ended.
+    pub cancel: Option<CancelRow>,
+    /// When the turn's time-out falls; [`Micros::NEVER`] without one, before the turn's first claim, and while it waits
+    /// for a claim after it was held back.
+    pub deadline: Micros,
+    /// The last failed attempt of this turn; empty before one failed, cleared when the turn succeeds or fails for good.
     pub last_failure: Option<Failure>,
-    /// The engine's owner name at start.
-    pub owner: Box<str>,
+    /// What was said at creation.
+    pub facts: Facts,
     /// When the task was started.
     pub created_at: Micros,
     /// When the row last changed.
     pub updated_at: Micros,
+    /// The latest transitions, oldest first, at most [`TaskRow::MARKS_MAX`].
+    pub timeline: Vec<Mark>,
     /// Where it stands.
     pub state: State,
 }
@@ -343,9 +328,29 @@ pub enum Place {
 }
 
 impl TaskRow {
+    /// Most entries of a row's timeline.
+    pub const MARKS_MAX: usize = 16;
+    /// Most ended runs kept beside a task.
+    pub const RUNS_KEPT: u32 = 100;
+
+    /// Where the results of the current turn are kept when it has ended: a later turn gets the same slot, so a chain
+    /// of any length takes the same room and the same writes.
+    pub fn slot(&self) -> u64 {
+        self.slot_of(self.turns_total)
+    }
+
+    /// The slot of a turn by its number over all runs.
+    pub fn slot_of(&self, total: u64) -> u64 {
+        total % u64::from(self.options.keep_turns.max(1))
+    }
+
     /// Where the row stands in the indexes, from its state alone.
     pub fn place(&self) -> Place {
         match &self.state {
+            State::Pending {
+                wait: WaitReason::Isolated { .. },
+                ..
+            } => Place::Due(Micros::ISOLATED),
             State::Pending { due_at, .. } => Place::Due(*due_at),
             State::InProgress { .. } => Place::Running,
             State::Suspended {
@@ -360,42 +365,4 @@ impl TaskRow {
             State::Completed { expires_at, .. } => Place::Ended(*expires_at),
         }
     }
-}
-
-/// One input that waits its turn, in `pending_steering_inputs`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct InputRow {
-    /// Its idempotency key.
-    pub input_id: InputId,
-    /// The first 16 bytes of its SHA-256.
-    pub digest: [u8; 16],
-    /// Its bytes.
-    pub payload: Payload,
-    /// When it was accepted.
-    pub accepted_at: Micros,
-}
-
-/// What became of one accepted input of a task with more than one; in `receipts`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub enum Receipt {
-    /// Waits its turn; its row is in `pending_steering_inputs` under this number.
-    Queued {
-        /// Position among the task's inputs.
-        seq: u64,
-    },
-    /// The turn of this number works or worked on it; the answer is in the task's row until the next turn begins.
-    Turn {
-        /// The turn.
-        turn: u32,
-    },
-    /// The turn of this number ended with this output and another turn followed.
-    Answered {
-        /// The turn.
-        turn: u32,
-        /// What the turn returned.
-        output: Payload,
-    },
-    /// The task ended first: no turn will consume it.
-    TaskEnded,
 }

@@ -1,6 +1,6 @@
 //! The place of one entry: its table and key, named in errors and bound into its checksum.
 
-use crate::row::{TaskNumber, ValueKey};
+use crate::row::{Etag, TaskNumber, ValueKey};
 use crate::store::StoreError;
 use std::fmt;
 
@@ -17,6 +17,14 @@ pub(crate) enum Slot<'a> {
     Input(TaskNumber, u64),
     /// A receipt in `receipts`.
     Receipt(TaskNumber, &'a str),
+    /// An ended turn in `turns`.
+    Turn(TaskNumber, u64),
+    /// An ended run in `runs`.
+    Run(TaskNumber, u32),
+    /// A transition in `events`.
+    Event(Etag),
+    /// An open of the file in `lives`: its position, and its instance.
+    Life(u64, u128),
 }
 
 impl Slot<'_> {
@@ -27,6 +35,10 @@ impl Slot<'_> {
             Slot::Value(_) => "values",
             Slot::Input(..) => "pending_steering_inputs",
             Slot::Receipt(..) => "receipts",
+            Slot::Turn(..) => "turns",
+            Slot::Run(..) => "runs",
+            Slot::Event(_) => "events",
+            Slot::Life(..) => "lives",
         }
     }
 
@@ -51,6 +63,19 @@ impl Slot<'_> {
                 hasher.update(&task.0.to_le_bytes());
                 hasher.update(input_id.as_bytes());
             }
+            Slot::Turn(task, slot) => {
+                hasher.update(&task.0.to_le_bytes());
+                hasher.update(&slot.to_le_bytes());
+            }
+            Slot::Run(task, place) => {
+                hasher.update(&task.0.to_le_bytes());
+                hasher.update(&place.to_le_bytes());
+            }
+            Slot::Event(etag) => hasher.update(&etag.0.to_le_bytes()),
+            Slot::Life(position, instance) => {
+                hasher.update(&position.to_le_bytes());
+                hasher.update(&instance.to_le_bytes());
+            }
         }
         hasher
     }
@@ -71,6 +96,10 @@ impl fmt::Display for Slot<'_> {
             Slot::Value(key) => write!(f, "{}/{:?}/{}", key.task.0, key.kind, key.index),
             Slot::Input(task, seq) => write!(f, "{}/{seq}", task.0),
             Slot::Receipt(task, input_id) => write!(f, "{}/{input_id}", task.0),
+            Slot::Turn(task, slot) => write!(f, "{}/{slot}", task.0),
+            Slot::Run(task, place) => write!(f, "{}/{place}", task.0),
+            Slot::Event(etag) => write!(f, "{}", etag.0),
+            Slot::Life(position, instance) => write!(f, "{position}/{instance:032x}"),
         }
     }
 }

@@ -3,10 +3,11 @@
 use crate::commit::{Applied, Commit, Conflict};
 use crate::id::{InputId, TaskId};
 use crate::row::{
-    DefNumber, Etag, Generation, InputRow, Micros, Receipt, TaskNumber, TaskRow, ValueKey,
+    DefNumber, Etag, EventRow, Generation, IndexRow, InputRow, LifeRow, Micros, Receipt, RunRow,
+    TaskNumber, TaskRow, TurnRow, ValueKey,
 };
 
-/// Most rows one call of [`Store::scan`] or [`Store::due`] returns; larger limits are cut to it.
+/// Most rows, entries or events one call returns or removes; larger limits are cut to it.
 pub const PAGE_MAX: usize = 1024;
 
 /// Values handed out so far; the next ones are larger.
@@ -28,7 +29,7 @@ pub enum Sharing {
 }
 
 /// Which rows a scan visits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Scan {
     /// Claimed tasks, by ascending number.
     Running,
@@ -36,6 +37,8 @@ pub enum Scan {
     All,
     /// Tasks of one definition, newest first.
     Definition(DefNumber),
+    /// Tasks of one definition that carry a label, newest first.
+    Label(DefNumber, Box<str>),
 }
 
 /// One row of a page. A row that cannot be read does not hide its neighbours.
@@ -65,6 +68,43 @@ pub struct Due {
     pub next: Option<Micros>,
 }
 
+/// A receipt whose time has come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExpiredReceipt {
+    /// The moment it is listed under.
+    pub listed_at: Micros,
+    /// The task.
+    pub task: TaskNumber,
+    /// The input.
+    pub input_id: InputId,
+}
+
+/// A page of the log of transitions.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct EventPage {
+    /// Ascending by etag.
+    pub events: Vec<EventRow>,
+    /// The highest etag whose event may have been removed: nothing is missing above it.
+    pub trimmed: Etag,
+}
+
+/// What [`Store::tidy`] may remove from the log of transitions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EventsKept {
+    /// No more than so many stay, the newest ones.
+    pub newest: u64,
+    /// Events before this moment go.
+    pub since: Micros,
+}
+
+impl EventsKept {
+    /// True when this event may go: the oldest of `left` events that are there.
+    pub(crate) fn removes(&self, event: &EventRow, left: u64) -> bool {
+        let too_many = left > self.newest && !cfg!(planted = "log_grows_for_ever");
+        too_many || event.at < self.since
+    }
+}
+
 /// The waiting inputs of a task.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Inbox {
@@ -79,9 +119,9 @@ pub struct Inbox {
 #[non_exhaustive]
 pub enum StoreError {
     /// A row or value does not match its checksum, or cannot be decoded. The rest of the store is usable;
-    /// restore the file from a copy, or remove the task.
+    /// restore the file from a copy.
     #[error(
-        "damaged entry {key} in table {table}; the rest of the file is usable: restore this task from a copy, or remove it"
+        "damaged entry {key} in table {table}; the rest of the file is usable; restore it from a copy"
     )]
     Corrupt {
         /// The table.
@@ -151,7 +191,8 @@ impl StoreError {
 
 /// Rows and the one way to change them.
 ///
-/// All calls block; a store that needs a runtime owns one. Reads see only what is durable.
+/// All calls block; a store that needs a runtime owns one. Reads see only what is durable. A removed task is gone for
+/// every read by its number, also while what hung on it is still in the file.
 pub trait Store: Send + Sync + 'static {
     /// Whether other processes may write.
     fn sharing(&self) -> Sharing;
@@ -223,16 +264,91 @@ pub trait Store: Send + Sync + 'static {
     /// [`StoreError`] when the store cannot be read.
     fn due(&self, def: DefNumber, now: Micros, limit: usize) -> Result<Due, StoreError>;
 
-    /// The tasks of a definition that are looked at once at each open ([`Micros::AT_OPEN`]), beyond `after`, at most `limit`.
+    /// The tasks of a definition listed in `due` under exactly this moment ([`Micros::AT_OPEN`],
+    /// [`Micros::ISOLATED`]), beyond `after`, by number, at most `limit`.
     ///
     /// # Errors
     /// [`StoreError`] when the store cannot be read.
-    fn due_at_open(
+    fn due_exactly(
         &self,
         def: DefNumber,
+        at: Micros,
         after: Option<TaskNumber>,
         limit: usize,
     ) -> Result<Vec<TaskNumber>, StoreError>;
+
+    /// The turn that ended in this slot, `None` when none did.
+    ///
+    /// # Errors
+    /// [`StoreError`] as for [`Store::get`].
+    fn turn(&self, task: TaskNumber, slot: u64) -> Result<Option<TurnRow>, StoreError>;
+
+    /// The ended runs of a task that were followed by another one, oldest first; at most [`TaskRow::RUNS_KEPT`].
+    ///
+    /// # Errors
+    /// [`StoreError`] as for [`Store::get`].
+    fn runs(&self, task: TaskNumber) -> Result<Vec<RunRow>, StoreError>;
+
+    /// Ended tasks that retention may remove at `now`, earliest first, at most `limit`.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store cannot be read.
+    fn expired(&self, now: Micros, limit: usize) -> Result<Vec<TaskNumber>, StoreError>;
+
+    /// Receipts listed under a moment up to `now`, earliest first, at most `limit`. Those of a removed task are among
+    /// them until [`Store::tidy`] has come to them.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store cannot be read.
+    fn expired_receipts(
+        &self,
+        now: Micros,
+        limit: usize,
+    ) -> Result<Vec<ExpiredReceipt>, StoreError>;
+
+    /// The log of transitions beyond `after`, at most `limit`.
+    ///
+    /// # Errors
+    /// [`StoreError`] as for [`Store::get`].
+    fn events(&self, after: Etag, limit: usize) -> Result<EventPage, StoreError>;
+
+    /// The lives of the file, newest first, at most [`LifeRow::KEPT_MAX`].
+    ///
+    /// # Errors
+    /// [`StoreError`] as for [`Store::get`].
+    fn lives(&self) -> Result<Vec<LifeRow>, StoreError>;
+
+    /// Puts a life, durably, and forgets the oldest ones beyond [`LifeRow::KEPT_MAX`].
+    ///
+    /// # Errors
+    /// As for [`Store::commit`].
+    fn put_life(&self, life: &LifeRow) -> Result<(), StoreError>;
+
+    /// Since which task the labels of definitions tell the whole truth, by definition and kind.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store cannot be read.
+    fn indexes(&self) -> Result<Vec<IndexRow>, StoreError>;
+
+    /// Replaces all that [`Store::indexes`] answers, durably.
+    ///
+    /// # Errors
+    /// As for [`Store::commit`].
+    fn put_indexes(&self, indexes: &[IndexRow]) -> Result<(), StoreError>;
+
+    /// Removes, durably and in one transaction, at most `limit` entries (and at most [`PAGE_MAX`]) of what hangs on
+    /// removed tasks, then of the log of transitions, oldest first up to the first event that stays. True when there
+    /// is more to remove. Writes nothing when there is nothing to remove.
+    ///
+    /// # Errors
+    /// As for [`Store::commit`].
+    fn tidy(&self, events: EventsKept, limit: usize) -> Result<bool, StoreError>;
+
+    /// The engine has stopped but for so many handlers that do not end: a store that only one process may open says so
+    /// to whoever comes second.
+    fn leaving(&self, still_running: usize) {
+        let _ = still_running;
+    }
 
     /// Applies a batch in one transaction, in order; each commit sees those before it. A refused commit changes
     /// nothing and does not hinder its neighbours. Durable when this returns `Ok`.

@@ -1,26 +1,71 @@
 //! A store that fails, forgets or waits when told to, on top of one that does neither.
 
 use outlive_storage::id::{InputId, TaskId};
-use outlive_storage::row::{DefNumber, InputRow, Micros, Receipt, TaskNumber, TaskRow, ValueKey};
-use outlive_storage::{
-    Applied, Commit, Conflict, Counters, Due, Inbox, MemStore, Page, Scan, Sharing, Store,
-    StoreError,
+use outlive_storage::row::{
+    DefNumber, Etag, IndexRow, InputRow, LifeRow, Micros, Receipt, RunRow, TaskNumber, TaskRow,
+    TurnRow, ValueKey,
 };
+use outlive_storage::{
+    Applied, Commit, Conflict, Counters, Due, EventPage, EventsKept, ExpiredReceipt, Inbox,
+    MemStore, Page, Scan, Sharing, Store, StoreError,
+};
+use parking_lot::Mutex;
+use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 /// The store that is there in truth can be shared with an engine that comes later.
 #[derive(Debug, Default)]
 pub struct Faulty {
     inner: Arc<MemStore>,
-    /// Commits fail, and are not in the store.
+    /// Commits, and whatever else writes, fail, and are not in the store.
     pub fail_before_commit: AtomicBool,
-    /// Commits fail, and are in the store.
+    /// Commits, and whatever else writes, fail, and are in the store.
     pub fail_after_commit: AtomicBool,
     /// Reads of rows and definitions fail.
     pub fail_reads: AtomicBool,
+    /// What is known of earlier processes cannot be read.
+    pub damage_lives: AtomicBool,
     /// Rows are gone, although their ids are known.
     pub forget_rows: AtomicBool,
+    /// Called before the next large value is read, on the thread that reads it.
+    pub before_value: Hook,
+    /// How many commits were asked for.
+    pub commits: AtomicU64,
+    /// The commit of this number, from 1, fails, and every one after it; zero for none.
+    pub broken_from: AtomicU64,
+    /// The first commit that fails so is in the store all the same: only its answer is lost.
+    pub answer_lost: AtomicBool,
+    /// How many tasks the largest commit so far was for.
+    pub largest_commit: AtomicUsize,
+    /// What the log was last to be trimmed to.
+    pub kept: Mutex<Option<EventsKept>>,
+}
+
+/// Something to do, once.
+#[derive(Default)]
+pub struct Hook(Mutex<Option<Box<dyn FnOnce() + Send>>>);
+
+impl Hook {
+    /// This is done the next time.
+    pub fn set(&self, hook: impl FnOnce() + Send + 'static) {
+        *self.0.lock() = Some(Box::new(hook));
+    }
+
+    fn run(&self) {
+        let hook = self.0.lock().take();
+        if let Some(hook) = hook {
+            hook();
+        }
+    }
+}
+
+impl fmt::Debug for Hook {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Hook")
+            .field(&self.0.lock().is_some())
+            .finish()
+    }
 }
 
 impl Faulty {
@@ -30,6 +75,21 @@ impl Faulty {
             inner: Arc::clone(inner),
             ..Faulty::default()
         })
+    }
+
+    /// Writes to the store, or fails before or after it as told.
+    fn written<T>(
+        &self,
+        write: impl FnOnce(&MemStore) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        if is_set(&self.fail_before_commit) {
+            return Err(failure());
+        }
+        let answer = write(&self.inner)?;
+        if is_set(&self.fail_after_commit) {
+            return Err(failure());
+        }
+        Ok(answer)
     }
 }
 
@@ -82,6 +142,7 @@ impl Store for Faulty {
     }
 
     fn value(&self, key: ValueKey) -> Result<Option<Vec<u8>>, StoreError> {
+        self.before_value.run();
         self.inner.value(key)
     }
 
@@ -113,23 +174,81 @@ impl Store for Faulty {
         self.inner.due(def, now, limit)
     }
 
-    fn due_at_open(
+    fn due_exactly(
         &self,
         def: DefNumber,
+        at: Micros,
         after: Option<TaskNumber>,
         limit: usize,
     ) -> Result<Vec<TaskNumber>, StoreError> {
-        self.inner.due_at_open(def, after, limit)
+        self.inner.due_exactly(def, at, after, limit)
+    }
+
+    fn turn(&self, task: TaskNumber, slot: u64) -> Result<Option<TurnRow>, StoreError> {
+        self.inner.turn(task, slot)
+    }
+
+    fn runs(&self, task: TaskNumber) -> Result<Vec<RunRow>, StoreError> {
+        self.inner.runs(task)
+    }
+
+    fn expired(&self, now: Micros, limit: usize) -> Result<Vec<TaskNumber>, StoreError> {
+        self.inner.expired(now, limit)
+    }
+
+    fn expired_receipts(
+        &self,
+        now: Micros,
+        limit: usize,
+    ) -> Result<Vec<ExpiredReceipt>, StoreError> {
+        self.inner.expired_receipts(now, limit)
+    }
+
+    fn events(&self, after: Etag, limit: usize) -> Result<EventPage, StoreError> {
+        self.inner.events(after, limit)
+    }
+
+    fn lives(&self) -> Result<Vec<LifeRow>, StoreError> {
+        if is_set(&self.damage_lives) {
+            return Err(StoreError::Corrupt {
+                table: "lives",
+                key: "told to be damaged".into(),
+            });
+        }
+        self.inner.lives()
+    }
+
+    fn put_life(&self, life: &LifeRow) -> Result<(), StoreError> {
+        self.written(|store| store.put_life(life))
+    }
+
+    fn indexes(&self) -> Result<Vec<IndexRow>, StoreError> {
+        self.inner.indexes()
+    }
+
+    fn put_indexes(&self, indexes: &[IndexRow]) -> Result<(), StoreError> {
+        self.written(|store| store.put_indexes(indexes))
+    }
+
+    fn leaving(&self, still_running: usize) {
+        self.inner.leaving(still_running);
+    }
+
+    fn tidy(&self, events: EventsKept, limit: usize) -> Result<bool, StoreError> {
+        *self.kept.lock() = Some(events);
+        self.written(|store| store.tidy(events, limit))
     }
 
     fn commit(&self, batch: &[Commit]) -> Result<Vec<Result<Applied, Conflict>>, StoreError> {
-        if is_set(&self.fail_before_commit) {
-            return Err(failure());
+        self.largest_commit.fetch_max(batch.len(), Ordering::SeqCst);
+        let number = self.commits.fetch_add(1, Ordering::SeqCst) + 1;
+        let broken_from = self.broken_from.load(Ordering::SeqCst);
+        if broken_from == 0 || number < broken_from {
+            return self.written(|store| store.commit(batch));
         }
-        let answers = self.inner.commit(batch)?;
-        if is_set(&self.fail_after_commit) {
-            return Err(failure());
+        if number == broken_from && is_set(&self.answer_lost) {
+            self.inner.commit(batch)?;
         }
-        Ok(answers)
+        Err(failure())
     }
 }

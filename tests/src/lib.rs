@@ -1,6 +1,11 @@
 //! What the tests share: programs that are killed, logs of what was acknowledged, and the stores they run on.
 
+pub mod aged;
 pub mod faulty;
+pub mod gate;
+pub mod home;
 pub mod kill;
 pub mod latch;
+pub mod play;
 pub mod process;
+pub mod tables;

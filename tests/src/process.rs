@@ -2,7 +2,7 @@
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 
 const PATH: &str = "OUTLIVE_CHILD_PATH";
 /// What it says begins with this, so that the words of the test's own runner are told apart.
@@ -86,6 +86,14 @@ impl Other {
     pub fn kill(mut self) {
         self.process.kill().expect("it lives");
         self.process.wait().expect("it ends");
+    }
+
+    /// How it ended by itself, having nothing more to say.
+    ///
+    /// # Panics
+    /// When nothing is known of it.
+    pub fn died(mut self) -> ExitStatus {
+        self.process.wait().expect("it ends")
     }
 
     /// Lets [`wait_for_end`] return there, and waits for its own end.

@@ -1,6 +1,6 @@
 //! What an open does with the work of a process that is gone, and what that costs.
 
-use outlive::{Ctx, Engine, Entry, HandlerError, TaskDef};
+use outlive::{Builder, Ctx, Engine, Entry, HandlerError, TaskDef};
 use outlive_storage::RedbStore;
 use outlive_storage::redb::RedbOptions;
 use std::path::Path;
@@ -39,7 +39,7 @@ impl Entries {
     }
 
     fn count(&self, ctx: &Ctx) {
-        let recovered = ctx.entry() == Entry::Recovered { crashes: 1 } && ctx.attempt() == 1;
+        let recovered = ctx.entry() == Entry::Recovered { crashes: 0 } && ctx.attempt() == 1;
         self.recovered
             .fetch_add(usize::from(recovered), Ordering::SeqCst);
         if self.entered.fetch_add(1, Ordering::SeqCst) + 1 == self.hoped {
@@ -48,18 +48,22 @@ impl Entries {
     }
 }
 
-async fn open(store: Arc<RedbStore>, entries: &Entries) -> Engine {
+fn builder(store: Arc<RedbStore>, entries: &Entries) -> Builder {
     let entries = entries.clone();
     let wait = move |ctx: Ctx, _input: u64| {
         entries.count(&ctx);
         std::future::pending::<Result<u64, HandlerError>>()
     };
     let no_op = |_: Ctx, input: u64| async move { Ok::<_, HandlerError>(input) };
-    let builder = Engine::on_store(store).task(WAIT, wait).task(NO_OP, no_op);
+    Engine::on_store(store).task(WAIT, wait).task(NO_OP, no_op)
+}
+
+async fn open(store: Arc<RedbStore>, entries: &Entries) -> Engine {
+    let builder = builder(store, entries);
     builder.open().await.expect("the engine opens")
 }
 
-/// Leaves `running` tasks in progress in the file, as a killed process would: their handlers are dropped.
+/// Leaves `running` tasks in progress in the file: their handlers are dropped, as by a stop without grace.
 async fn leave_running(path: &Path, running: usize, finished: u64) {
     let entries = Entries::hoping_for(running);
     let engine = open(store(path), &entries).await;
@@ -128,19 +132,23 @@ async fn until_idle(engine: &Engine) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_start_takes_four_b_tree_writes_and_a_completion_three() {
-    let dir = tempfile::tempdir().expect("a directory");
-    let store = store(&dir.path().join("tasks.redb"));
-    let engine = open(Arc::clone(&store), &Entries::hoping_for(usize::MAX)).await;
-    until_idle(&engine).await;
+async fn a_start_takes_four_b_tree_writes_and_a_completion_three_and_the_log_one_each() {
+    for logged in [0, 1] {
+        let dir = tempfile::tempdir().expect("a directory");
+        let store = store(&dir.path().join("tasks.redb"));
+        let entries = Entries::hoping_for(usize::MAX);
+        let builder = builder(Arc::clone(&store), &entries).log_events(logged == 1);
+        let engine = builder.open().await.expect("it opens");
+        until_idle(&engine).await;
 
-    let before = store.btree_writes();
-    let waiting = engine.start(WAIT, "running", &1).await;
-    waiting.expect("it starts");
-    assert_eq!(store.btree_writes() - before, 4);
+        let before = store.btree_writes();
+        let waiting = engine.start(WAIT, "running", &1).await;
+        waiting.expect("it starts");
+        assert_eq!(store.btree_writes() - before, 4 + logged);
 
-    let before = store.btree_writes();
-    engine.run(NO_OP, "done", &1).await.expect("it ends");
-    assert_eq!(store.btree_writes() - before, 4 + 3);
-    engine.shutdown(Duration::ZERO).await;
+        let before = store.btree_writes();
+        engine.run(NO_OP, "done", &1).await.expect("it ends");
+        assert_eq!(store.btree_writes() - before, 4 + 3 + 2 * logged);
+        engine.shutdown(Duration::ZERO).await;
+    }
 }

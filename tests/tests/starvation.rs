@@ -68,7 +68,7 @@ fn starts_are_committed_and_due_tasks_claimed_while_every_worker_is_held() {
         until(&engine, "due", Status::InProgress).await;
         let due = engine.get("due").await.unwrap().unwrap();
         assert_eq!(due.attempt, 2, "claimed by a timer that no worker drives");
-        assert_eq!(engine.list_all(None, 10).await.unwrap().tasks.len(), 4);
+        assert_eq!(engine.list_all().limit(10).await.unwrap().tasks.len(), 4);
     };
     callers
         .block_on(async { tokio::time::timeout(Duration::from_secs(20), waits).await })

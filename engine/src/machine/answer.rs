@@ -1,19 +1,20 @@
 //! What the machine answers: a transition and its effects, or a typed rejection.
 
+use super::event::Overdue;
 use outlive_storage::commit::{Expect, Write};
 use outlive_storage::id::InputId;
 use outlive_storage::row::{
-    DefNumber, Failure, Generation, Micros, Payload, State, TaskRow, WaitReason,
+    DefNumber, Etag, EventKind, Generation, Micros, State, TaskRow, TurnResult, WaitReason,
 };
 
 /// The four names of a task's state, as callers and the wire see them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Status {
-    /// Due at a time: new, waiting for a slot, backing off.
+    /// Due at a time: new, delayed, waiting for a slot, backing off.
     Pending,
     /// A turn runs.
     InProgress,
-    /// Waits for something other than time.
+    /// Waits for something other than time: an input, an operator, a program that can read it.
     Suspended,
     /// Ended, with an outcome.
     Completed,
@@ -54,38 +55,53 @@ pub enum Accepted {
     Started,
     /// It waits for the running turn to end.
     Queued,
-    /// It is the input of an earlier call; nothing was written.
+    /// A suspended task goes on with it.
+    Resumed,
+    /// An ended task began a further run with it.
+    Restarted,
+    /// The call answers for the input of an earlier one; nothing was written.
     Attached,
 }
 
 /// What the sender of an event learns once the commit is durable.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
-    /// For [`Event::Input`](super::Event::Input): how, and under which input id to ask for the result.
+    /// For events that bring an input: how it was taken, and under which input id to ask for the result.
     Accepted {
         /// How.
         how: Accepted,
         /// The input to ask for.
         input_id: InputId,
     },
+    /// For recoveries: what became of the turn.
+    Recovered(Recovered),
     /// The event was carried out.
     Done,
 }
 
-/// What became of one input's turn.
+/// What a recovery makes of a turn whose process is gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Recovered {
+    /// Its handler is entered again.
+    Entered,
+    /// It is suspected of killing its process and held back.
+    Isolated,
+    /// It killed its process alone and waits for an operator.
+    Quarantined,
+    /// It had been cancelled and is not entered again.
+    Cancelled,
+}
+
+/// What a handler is told while it runs. Causes add up within a turn.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum TurnAnswer {
-    /// Its output, and whether a queued input took over.
-    Output {
-        /// The output.
-        payload: Payload,
-        /// The turn.
-        turn: u32,
-        /// True when the next queued input followed at once.
-        superseded: bool,
+pub enum Cause {
+    /// Somebody asked for the end of the task or of this turn.
+    CancelRequested {
+        /// Why.
+        reason: Box<str>,
     },
-    /// It failed for good.
-    Failed(Failure),
+    /// A further input waits.
+    Steered,
 }
 
 /// What the shell does once the commit is durable, never before.
@@ -100,12 +116,18 @@ pub enum Effect {
         /// When.
         at: Micros,
     },
+    /// Tell the running handler.
+    Signal(Cause),
+    /// Drop the running handler: its claim is no longer the task's.
+    Fence(Option<Overdue>),
     /// Tell those who wait for this input.
     Answered {
         /// The input.
         input_id: InputId,
+        /// The turn it had, from 1.
+        turn: u32,
         /// What became of it.
-        answer: TurnAnswer,
+        result: TurnResult,
     },
     /// Tell those who wait for this input that its task is parked: no turn ends before a program can read it.
     Parked {
@@ -116,6 +138,13 @@ pub enum Effect {
         /// The type expected, and why the bytes are not one.
         expected: Box<str>,
     },
+    /// Tell those who wait for this input that its caller took it back.
+    Withdrawn {
+        /// The input.
+        input_id: InputId,
+        /// Why.
+        reason: Box<str>,
+    },
     /// Tell those who wait for inputs that were still queued that no turn will come.
     TaskEnded,
 }
@@ -125,7 +154,7 @@ pub enum Effect {
 pub struct Transition {
     /// The row it was decided on.
     pub expect: Expect,
-    /// The new row; `None` when nothing changes (an attach).
+    /// The new row; `None` when the row does not change.
     pub row: Option<Box<TaskRow>>,
     /// Further writes of the same commit.
     pub writes: Vec<Write>,
@@ -133,24 +162,35 @@ pub struct Transition {
     pub answer: Answer,
     /// What to do after the commit.
     pub effects: Vec<Effect>,
+    /// Its line in the log; empty when nothing changes or only something beside the row does.
+    pub what: Option<EventKind>,
 }
 
 /// Why an event changes nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Rejected {
-    /// There is no such task.
+    /// There is no such task, or no such input of it.
     NotFound,
+    /// There is no such task, and the event does not carry what one is created with.
+    CannotCreate,
     /// The id belongs to a task of another definition.
     OtherDefinition {
         /// That definition.
         def: DefNumber,
     },
-    /// The task takes no input as it stands.
+    /// The event does not fit the task as it stands.
     Conflict {
         /// How it stands.
         status: Status,
         /// What it waits for, if it waits.
         wait: Option<WaitReason>,
+    },
+    /// The task is not as the caller saw it.
+    PreconditionFailed {
+        /// Its etag; empty when there is no such task.
+        etag: Option<Etag>,
+        /// Its last accepted input; empty when there is no such task.
+        last_input_id: Option<InputId>,
     },
     /// The queue of inputs is full.
     QueueFull {
@@ -159,12 +199,12 @@ pub enum Rejected {
     },
     /// The worker's claim is no longer the task's.
     LeaseLost,
-    /// A claim came before the task is due.
+    /// A claim came before the task is due, or a stop before its turn's time is up.
     NotDue {
-        /// When it is due.
+        /// When that is.
         due_at: Micros,
     },
-    /// The event does not fit the state.
+    /// The engine's own event does not fit the state: it moved on in between.
     WrongState {
         /// The state.
         status: Status,
@@ -186,6 +226,14 @@ impl Rejected {
         Rejected::Conflict {
             status: Status::of(row),
             wait,
+        }
+    }
+
+    pub(super) fn precondition(row: &TaskRow) -> Rejected {
+        let last = row.last_input_id.as_ref().unwrap_or(&row.input_id);
+        Rejected::PreconditionFailed {
+            etag: Some(row.etag),
+            last_input_id: Some(last.clone()),
         }
     }
 }

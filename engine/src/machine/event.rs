@@ -1,7 +1,10 @@
 //! Everything that can happen to a task.
 
 use outlive_storage::id::{InputId, TaskId};
-use outlive_storage::row::{DefNumber, Failure, Generation, Payload, Priority, RetryRow};
+use outlive_storage::row::{
+    DefNumber, Etag, Facts, Failure, Generation, Micros, OptionsRow, Payload, Priority, TaskNumber,
+    TaskRow, ValueKey, ValueKind,
+};
 
 /// The process that wants to run a turn.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -10,6 +13,18 @@ pub struct Claimant {
     pub owner: Box<str>,
     /// The id of this open of the engine.
     pub instance: u128,
+}
+
+/// What a start does where the task's state refuses its input.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnConflict {
+    /// It is refused.
+    #[default]
+    Refuse,
+    /// An ended task begins a further run with it; otherwise it is refused.
+    Restart,
+    /// It answers for the input the task works or worked on; its own is dropped.
+    Attach,
 }
 
 /// An input as a caller gave it, with the options of a start.
@@ -27,15 +42,22 @@ pub struct NewInput {
     pub digest: [u8; 16],
     /// The input.
     pub payload: Payload,
-    /// Rank among due tasks.
+    /// Rank among due tasks, for a new run.
     pub priority: Priority,
-    /// The retry policy.
-    pub retry: RetryRow,
-    /// How long the ended row is kept, in microseconds.
-    pub keep_us: u64,
-    /// The engine's owner name.
-    pub owner: Box<str>,
-    /// Set when a slot is free: the start claims at once, in the same commit.
+    /// The options of a new run.
+    pub options: OptionsRow,
+    /// What a new task is created with; empty when that could not be made, so that only an existing task takes
+    /// the input.
+    pub facts: Option<Box<Facts>>,
+    /// Not before this moment, for a new run.
+    pub start_at: Option<Micros>,
+    /// What to do where the state refuses the input.
+    pub on_conflict: OnConflict,
+    /// Accepted only if this is the last accepted input.
+    pub after: Option<InputId>,
+    /// Accepted only if the task's etag is this.
+    pub if_etag: Option<Etag>,
+    /// Set when a slot is free: the turn is claimed at once, in the same commit.
     pub claimant: Option<Claimant>,
 }
 
@@ -44,6 +66,13 @@ pub struct NewInput {
 pub enum TurnEnd {
     /// The handler returned this output.
     Succeeded(Payload),
+    /// The handler returned this output and wants to wait for a further input.
+    Suspended {
+        /// The output.
+        output: Payload,
+        /// What it waits for, in its own words.
+        reason: Box<str>,
+    },
     /// The handler failed.
     Failed {
         /// How; its attempt count is filled in by the machine.
@@ -53,6 +82,8 @@ pub enum TurnEnd {
         /// The delay the error asked for, in microseconds, instead of the policy's.
         retry_after_us: Option<u64>,
     },
+    /// The handler agreed to be cancelled.
+    Cancelled,
     /// The handler was not entered: its stored input cannot be read by this program.
     Undecodable {
         /// What could not be read.
@@ -62,19 +93,117 @@ pub enum TurnEnd {
     },
 }
 
+/// What a cancel or a termination is for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Aim {
+    /// The task.
+    Task,
+    /// One input of it: its handle asks.
+    Input(InputId),
+}
+
+/// That something shall end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Order {
+    /// What.
+    pub aim: Aim,
+    /// Why.
+    pub reason: Box<str>,
+    /// Accepted only if the task's etag is this.
+    pub if_etag: Option<Etag>,
+}
+
+/// How the process that held a turn went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Parting {
+    /// It died.
+    Died,
+    /// It stopped in order: nobody's fault.
+    Stopped,
+}
+
+/// What the poison guard says about a process that died.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// Count the death against the turns that ran.
+    Count,
+    /// It died while no suspect ran, or while others than this turn were on probation: not its fault, and its counts
+    /// return to nothing.
+    Innocent,
+    /// The guard is off: deaths are counted for people and decide nothing.
+    Off,
+}
+
+/// Why a turn is stopped without its handler.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Overdue {
+    /// Its time-out and its grace ran out.
+    TimedOut,
+    /// It was cancelled and did not end within the grace of a cancel.
+    CancelIgnored,
+}
+
 /// What can happen to a task.
 #[derive(Debug, Clone)]
 pub enum Event {
-    /// A caller's input: starts the task, is queued, or attaches.
+    /// A caller's input: starts the task, is queued, resumes, attaches, or is refused.
     Input(Box<NewInput>),
+    /// Somebody re-enters a task that waits for an input, without one.
+    Resume {
+        /// The id of the turn's input, whose bytes are those of the last one.
+        input_id: InputId,
+        /// Accepted only if the task's etag is this.
+        if_etag: Option<Etag>,
+        /// Set when a slot is free.
+        claimant: Option<Claimant>,
+    },
+    /// Somebody opens a further run with the same input, or releases a parked task.
+    Retry {
+        /// Accepted only if the task's etag is this.
+        if_etag: Option<Etag>,
+        /// Set when a slot is free.
+        claimant: Option<Claimant>,
+    },
+    /// Somebody asks for the end of the task, or of one input's turn.
+    Cancel(Order),
+    /// Somebody stops the task without its handler.
+    Terminate(Order),
+    /// Somebody removes the task.
+    Delete {
+        /// Also while a turn runs.
+        force: bool,
+        /// Accepted only if the task's etag is this.
+        if_etag: Option<Etag>,
+    },
     /// A free slot for a due task.
     Claim(Claimant),
     /// The start-up scan found a turn whose process is gone.
-    Recover(Claimant),
+    Recover {
+        /// Who would run it.
+        claimant: Claimant,
+        /// How the process went.
+        parting: Parting,
+        /// What the poison guard says about it.
+        verdict: Verdict,
+    },
     /// As [`Event::Recover`], but this program has no handler of that name.
-    Orphan(Claimant),
+    Orphan {
+        /// Who looked.
+        claimant: Claimant,
+        /// How the process went.
+        parting: Parting,
+    },
     /// The engine was opened anew: what could not be read may be readable now.
     Reconsider,
+    /// The poison guard enters a suspect.
+    Probe {
+        /// Who runs it.
+        claimant: Claimant,
+        /// Whether no other suspect runs.
+        alone: bool,
+    },
+    /// The poison guard drops its suspicion.
+    Acquit,
     /// A turn's end, as its worker reports it.
     End {
         /// The claim the worker holds.
@@ -84,4 +213,91 @@ pub enum Event {
         /// Who would run the next turn, if an input waits.
         claimant: Claimant,
     },
+    /// A turn did not end in the time it had.
+    Stop {
+        /// The claim of the turn.
+        generation: Generation,
+        /// Which time ran out.
+        why: Overdue,
+    },
+    /// What a running turn keeps beside its row: the value that comes with the event.
+    Keep {
+        /// The claim the worker holds.
+        generation: Generation,
+    },
+    /// Retention: the ended task's time has come.
+    Expire,
+    /// Retention: the time of an old receipt has come.
+    ForgetInput {
+        /// The input.
+        input_id: InputId,
+        /// The moment it is listed under.
+        listed_at: Micros,
+    },
+}
+
+impl Event {
+    /// The input whose receipt decides about the event: the one its [`View`](super::View) must show.
+    pub fn named_input(&self) -> Option<&InputId> {
+        match self {
+            // A generated id was never given before.
+            Event::Input(input) => input.input_id_given.then_some(&input.input_id),
+            Event::ForgetInput { input_id, .. } => Some(input_id),
+            Event::Cancel(order) | Event::Terminate(order) => match &order.aim {
+                Aim::Input(input_id) => Some(input_id),
+                Aim::Task => None,
+            },
+            Event::Resume { .. }
+            | Event::Retry { .. }
+            | Event::Delete { .. }
+            | Event::Claim(_)
+            | Event::Recover { .. }
+            | Event::Orphan { .. }
+            | Event::Reconsider
+            | Event::Probe { .. }
+            | Event::Acquit
+            | Event::End { .. }
+            | Event::Stop { .. }
+            | Event::Keep { .. }
+            | Event::Expire => None,
+        }
+    }
+
+    /// Where the large value goes that comes with the event, if it may bring one; `row` is the task's before it.
+    pub fn value_key(&self, task: TaskNumber, row: Option<&TaskRow>) -> Option<ValueKey> {
+        match self {
+            Event::Input(_) => Some(ValueKey {
+                task,
+                kind: ValueKind::Input,
+                index: row.map_or(0, |row| row.inputs_accepted),
+            }),
+            Event::End {
+                end: TurnEnd::Succeeded(_) | TurnEnd::Suspended { .. },
+                ..
+            } => row.map(|row| ValueKey {
+                task,
+                kind: ValueKind::Output,
+                index: row.slot(),
+            }),
+            Event::End {
+                end: TurnEnd::Failed { .. } | TurnEnd::Cancelled | TurnEnd::Undecodable { .. },
+                ..
+            }
+            | Event::Resume { .. }
+            | Event::Retry { .. }
+            | Event::Cancel(_)
+            | Event::Terminate(_)
+            | Event::Delete { .. }
+            | Event::Claim(_)
+            | Event::Recover { .. }
+            | Event::Orphan { .. }
+            | Event::Reconsider
+            | Event::Probe { .. }
+            | Event::Acquit
+            | Event::Stop { .. }
+            | Event::Keep { .. }
+            | Event::Expire
+            | Event::ForgetInput { .. } => None,
+        }
+    }
 }

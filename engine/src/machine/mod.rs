@@ -3,8 +3,15 @@
 //! [`step`] is the only place that decides about a task. It uses the plain data of `outlive-storage` and
 //! `std`, so that a simulator, a test and the writer ask the very same function.
 
+mod after;
 mod answer;
+mod cancel;
+mod change;
+mod end;
 mod event;
+mod finish;
+mod guard;
+mod next_turn;
 mod retry;
 mod start;
 mod turn;
@@ -15,12 +22,15 @@ mod tests;
 #[cfg(test)]
 mod walk;
 
-pub use answer::{Accepted, Answer, Effect, Rejected, Status, Transition, TurnAnswer};
-pub use event::{Claimant, Event, NewInput, TurnEnd};
+pub use answer::{Accepted, Answer, Cause, Effect, Recovered, Rejected, Status, Transition};
+pub use event::{
+    Aim, Claimant, Event, NewInput, OnConflict, Order, Overdue, Parting, TurnEnd, Verdict,
+};
+pub use guard::{ALONE_DEATHS, SUSPECT_DEATHS, would_hold_back};
 pub use retry::{delay_us, spread};
 pub use view::{DefLimits, Now, View};
 
-use outlive_storage::row::State;
+use outlive_storage::row::{Generation, State, TaskRow};
 
 /// What `event` makes of the task in `view`.
 ///
@@ -31,61 +41,91 @@ use outlive_storage::row::State;
 /// [`Rejected`]: the event does not fit the task as it is; the variant says how the task stands.
 pub fn step(view: &View<'_>, event: Event, now: Now) -> Result<Transition, Rejected> {
     let Some(row) = view.row else {
-        return match event {
-            Event::Input(input) => Ok(start::new_task(view, *input, now)),
-            Event::Claim(_)
-            | Event::Recover(_)
-            | Event::Orphan(_)
-            | Event::Reconsider
-            | Event::End { .. } => Err(Rejected::NotFound),
-        };
+        return absent(view, event, now);
     };
-    match (&row.state, event) {
-        (_, Event::Input(input)) => start::further_input(view, row, input, now),
-
-        (State::Pending { due_at, .. }, Event::Claim(claimant)) => {
-            turn::claim(view, row, *due_at, claimant, now)
+    match event {
+        Event::Input(input) => start::further_input(view, row, input, now),
+        Event::Resume {
+            input_id,
+            if_etag,
+            claimant,
+        } => {
+            change::check_etag(row, if_etag)?;
+            after::resume(view, row, (input_id, claimant), now)
         }
-        (State::InProgress { .. }, Event::Claim(_))
-        | (State::Suspended { .. }, Event::Claim(_))
-        | (State::Completed { .. }, Event::Claim(_)) => Err(Rejected::wrong_state(row)),
-
-        (State::InProgress { lease, .. }, Event::Recover(claimant)) => {
-            turn::recover(view, row, lease, claimant, now)
+        Event::Retry { if_etag, claimant } => {
+            change::check_etag(row, if_etag)?;
+            after::retry(view, row, claimant, now)
         }
-        (State::Pending { .. }, Event::Recover(_))
-        | (State::Suspended { .. }, Event::Recover(_))
-        | (State::Completed { .. }, Event::Recover(_)) => Err(Rejected::wrong_state(row)),
-
-        (State::InProgress { lease, .. }, Event::Orphan(claimant)) => {
-            turn::orphan(view, row, lease, claimant, now)
+        Event::Cancel(order) => cancel::cancel(view, row, order, now),
+        Event::Terminate(order) => cancel::terminate(view, row, order, now),
+        Event::Delete { force, if_etag } => after::delete(row, force, if_etag),
+        Event::Acquit => guard::acquit(row, now),
+        Event::Expire => after::expire(row, now),
+        Event::ForgetInput {
+            input_id,
+            listed_at,
+        } => after::forget_input(view, row, (input_id, listed_at), now),
+        Event::Claim(claimant) => turn::claim(view, row, claimant, now),
+        Event::Recover {
+            claimant,
+            parting,
+            verdict,
+        } => turn::recover(view, row, (claimant, parting, verdict).into(), now),
+        Event::Orphan { claimant, parting } => turn::orphan(view, row, (claimant, parting), now),
+        Event::Reconsider => turn::reconsider(row, now),
+        Event::Probe { claimant, alone } => guard::probe(row, claimant, alone, now),
+        Event::End {
+            generation,
+            end,
+            claimant,
+        } => {
+            held(row, generation)?;
+            Ok(end::decide(view, row, (end, claimant), now))
         }
-        (State::Pending { .. }, Event::Orphan(_))
-        | (State::Suspended { .. }, Event::Orphan(_))
-        | (State::Completed { .. }, Event::Orphan(_)) => Err(Rejected::wrong_state(row)),
-
-        (State::Suspended { wait, .. }, Event::Reconsider) => {
-            turn::reconsider(view, row, wait, now)
+        Event::Stop { generation, why } => {
+            held(row, generation)?;
+            cancel::stop(view, row, why, now)
         }
-        (State::Pending { .. }, Event::Reconsider)
-        | (State::InProgress { .. }, Event::Reconsider)
-        | (State::Completed { .. }, Event::Reconsider) => Err(Rejected::wrong_state(row)),
-
-        (
-            State::InProgress { lease, .. },
-            Event::End {
-                generation,
-                end,
-                claimant,
-            },
-        ) => {
-            if lease.generation != generation && !cfg!(planted = "stale_end_accepted") {
-                return Err(Rejected::LeaseLost);
-            }
-            turn::end(view, row, end, claimant, now)
+        Event::Keep { generation } => {
+            held(row, generation)?;
+            Ok(change::kept(row, generation))
         }
-        (State::Pending { .. }, Event::End { .. })
-        | (State::Suspended { .. }, Event::End { .. })
-        | (State::Completed { .. }, Event::End { .. }) => Err(Rejected::LeaseLost),
+    }
+}
+
+/// No such task: only an input begins one.
+fn absent(view: &View<'_>, event: Event, now: Now) -> Result<Transition, Rejected> {
+    match event {
+        Event::Input(input) => start::new_task(view, *input, now),
+        Event::End { .. } | Event::Stop { .. } | Event::Keep { .. } => Err(Rejected::LeaseLost),
+        Event::Resume { .. }
+        | Event::Retry { .. }
+        | Event::Cancel(_)
+        | Event::Terminate(_)
+        | Event::Delete { .. }
+        | Event::Claim(_)
+        | Event::Recover { .. }
+        | Event::Orphan { .. }
+        | Event::Reconsider
+        | Event::Probe { .. }
+        | Event::Acquit
+        | Event::Expire
+        | Event::ForgetInput { .. } => Err(Rejected::NotFound),
+    }
+}
+
+/// What a worker writes counts only while its claim is the task's.
+fn held(row: &TaskRow, generation: Generation) -> Result<(), Rejected> {
+    match &row.state {
+        State::InProgress { lease, .. }
+            if lease.generation == generation || cfg!(planted = "stale_end_accepted") =>
+        {
+            Ok(())
+        }
+        State::InProgress { .. }
+        | State::Pending { .. }
+        | State::Suspended { .. }
+        | State::Completed { .. } => Err(Rejected::LeaseLost),
     }
 }

@@ -1,76 +1,83 @@
-//! A caller's input: it starts a task, attaches to what an earlier call began, is queued, or is refused.
+//! A caller's input: it starts a task, attaches to what an earlier call began, resumes, is queued, or is refused.
 
-use super::answer::{Accepted, Answer, Effect, Rejected, Transition};
-use super::event::NewInput;
-use super::turn::lease;
+use super::answer::{Accepted, Answer, Cause, Effect, Rejected, Transition};
+use super::change::{at_once, by_others, changed, check_etag, enter_or_wait, nothing, written};
+use super::event::{NewInput, OnConflict};
+use super::finish::run_over;
+use super::next_turn::{Following, begin};
 use super::view::{Now, View};
 use outlive_storage::commit::{Expect, Write};
-use outlive_storage::row::{EntryKind, Generation, InputRow, Receipt, State, TaskRow, WaitReason};
+use outlive_storage::id::InputId;
+use outlive_storage::row::{
+    EntryKind, EventKind, Generation, Guard, InputRow, Micros, OptionsRow, Receipt, State, TaskRow,
+    WaitReason,
+};
 
 /// No task has the id: it begins, claimed in the same commit when a slot is free.
-pub(super) fn new_task(view: &View<'_>, input: NewInput, now: Now) -> Transition {
-    let claimed = input.claimant.is_some();
-    let (state, effect) = match input.claimant {
-        Some(claimant) => {
-            let lease = lease(claimant, now);
-            (
-                State::InProgress {
-                    lease,
-                    started_at: now.at,
-                },
-                Effect::Enter(now.generation),
-            )
-        }
-        None => (
-            State::Pending {
-                due_at: now.at,
-                wait: WaitReason::Slot,
-            },
-            Effect::Due {
-                def: input.def,
-                at: now.at,
-            },
-        ),
+pub(super) fn new_task(view: &View<'_>, input: NewInput, now: Now) -> Result<Transition, Rejected> {
+    debug_assert!(view.row.is_none());
+    if input.after.is_some() || input.if_etag.is_some() {
+        return Err(Rejected::PreconditionFailed {
+            etag: None,
+            last_input_id: None,
+        });
+    }
+    let Some(facts) = input.facts else {
+        return Err(Rejected::CannotCreate);
     };
-    let row = TaskRow {
+    let due = due(input.start_at, now);
+    let mut row = TaskRow {
         etag: now.etag,
-        generation: if claimed {
-            now.generation
-        } else {
-            Generation(0)
-        },
+        generation: Generation(0),
         id: input.id,
         def: input.def,
         priority: input.priority,
         run: 1,
         turn: 1,
-        attempt: u32::from(claimed),
+        turns_total: 1,
+        attempt: 0,
         crashes: 0,
+        guard: Guard::CLEAR,
         entry: EntryKind::Fresh,
+        steered: false,
+        chained: false,
         input_id: input.input_id.clone(),
         input_seq: 0,
         inputs_accepted: 1,
+        inputs_waiting: 0,
+        last_input_id: None,
         input_digest: input.digest,
         input: input.payload,
-        retry: input.retry,
-        keep_us: input.keep_us,
+        previous: None,
+        options: input.options,
+        cancel: None,
+        deadline: Micros::NEVER,
         last_failure: None,
-        owner: input.owner,
+        facts: *facts,
         created_at: now.at,
         updated_at: now.at,
-        state,
-    };
-    debug_assert!(view.row.is_none());
-    Transition {
-        expect: Expect::Absent,
-        row: Some(Box::new(row)),
-        writes: Vec::new(),
-        answer: Answer::Accepted {
-            how: Accepted::Started,
-            input_id: input.input_id,
+        timeline: Vec::new(),
+        state: State::Pending {
+            due_at: due.0,
+            wait: due.1.clone(),
         },
-        effects: vec![effect],
+    };
+    let effect = enter_or_wait(&mut row, input.claimant, due, now);
+    let answer = accepted(Accepted::Started, input.input_id);
+    Ok(Transition {
+        answer,
+        ..written(Expect::Absent, row, EventKind::Started, vec![effect])
+    })
+}
+
+/// When a run that begins now is due. However far away its moment is, it is one: the moments after the last real one
+/// stand for waits that no time ends.
+fn due(start_at: Option<Micros>, now: Now) -> (Micros, WaitReason) {
+    let delay = start_at.map_or(0, |at| at.0.saturating_sub(now.at.0));
+    if delay == 0 || cfg!(planted = "delay_ignored") {
+        return at_once(now);
     }
+    (now.at.plus(delay), WaitReason::Delayed)
 }
 
 /// The id has a task: the decision table of `start`.
@@ -87,6 +94,7 @@ pub(super) fn further_input(
     if input.input_id_given && has_receipt && !cfg!(planted = "receipt_ignored") {
         return Ok(attach(row, input.input_id));
     }
+    check_preconditions(row, &input)?;
     match &row.state {
         State::Pending { .. } | State::InProgress { .. } => {
             if repeats_first_input(view, row, &input) {
@@ -94,35 +102,125 @@ pub(super) fn further_input(
             }
             queue(view, row, *input, now)
         }
+        State::Suspended {
+            wait: WaitReason::Input { .. },
+            ..
+        } if !cfg!(planted = "suspended_input_queued") => Ok(resume(view, row, *input, now)),
+        // A wait for anything else is never broken by an input.
         State::Suspended { .. } => queue(view, row, *input, now),
-        State::Completed { .. } => {
-            if cfg!(planted = "terminal_overwritten") {
-                let mut transition = new_task(&View { row: None, ..*view }, *input, now);
-                transition.expect = Expect::Etag(row.etag);
-                return Ok(transition);
+        State::Completed { outcome, at, .. } => match input.on_conflict {
+            OnConflict::Restart => {
+                let history = run_over(view, row, outcome, *at, now);
+                Ok(restart(view, row, *input, history, now))
             }
-            Err(Rejected::conflict(row))
+            OnConflict::Attach => Ok(attach(row, row.input_id.clone())),
+            OnConflict::Refuse if cfg!(planted = "terminal_overwritten") => {
+                Ok(restart(view, row, *input, Vec::new(), now))
+            }
+            OnConflict::Refuse => Err(Rejected::conflict(row)),
+        },
+    }
+}
+
+fn check_preconditions(row: &TaskRow, input: &NewInput) -> Result<(), Rejected> {
+    check_etag(row, input.if_etag)?;
+    let last = row.last_input_id.as_ref().unwrap_or(&row.input_id);
+    match &input.after {
+        Some(after) if after != last && !cfg!(planted = "after_ignored") => {
+            Err(Rejected::precondition(row))
         }
+        Some(_) | None => Ok(()),
     }
 }
 
 /// A restarted program calls `start` again with what it had given before the crash.
 fn repeats_first_input(view: &View<'_>, row: &TaskRow, input: &NewInput) -> bool {
     let same_bytes = row.input_digest == input.digest || cfg!(planted = "attach_ignores_digest");
-    view.limits.steerable_max.is_none() && row.turn == 1 && !input.input_id_given && same_bytes
+    let steerable =
+        view.limits.steerable_max.is_some() && !cfg!(planted = "steered_input_attaches");
+    let first_turn = row.turn == 1 || cfg!(planted = "later_turn_attaches");
+    let own_id = input.input_id_given && !cfg!(planted = "other_input_id_attaches");
+    !steerable && first_turn && !own_id && same_bytes
 }
 
-fn attach(row: &TaskRow, input_id: outlive_storage::id::InputId) -> Transition {
+fn accepted(how: Accepted, input_id: InputId) -> Answer {
+    Answer::Accepted { how, input_id }
+}
+
+fn attach(row: &TaskRow, input_id: InputId) -> Transition {
     let writes_row = cfg!(planted = "attach_writes");
     Transition {
-        expect: Expect::Etag(row.etag),
         row: writes_row.then(|| Box::new(row.clone())),
-        writes: Vec::new(),
-        answer: Answer::Accepted {
-            how: Accepted::Attached,
-            input_id,
-        },
-        effects: Vec::new(),
+        answer: accepted(Accepted::Attached, input_id),
+        ..nothing(row)
+    }
+}
+
+/// A suspended task goes on with the input, in one commit.
+fn resume(view: &View<'_>, row: &TaskRow, input: NewInput, now: Now) -> Transition {
+    let answer = accepted(Accepted::Resumed, input.input_id.clone());
+    let mut next = changed(row, now);
+    let following = Following {
+        seq: next.inputs_accepted,
+        input_id: input.input_id,
+        digest: input.digest,
+        payload: input.payload,
+        steered: false,
+    };
+    next.inputs_accepted += 1;
+    next.last_input_id = None;
+    let writes = begin(view, row, &mut next, following);
+    let effect = enter_or_wait(&mut next, input.claimant, at_once(now), now);
+    Transition {
+        writes,
+        answer,
+        ..written(by_others(row), next, EventKind::Resumed, vec![effect])
+    }
+}
+
+/// An ended task begins a further run with the input; the old outcome is among `history`.
+fn restart(
+    view: &View<'_>,
+    row: &TaskRow,
+    input: NewInput,
+    mut history: Vec<Write>,
+    now: Now,
+) -> Transition {
+    let answer = accepted(Accepted::Restarted, input.input_id.clone());
+    let mut next = changed(row, now);
+    let following = Following {
+        seq: next.inputs_accepted,
+        input_id: input.input_id,
+        digest: input.digest,
+        payload: input.payload,
+        steered: false,
+    };
+    next.inputs_accepted += 1;
+    next.last_input_id = None;
+    history.extend(begin(view, row, &mut next, following));
+    if let Some(previous) = next.previous.take() {
+        history.extend(super::finish::forget_input(
+            view,
+            &previous.payload,
+            previous.seq,
+        ));
+    }
+    next.run += 1;
+    next.turn = 1;
+    next.chained = next.chained && cfg!(planted = "restart_keeps_chain");
+    next.entry = EntryKind::Fresh;
+    // Turns are found by their slots, and slots do not move while one is kept.
+    let keep_turns = row.options.keep_turns;
+    next.options = OptionsRow {
+        keep_turns,
+        ..input.options
+    };
+    next.priority = input.priority;
+    let effect = enter_or_wait(&mut next, input.claimant, due(input.start_at, now), now);
+    Transition {
+        writes: history,
+        answer,
+        ..written(by_others(row), next, EventKind::Restarted, vec![effect])
     }
 }
 
@@ -133,39 +231,43 @@ fn queue(
     now: Now,
 ) -> Result<Transition, Rejected> {
     let Some(max) = view.limits.steerable_max else {
+        if input.on_conflict == OnConflict::Attach {
+            return Ok(attach(row, row.input_id.clone()));
+        }
         return Err(Rejected::conflict(row));
     };
-    if view.inbox_len >= max && !cfg!(planted = "queue_unbounded") {
+    if row.inputs_waiting >= max && !cfg!(planted = "queue_unbounded") {
         return Err(Rejected::QueueFull { max });
     }
     let seq = row.inputs_accepted;
-    let mut next = row.clone();
-    next.etag = now.etag;
-    next.updated_at = now.at;
+    let mut next = changed(row, now);
     next.inputs_accepted += 1;
+    next.inputs_waiting += 1;
+    next.last_input_id = Some(input.input_id.clone());
     let waiting = InputRow {
         input_id: input.input_id.clone(),
         digest: input.digest,
         payload: input.payload,
         accepted_at: now.at,
     };
-    Ok(Transition {
-        expect: Expect::Etag(row.etag),
-        row: Some(Box::new(next)),
-        writes: vec![
-            Write::PushInput {
-                seq,
-                input: waiting,
-            },
-            Write::Receipt {
-                input_id: input.input_id.clone(),
-                receipt: Receipt::Queued { seq },
-            },
-        ],
-        answer: Answer::Accepted {
-            how: Accepted::Queued,
-            input_id: input.input_id,
+    let effects = match row.state {
+        State::InProgress { .. } => vec![Effect::Signal(Cause::Steered)],
+        State::Pending { .. } | State::Suspended { .. } | State::Completed { .. } => Vec::new(),
+    };
+    let writes = vec![
+        Write::PushInput {
+            seq,
+            input: waiting,
         },
-        effects: Vec::new(),
+        Write::Receipt {
+            input_id: input.input_id.clone(),
+            receipt: Receipt::Queued { seq },
+            expires_at: None,
+        },
+    ];
+    Ok(Transition {
+        writes,
+        answer: accepted(Accepted::Queued, input.input_id),
+        ..written(by_others(row), next, EventKind::InputQueued, effects)
     })
 }

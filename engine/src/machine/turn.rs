@@ -1,385 +1,212 @@
-//! The life of a turn: claimed, recovered, ended.
+//! How a turn comes to run: claimed, recovered after a death, put back where nobody can run it.
 
-use super::answer::{Answer, Effect, Rejected, Transition, TurnAnswer};
-use super::event::{Claimant, TurnEnd};
-use super::retry::delay_us;
+use super::answer::{Answer, Effect, Recovered, Rejected, Transition};
+use super::cancel::cancelled_turn;
+use super::change::{at_once, by_others, changed, claimed, written};
+use super::end::time_out;
+use super::event::{Claimant, Parting, Verdict};
+use super::finish::complete;
+use super::guard::{Suspicion, died};
 use super::view::{Now, View};
-use outlive_storage::commit::{Expect, Write};
 use outlive_storage::row::{
-    EntryKind, Failure, InputRow, Lease, Micros, Outcome, Payload, Receipt, State, TaskRow,
-    ValueKey, ValueKind, WaitReason,
+    CancelRow, EntryKind, EventKind, Guard, Micros, State, TaskRow, WaitReason,
 };
-
-/// The lease of a claim made now. On an exclusive store it does not expire: the file's lock stands for it.
-pub(super) fn lease(claimant: Claimant, now: Now) -> Lease {
-    Lease {
-        owner: claimant.owner,
-        instance: claimant.instance,
-        generation: now.generation,
-        expires_at: Micros::NEVER,
-    }
-}
 
 /// A due task gets a slot. The attempt is counted here, durably, before the handler runs.
 pub(super) fn claim(
     view: &View<'_>,
     row: &TaskRow,
-    due_at: Micros,
     claimant: Claimant,
     now: Now,
 ) -> Result<Transition, Rejected> {
+    let due_at = match &row.state {
+        // Only the poison guard enters these.
+        State::Pending {
+            wait: WaitReason::Isolated { .. },
+            ..
+        } => Micros::ISOLATED,
+        State::Pending { due_at, .. } => *due_at,
+        State::InProgress { .. } | State::Suspended { .. } | State::Completed { .. } => {
+            return Err(Rejected::wrong_state(row));
+        }
+    };
     if due_at > now.at && !cfg!(planted = "claim_before_due") {
         return Err(Rejected::NotDue { due_at });
+    }
+    if now.at >= row.deadline && !cfg!(planted = "timeout_sleeps_in_back_off") {
+        return Ok(complete(view, row, by_others(row), time_out(row), now));
     }
     let mut next = changed(row, now);
     // An attempt the process died in was counted when it was claimed; going on with it is not another one.
     if row.entry != EntryKind::Recovered || cfg!(planted = "recovered_claim_charged") {
         next.attempt += 1;
     }
-    enter(&mut next, claimant, now);
-    Ok(by_others(
-        view,
-        row,
-        next,
-        vec![Effect::Enter(now.generation)],
-    ))
+    claimed(&mut next, claimant, now.at, now);
+    let enter = vec![Effect::Enter(now.generation)];
+    Ok(written(by_others(row), next, EventKind::Claimed, enter))
 }
 
-/// The process that ran the turn is gone: it is entered again, without a charge to its retry budget.
+/// Who found the turn of a process that is gone, and what is known of its end.
+pub(super) struct Finder {
+    pub(super) claimant: Claimant,
+    pub(super) parting: Parting,
+    pub(super) verdict: Verdict,
+}
+
+impl From<(Claimant, Parting, Verdict)> for Finder {
+    fn from((claimant, parting, verdict): (Claimant, Parting, Verdict)) -> Finder {
+        Finder {
+            claimant,
+            parting,
+            verdict,
+        }
+    }
+}
+
+/// The process that ran the turn is gone: it is entered again, without a charge to its retry budget, unless it was
+/// cancelled or is suspected of having killed the process.
 pub(super) fn recover(
     view: &View<'_>,
     row: &TaskRow,
-    held: &Lease,
-    claimant: Claimant,
+    finder: Finder,
     now: Now,
 ) -> Result<Transition, Rejected> {
-    if held.instance == claimant.instance && !cfg!(planted = "recovery_adopts_own") {
-        return Err(Rejected::wrong_state(row));
+    let own = cfg!(planted = "recovery_adopts_own");
+    let started_at = check_abandoned(row, &finder.claimant, own)?;
+    if let Some(cancel) = open_cancel(row) {
+        return Ok(Transition {
+            answer: Answer::Recovered(Recovered::Cancelled),
+            ..cancelled_turn(view, row, by_others(row), cancel, now)
+        });
     }
-    let mut next = died_in(row, now);
-    enter(&mut next, claimant, now);
-    Ok(by_others(
-        view,
-        row,
-        next,
-        vec![Effect::Enter(now.generation)],
-    ))
+    let mut next = recovered(row, finder.parting, now);
+    let (fate, what, effects) = match died(row, &mut next, finder.parting, finder.verdict) {
+        Suspicion::None => {
+            // A crash does not move the start of the attempt.
+            let started_at = if cfg!(planted = "crash_moves_start") {
+                now.at
+            } else {
+                started_at
+            };
+            claimed(&mut next, finder.claimant, started_at, now);
+            let enter = vec![Effect::Enter(next.generation)];
+            (Recovered::Entered, EventKind::Recovered, enter)
+        }
+        Suspicion::Isolate => {
+            let deaths = next.guard.deaths;
+            next.state = State::Pending {
+                due_at: Micros::ISOLATED,
+                wait: WaitReason::Isolated { deaths },
+            };
+            (Recovered::Isolated, EventKind::Isolated, Vec::new())
+        }
+        Suspicion::Quarantine => {
+            let deaths = next.guard.deaths;
+            if !cfg!(planted = "quarantine_not_fenced") {
+                next.generation = now.generation;
+            }
+            next.state = State::Suspended {
+                since: now.at,
+                wait: WaitReason::Quarantined { deaths },
+            };
+            (Recovered::Quarantined, EventKind::Quarantined, Vec::new())
+        }
+    };
+    Ok(Transition {
+        answer: Answer::Recovered(fate),
+        ..written(by_others(row), next, what, effects)
+    })
 }
 
 /// As [`recover`], but nobody here can run it: it waits for a program that can.
 pub(super) fn orphan(
     view: &View<'_>,
     row: &TaskRow,
-    held: &Lease,
-    claimant: Claimant,
+    (claimant, parting): (Claimant, Parting),
     now: Now,
 ) -> Result<Transition, Rejected> {
-    if held.instance == claimant.instance && !cfg!(planted = "orphan_adopts_own") {
-        return Err(Rejected::wrong_state(row));
+    check_abandoned(row, &claimant, cfg!(planted = "orphan_adopts_own"))?;
+    if let Some(cancel) = open_cancel(row) {
+        return Ok(cancelled_turn(view, row, by_others(row), cancel, now));
     }
-    let mut next = died_in(row, now);
+    let mut next = recovered(row, parting, now);
+    // Whether it kills its process is found out by the program that can run it: here deaths decide nothing.
+    if !cfg!(planted = "orphan_stays_on_probation") {
+        died(row, &mut next, parting, Verdict::Off);
+    }
     next.state = State::Pending {
         due_at: now.at,
         wait: WaitReason::WaitingHandler,
     };
-    Ok(by_others(view, row, next, Vec::new()))
+    Ok(written(
+        by_others(row),
+        next,
+        EventKind::Orphaned,
+        Vec::new(),
+    ))
 }
 
 /// What could not be read is tried once more.
-pub(super) fn reconsider(
-    view: &View<'_>,
-    row: &TaskRow,
-    wait: &WaitReason,
-    now: Now,
-) -> Result<Transition, Rejected> {
-    if !matches!(wait, WaitReason::Undecodable { .. }) {
-        return Err(Rejected::wrong_state(row));
+pub(super) fn reconsider(row: &TaskRow, now: Now) -> Result<Transition, Rejected> {
+    match &row.state {
+        State::Suspended {
+            wait: WaitReason::Undecodable { .. },
+            ..
+        } => Ok(released(row, EventKind::Reconsidered, now)),
+        State::Suspended { .. }
+        | State::Pending { .. }
+        | State::InProgress { .. }
+        | State::Completed { .. } => Err(Rejected::wrong_state(row)),
     }
+}
+
+/// When the turn to take over began. Refuses one that does not run, or runs in the very process that asks; a planted
+/// bug lets the latter pass.
+fn check_abandoned(row: &TaskRow, claimant: &Claimant, own: bool) -> Result<Micros, Rejected> {
+    match &row.state {
+        State::InProgress { lease, started_at } if lease.instance != claimant.instance || own => {
+            Ok(*started_at)
+        }
+        State::InProgress { .. }
+        | State::Pending { .. }
+        | State::Suspended { .. }
+        | State::Completed { .. } => Err(Rejected::wrong_state(row)),
+    }
+}
+
+/// A turn that was held back is due at once, with a clear record. The time it waited for somebody to release it is not
+/// its own, so its time-out begins anew with the next claim.
+pub(super) fn released(row: &TaskRow, what: EventKind, now: Now) -> Transition {
     let mut next = changed(row, now);
-    next.state = State::Pending {
-        due_at: now.at,
-        wait: WaitReason::Slot,
-    };
+    if !cfg!(planted = "release_keeps_suspicion") {
+        next.guard = Guard::CLEAR;
+    }
+    if !cfg!(planted = "park_counts_against_timeout") {
+        next.deadline = Micros::NEVER;
+    }
+    let (due_at, wait) = at_once(now);
+    next.state = State::Pending { due_at, wait };
     let due = Effect::Due {
         def: row.def,
         at: now.at,
     };
-    Ok(by_others(view, row, next, vec![due]))
+    written(by_others(row), next, what, vec![due])
 }
 
-/// The worker reports the end of its turn; its claim was checked.
-pub(super) fn end(
-    view: &View<'_>,
-    row: &TaskRow,
-    end: TurnEnd,
-    claimant: Claimant,
-    now: Now,
-) -> Result<Transition, Rejected> {
-    match end {
-        TurnEnd::Succeeded(output) => Ok(succeed(view, row, output, claimant, now)),
-        TurnEnd::Failed {
-            failure,
-            terminal,
-            retry_after_us,
-        } => {
-            let failure = Failure {
-                attempts: row.attempt,
-                ..failure
-            };
-            let spent =
-                row.attempt >= row.retry.attempts_max && !cfg!(planted = "retry_over_budget");
-            if terminal || spent {
-                return Ok(fail(row, failure, now));
-            }
-            Ok(back_off(view, row, failure, retry_after_us, now))
-        }
-        TurnEnd::Undecodable { what, expected } => Ok(park(row, what, expected, now)),
-    }
+/// A turn that was cancelled is not entered again after a crash.
+fn open_cancel(row: &TaskRow) -> Option<CancelRow> {
+    let cancel = row.cancel.clone();
+    cancel.filter(|_| !cfg!(planted = "cancelled_turn_recovered"))
 }
 
-fn succeed(
-    view: &View<'_>,
-    row: &TaskRow,
-    output: Payload,
-    claimant: Claimant,
-    now: Now,
-) -> Transition {
-    match view.inbox_head {
-        Some((seq, input)) if !cfg!(planted = "completion_ignores_queue") => {
-            next_turn(view, row, output, (seq, input), claimant, now)
-        }
-        Some(_) | None => {
-            let answer = TurnAnswer::Output {
-                payload: output.clone(),
-                turn: row.turn,
-                superseded: false,
-            };
-            complete(row, Outcome::Succeeded(output), answer, now)
-        }
-    }
-}
-
-/// An input waits: the end of this turn and the start of the next are one commit.
-fn next_turn(
-    view: &View<'_>,
-    row: &TaskRow,
-    output: Payload,
-    (seq, input): (u64, &InputRow),
-    claimant: Claimant,
-    now: Now,
-) -> Transition {
-    let next = on_next_input(row, (seq, input), claimant, now);
-    let answered = Receipt::Answered {
-        turn: row.turn,
-        output: output.clone(),
-    };
-    let mut writes = vec![
-        Write::PopInput { seq },
-        Write::Receipt {
-            input_id: row.input_id.clone(),
-            receipt: answered,
-        },
-        Write::Receipt {
-            input_id: input.input_id.clone(),
-            receipt: Receipt::Turn { turn: next.turn },
-        },
-    ];
-    if let Payload::Stored { .. } = row.input {
-        let key = ValueKey {
-            task: view.task,
-            kind: ValueKind::Input,
-            index: if cfg!(planted = "next_turn_removes_its_own_value") {
-                seq
-            } else {
-                row.input_seq
-            },
-        };
-        writes.push(Write::RemoveValue(key));
-    }
-    let answer = TurnAnswer::Output {
-        payload: output,
-        turn: row.turn,
-        superseded: true,
-    };
-    let answered_id = if cfg!(planted = "answered_with_next_inputs_id") {
-        &input.input_id
-    } else {
-        &row.input_id
-    };
-    let effects = vec![
-        Effect::Answered {
-            input_id: answered_id.clone(),
-            answer,
-        },
-        Effect::Enter(now.generation),
-    ];
-    Transition {
-        writes,
-        ..by_worker(row, next, effects)
-    }
-}
-
-/// The row once the oldest waiting input has become its turn's.
-fn on_next_input(
-    row: &TaskRow,
-    (seq, input): (u64, &InputRow),
-    claimant: Claimant,
-    now: Now,
-) -> TaskRow {
+fn recovered(row: &TaskRow, parting: Parting, now: Now) -> TaskRow {
     let mut next = changed(row, now);
-    next.turn += 1;
-    next.attempt = if cfg!(planted = "next_turn_keeps_attempts") {
-        row.attempt
-    } else {
-        1
-    };
-    next.crashes = 0;
-    next.last_failure = None;
-    next.entry = EntryKind::Resumed;
-    next.input_id = input.input_id.clone();
-    next.input_seq = seq;
-    next.input_digest = input.digest;
-    next.input = input.payload.clone();
-    let mut lease = lease(claimant, now);
-    if cfg!(planted = "next_turn_keeps_generation") {
-        lease.generation = row.generation;
+    if parting == Parting::Died || cfg!(planted = "stop_counts_as_crash") {
+        next.crashes = next.crashes.saturating_add(1);
     }
-    next.generation = lease.generation;
-    next.state = State::InProgress {
-        lease,
-        started_at: now.at,
-    };
-    next
-}
-
-fn fail(row: &TaskRow, failure: Failure, now: Now) -> Transition {
-    let answer = TurnAnswer::Failed(failure.clone());
-    complete(row, Outcome::Failed(failure), answer, now)
-}
-
-fn complete(row: &TaskRow, outcome: Outcome, answer: TurnAnswer, now: Now) -> Transition {
-    let mut next = changed(row, now);
-    let expires_at = if row.keep_us == u64::MAX {
-        Micros::NEVER
-    } else {
-        now.at.plus(row.keep_us)
-    };
-    next.last_failure = None;
-    next.state = State::Completed {
-        at: now.at,
-        outcome,
-        expires_at,
-    };
-    let effects = vec![
-        Effect::Answered {
-            input_id: row.input_id.clone(),
-            answer,
-        },
-        Effect::TaskEnded,
-    ];
-    by_worker(row, next, effects)
-}
-
-/// The worker is free during the back-off; the time is in the row, so a crash keeps it.
-fn back_off(
-    view: &View<'_>,
-    row: &TaskRow,
-    failure: Failure,
-    retry_after_us: Option<u64>,
-    now: Now,
-) -> Transition {
-    let delay =
-        retry_after_us.unwrap_or_else(|| delay_us(&row.retry, view.task, row.turn, row.attempt));
-    let due_at = now.at.plus(delay);
-    let mut next = changed(row, now);
-    next.entry = EntryKind::Retried;
-    next.last_failure = Some(failure);
-    next.state = State::Pending {
-        due_at,
-        wait: WaitReason::BackOff,
-    };
-    by_worker(
-        row,
-        next,
-        vec![Effect::Due {
-            def: row.def,
-            at: due_at,
-        }],
-    )
-}
-
-fn park(row: &TaskRow, what: Box<str>, expected: Box<str>, now: Now) -> Transition {
-    let mut next = changed(row, now);
-    // The handler was not entered, so the claim's attempt is given back.
-    if row.entry != EntryKind::Recovered && !cfg!(planted = "park_charges_attempt") {
-        next.attempt = next.attempt.saturating_sub(1);
-    }
-    let parked = Effect::Parked {
-        input_id: row.input_id.clone(),
-        what: what.clone(),
-        expected: expected.clone(),
-    };
-    next.state = State::Suspended {
-        since: now.at,
-        wait: WaitReason::Undecodable { what, expected },
-    };
-    by_worker(row, next, vec![parked])
-}
-
-fn died_in(row: &TaskRow, now: Now) -> TaskRow {
-    let mut next = changed(row, now);
-    next.crashes = next.crashes.saturating_add(1);
     next.entry = EntryKind::Recovered;
     if cfg!(planted = "crash_charges_attempt") {
         next.attempt += 1;
     }
     next
-}
-
-fn enter(next: &mut TaskRow, claimant: Claimant, now: Now) {
-    let mut lease = lease(claimant, now);
-    if cfg!(planted = "generation_from_lease") {
-        lease.generation = outlive_storage::row::Generation(next.generation.0.max(1));
-    }
-    // A crash does not move the start of the attempt.
-    let started_at = match next.state {
-        State::InProgress { started_at, .. } => started_at,
-        State::Pending { .. } | State::Suspended { .. } | State::Completed { .. } => now.at,
-    };
-    next.generation = lease.generation;
-    next.state = State::InProgress { lease, started_at };
-}
-
-fn changed(row: &TaskRow, now: Now) -> TaskRow {
-    let mut next = row.clone();
-    next.etag = now.etag;
-    next.updated_at = now.at;
-    next
-}
-
-/// What a running turn writes names its generation.
-fn by_worker(row: &TaskRow, next: TaskRow, effects: Vec<Effect>) -> Transition {
-    Transition {
-        expect: if cfg!(planted = "end_names_etag") {
-            Expect::Etag(row.etag)
-        } else {
-            Expect::Lease(row.generation)
-        },
-        row: Some(Box::new(next)),
-        writes: Vec::new(),
-        answer: Answer::Done,
-        effects,
-    }
-}
-
-/// What everybody else writes names the etag it was decided on.
-fn by_others(view: &View<'_>, row: &TaskRow, next: TaskRow, effects: Vec<Effect>) -> Transition {
-    debug_assert!(view.row.is_some());
-    Transition {
-        expect: Expect::Etag(row.etag),
-        row: Some(Box::new(next)),
-        writes: Vec::new(),
-        answer: Answer::Done,
-        effects,
-    }
 }

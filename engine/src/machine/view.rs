@@ -1,6 +1,7 @@
 //! What the machine is shown: the row, its inbox, and the values it may hand out.
 
 use outlive_storage::row::{Etag, Generation, InputRow, Micros, Receipt, TaskNumber, TaskRow};
+use std::collections::VecDeque;
 
 /// The limits of a task's definition as the running program registered it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -16,11 +17,9 @@ pub struct View<'a> {
     pub task: TaskNumber,
     /// The row, if there is one.
     pub row: Option<&'a TaskRow>,
-    /// How many inputs wait.
-    pub inbox_len: u64,
-    /// The oldest waiting input and its position.
-    pub inbox_head: Option<(u64, &'a InputRow)>,
-    /// The receipt of the event's input, where the event is an input and there is one.
+    /// The inputs that wait, oldest first, with their positions: all of them.
+    pub inbox: &'a VecDeque<(u64, InputRow)>,
+    /// The receipt of the input the event names, where it names one that has a receipt.
     pub receipt: Option<&'a Receipt>,
     /// The definition's limits.
     pub limits: DefLimits,
@@ -33,6 +32,6 @@ pub struct Now {
     pub at: Micros,
     /// The etag the row gets if this event changes it.
     pub etag: Etag,
-    /// The generation a claim gets if this event claims.
+    /// The generation a claim or a fence gets if this event makes one.
     pub generation: Generation,
 }

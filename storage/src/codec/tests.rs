@@ -1,8 +1,15 @@
 //! The bytes on disk: golden, checked, and never read as something else.
 
 use super::*;
-use crate::conformance::rows::{ended, input, moved, pending, running, undecodable};
-use crate::row::{Failure, FailureKind, Outcome, Payload, State, ValueKey, ValueKind, WaitReason};
+use crate::conformance::rows::{
+    ended, event, input, input_id, isolated, life, moved, pending, run_row, running, turn_row,
+    undecodable,
+};
+use crate::row::{
+    CancelRow, CancelScope, EventKind, Facts, Failure, FailureKind, Guard, GuardPhase, Mark,
+    Outcome, Payload, PreviousInput, Probation, Receipt, State, TurnResult, ValueKey, ValueKind,
+    WaitReason,
+};
 
 /// One line per entry: its name and its bytes in hex. These files must be readable for ever.
 const GOLDEN: &str = include_str!("golden.txt");
@@ -14,18 +21,63 @@ const AT: Slot<'static> = Slot::Value(ValueKey {
     kind: ValueKind::Output,
     index: 1,
 });
+const TURN: Slot<'static> = Slot::Turn(TASK, 5);
+const RUN: Slot<'static> = Slot::Run(TASK, 2);
+const EVENT: Slot<'static> = Slot::Event(Etag(11));
+const LIFE: Slot<'static> = Slot::Life(3, 7);
 
-fn rows() -> Vec<(&'static str, TaskRow)> {
-    let row = pending(10, "doc-17");
-    let failure = Failure {
+fn failure() -> Failure {
+    Failure {
         kind: FailureKind::Panic,
         message: "it broke".into(),
         chain: vec!["because".into()],
         attempts: 3,
+    }
+}
+
+/// A row with no empty field.
+fn full() -> TaskRow {
+    let mut row = running(&pending(10, "doc-17"), 16, 7);
+    (row.steered, row.chained) = (true, true);
+    row.guard = Guard {
+        deaths: 2,
+        alone: 1,
+        probation: Probation::Group,
     };
+    row.last_input_id = Some(input_id("last"));
+    row.previous = Some(PreviousInput {
+        seq: 3,
+        payload: Payload::Inline(b"2".to_vec()),
+    });
+    row.cancel = Some(CancelRow {
+        scope: CancelScope::Turn,
+        reason: "enough".into(),
+        at: Micros(250),
+    });
+    row.deadline = Micros(9_000);
+    row.last_failure = Some(failure());
+    row.facts = Facts {
+        title: Some("Title".into()),
+        description: Some("What it does".into()),
+        tags: vec![("team".into(), "blue".into())],
+        session: Some("s-1".into()),
+        traceparent: Some("00-1-2-01".into()),
+        labels: vec!["big".into(), "red".into()],
+        ..row.facts
+    };
+    row.timeline = vec![Mark {
+        at: Micros(10),
+        turn: 1,
+        what: EventKind::Started,
+    }];
+    row
+}
+
+fn rows() -> Vec<(&'static str, TaskRow)> {
+    let row = pending(10, "doc-17");
     let failed = State::Completed {
         at: Micros(9),
-        outcome: Outcome::Failed(failure),
+        outcome: Outcome::Failed(failure()),
         expires_at: Micros(900),
     };
     let parked = State::Suspended {
@@ -41,22 +93,47 @@ fn rows() -> Vec<(&'static str, TaskRow)> {
         ("row.undecodable", moved(&row, 13, undecodable())),
         ("row.completed", moved(&row, 14, ended(Micros::NEVER))),
         ("row.failed", moved(&row, 15, failed)),
+        ("row.full", full()),
+        ("row.isolated", moved(&row, 17, isolated())),
     ]
 }
 
-fn receipts() -> Vec<(&'static str, Receipt)> {
+fn receipts() -> Vec<(&'static str, KeptReceipt)> {
+    let turn = Receipt::Turn {
+        run: 1,
+        turn: 2,
+        total: 5,
+    };
+    let withdrawn = Receipt::Withdrawn {
+        reason: "changed my mind".into(),
+    };
+    let kept = |receipt, listed_at: Option<u64>| KeptReceipt {
+        receipt,
+        listed_at: listed_at.map(Micros),
+    };
     vec![
-        ("receipt.queued", Receipt::Queued { seq: 4 }),
-        ("receipt.turn", Receipt::Turn { turn: 2 }),
-        (
-            "receipt.answered",
-            Receipt::Answered {
-                turn: 3,
-                output: Payload::Inline(b"1".to_vec()),
-            },
-        ),
-        ("receipt.task_ended", Receipt::TaskEnded),
+        ("receipt.queued", kept(Receipt::Queued { seq: 4 }, None)),
+        ("receipt.turn", kept(turn, Some(900))),
+        ("receipt.withdrawn", kept(withdrawn, Some(900))),
+        ("receipt.task_ended", kept(Receipt::TaskEnded, Some(900))),
     ]
+}
+
+fn turns() -> Vec<(&'static str, TurnRow)> {
+    let ended = TurnRow {
+        result: TurnResult::Ended(Outcome::Failed(failure())),
+        ..turn_row(7)
+    };
+    vec![("turn.replied", turn_row(5)), ("turn.ended", ended)]
+}
+
+fn lives() -> Vec<(&'static str, LifeRow)> {
+    let stopped = LifeRow {
+        phase: GuardPhase::Probation,
+        stopped_at: Some(Micros(200)),
+        ..life(7, 100)
+    };
+    vec![("life", life(7, 100)), ("life.stopped", stopped)]
 }
 
 fn encoded(row: &TaskRow) -> Vec<u8> {
@@ -94,17 +171,30 @@ fn rows_have_their_golden_bytes() {
     }
 }
 
+/// Writes an entry as its golden bytes say, and reads those.
+#[track_caller]
+fn assert_entry<E: Entry + PartialEq + std::fmt::Debug>(name: &str, slot: Slot<'_>, entry: E) {
+    let mut bytes = Vec::new();
+    encode(slot, &entry, &mut bytes).unwrap();
+    assert_golden(name, &bytes);
+    assert_eq!(decode(slot, &bytes), Ok(entry));
+}
+
 #[test]
 fn other_entries_have_their_golden_bytes() {
-    let mut bytes = Vec::new();
-    encode_input(IN, &input("x"), &mut bytes).unwrap();
-    assert_golden("input", &bytes);
-    assert_eq!(decode_input(IN, &bytes), Ok(input("x")));
+    assert_entry("input", IN, input("x"));
     for (name, receipt) in receipts() {
-        encode_receipt(OF, &receipt, &mut bytes).unwrap();
-        assert_golden(name, &bytes);
-        assert_eq!(decode_receipt(OF, &bytes), Ok(receipt));
+        assert_entry(name, OF, receipt);
     }
+    for (name, turn) in turns() {
+        assert_entry(name, TURN, turn);
+    }
+    assert_entry("run", RUN, run_row(2));
+    assert_entry("event", EVENT, event(11, 10, 300));
+    for (name, life) in lives() {
+        assert_entry(name, LIFE, life);
+    }
+    let mut bytes = Vec::new();
     encode_value(AT, b"[1]", &mut bytes).unwrap();
     assert_golden("value", &bytes);
     assert_eq!(decode_value(AT, &bytes), Ok(b"[1]".to_vec()));
@@ -140,17 +230,59 @@ fn a_flipped_bit_is_never_a_row() {
     }
 }
 
-#[test]
-fn a_flipped_bit_is_never_an_input_a_receipt_or_a_value() {
+/// Refuses each damaged form of an entry, and the whole one under any of these other keys.
+#[track_caller]
+fn assert_entry_is_guarded<E: Entry + std::fmt::Debug>(
+    slot: Slot<'_>,
+    entry: &E,
+    others: &[Slot<'_>],
+) {
     let mut bytes = Vec::new();
-    encode_input(IN, &input("x"), &mut bytes).unwrap();
-    assert_damage_is_refused(&bytes, |bytes| decode_input(IN, bytes));
-    for (_, receipt) in receipts() {
-        encode_receipt(OF, &receipt, &mut bytes).unwrap();
-        assert_damage_is_refused(&bytes, |bytes| decode_receipt(OF, bytes));
+    encode(slot, entry, &mut bytes).unwrap();
+    assert_damage_is_refused(&bytes, |bytes| decode::<E>(slot, bytes));
+    for other in others {
+        let answer = decode::<E>(*other, &bytes);
+        assert!(
+            matches!(answer, Err(StoreError::Corrupt { .. })),
+            "{other} gave {answer:?}"
+        );
     }
+}
+
+#[test]
+fn a_flipped_bit_is_never_an_entry_and_no_entry_is_another_keys() {
+    let other = TaskNumber(11);
+    let inputs = [Slot::Input(TASK, 2), Slot::Input(other, 1)];
+    assert_entry_is_guarded(IN, &input("x"), &inputs);
+    let of_others = [Slot::Receipt(TASK, "second"), Slot::Receipt(other, "first")];
+    for (_, receipt) in receipts() {
+        assert_entry_is_guarded(OF, &receipt, &of_others);
+    }
+    for (_, turn) in turns() {
+        assert_entry_is_guarded(TURN, &turn, &[Slot::Turn(TASK, 6), Slot::Turn(other, 5)]);
+    }
+    let of_others = [Slot::Run(TASK, 3), Slot::Run(other, 2)];
+    assert_entry_is_guarded(RUN, &run_row(2), &of_others);
+    assert_entry_is_guarded(EVENT, &event(11, 10, 300), &[Slot::Event(Etag(12))]);
+    for (_, life) in lives() {
+        assert_entry_is_guarded(LIFE, &life, &[Slot::Life(4, 7), Slot::Life(3, 8)]);
+    }
+}
+
+#[test]
+fn a_flipped_bit_is_never_a_value() {
+    let mut bytes = Vec::new();
     encode_value(AT, b"[1]", &mut bytes).unwrap();
     assert_damage_is_refused(&bytes, |bytes| decode_value(AT, bytes));
+}
+
+#[test]
+fn an_entry_of_one_kind_is_never_one_of_another() {
+    let mut bytes = Vec::new();
+    encode(TURN, &turn_row(5), &mut bytes).unwrap();
+    assert!(decode::<crate::row::RunRow>(TURN, &bytes).is_err());
+    assert!(decode::<InputRow>(TURN, &bytes).is_err());
+    assert!(decode_value(TURN, &bytes).is_err());
 }
 
 #[test]

@@ -2,8 +2,8 @@
 
 use super::Factory;
 use super::rows::{
-    by_etag, claimed, commit, ended, found, get, input, moved, one, pending, put, running, start,
-    started, task_id,
+    by_etag, claimed, commit, ended, event, found, get, input, moved, one, pending, put, running,
+    start, started, task_id,
 };
 use crate::commit::{Applied, Conflict, Expect, Write};
 use crate::row::{DefNumber, Etag, Generation, Micros, TaskNumber, ValueKey, ValueKind};
@@ -186,7 +186,7 @@ pub fn one_task_changes_several_times_in_a_batch(factory: &impl Factory) {
         .expect("the batch is applied");
     assert!(answers.iter().all(Result::is_ok));
     assert_eq!(get(&store, 10), Some(done));
-    super::reads::assert_listed_nowhere(&store);
+    super::lists::assert_listed_nowhere(&store);
 }
 
 /// One id is one task, also when both starts are in one batch.
@@ -246,16 +246,19 @@ pub fn what_is_malformed_is_refused(factory: &impl Factory) {
         kind: ValueKind::Input,
         index: 0,
     };
+    let foreign_event = Write::Event(Box::new(event(20, 11, 300)));
     let mut lease_of_another = running(&row, 20, 5);
     lease_of_another.generation = Generation(6);
     let malformed = [
         with(|row| row.id = task_id("b")),
+        with(|row| row.facts.labels = vec!["red".into()]),
         with(|row| row.def = DefNumber(2)),
         with(|row| row.etag = Etag(10)),
         with(|row| row.generation = Generation(3)),
         with(|row| row.run = 1),
         by_etag(10, 10, &lease_of_another),
         commit(10, Expect::Etag(Etag(10)), vec![Write::RemoveValue(key)]),
+        commit(10, Expect::Etag(Etag(10)), vec![foreign_event]),
         commit(
             11,
             Expect::Absent,

@@ -1,14 +1,17 @@
 //! The file and the reference give equal answers to equal random batches.
 
 use super::Factory;
-use super::rows::{commit, ended, input, input_id, moved, pending, put, running, undecodable};
+use super::rows::{
+    commit, ended, event, input, input_id, isolated, life, moved, pending, put, run_row, running,
+    turn_row, undecodable,
+};
 use super::stores::{File, Memory};
 use crate::commit::{Commit, Expect, Write};
 use crate::row::{
     DefNumber, Etag, Generation, Micros, Priority, Receipt, State, TaskNumber, TaskRow, ValueKey,
     ValueKind, WaitReason,
 };
-use crate::store::{Scan, Store};
+use crate::store::{EventsKept, Page, Scan, Store};
 
 /// Chance that repeats: xorshift64.
 struct Chance(u64);
@@ -22,12 +25,17 @@ impl Chance {
     }
 }
 
+/// How many tasks there are at a time.
 const TASKS: u64 = 12;
+const LABELS: [&str; 3] = ["big", "red", "redder"];
+const INPUTS: [&str; 3] = ["x", "y", "z"];
 
 /// Writes numbers so that etags grow within and across batches.
 struct World {
     chance: Chance,
     etag: u64,
+    /// The numbers last given, those of removed tasks among them.
+    numbers: Vec<TaskNumber>,
 }
 
 impl World {
@@ -40,36 +48,54 @@ impl World {
     /// A commit that is often right, often stale, and at times the second one on its task in the batch.
     fn commit(&mut self, store: &impl Store) -> Commit {
         self.etag += 1;
-        let number = 1 + self.chance.below(TASKS);
-        let id = format!("t{}", self.chance.below(TASKS));
-        let Some(row) = store.get(TaskNumber(number)).unwrap() else {
-            let mut row = pending(self.etag, &id);
-            (row.def, row.priority) = (
-                DefNumber(1 + number as u32 % 2),
-                Priority::new(number as u8),
-            );
-            let task = if self.chance.below(4) == 0 {
-                self.etag
-            } else {
-                number
-            };
-            return commit(task, Expect::Absent, vec![put(&row)]);
+        let place = self.chance.below(TASKS) as usize;
+        let number = self.numbers[place];
+        let Some(row) = store.get(number).unwrap() else {
+            return self.start(place);
         };
-        let next = self.next(&row);
         let expect = match self.chance.below(8) {
             0 => Expect::Lease(Generation(row.generation.0.wrapping_sub(1))),
             1 => Expect::Etag(Etag(row.etag.0 - 1)),
             2..5 => Expect::Lease(row.generation),
             _ => Expect::Etag(row.etag),
         };
-        let mut writes = vec![put(&next)];
-        self.extras(number, &mut writes);
-        commit(number, expect, writes)
+        let mut writes = vec![];
+        if self.chance.below(8) != 0 {
+            writes.push(put(&self.next(&row)));
+        }
+        for _ in 0..self.chance.below(3) {
+            self.extras(number, &mut writes);
+        }
+        if self.chance.below(10) == 0 {
+            writes.push(Write::RemoveTask);
+        }
+        if self.chance.below(2) == 0 {
+            let event = event(self.etag, number.0, self.chance.below(200));
+            writes.push(Write::Event(Box::new(event)));
+        }
+        commit(number.0, expect, writes)
+    }
+
+    /// A start whose id, or at times whose number, may be another task's.
+    fn start(&mut self, place: usize) -> Commit {
+        let mut row = pending(self.etag, &format!("t{}", self.chance.below(TASKS)));
+        (row.def, row.priority) = (DefNumber(1 + place as u32 % 2), Priority::new(place as u8));
+        for label in LABELS {
+            if self.chance.below(2) == 0 {
+                row.facts.labels.push(label.into());
+            }
+        }
+        if self.chance.below(4) == 0 {
+            let taken = self.numbers[self.chance.below(TASKS) as usize];
+            return commit(taken.0, Expect::Absent, vec![put(&row)]);
+        }
+        self.numbers[place] = TaskNumber(self.etag);
+        commit(self.etag, Expect::Absent, vec![put(&row)])
     }
 
     fn next(&mut self, row: &TaskRow) -> TaskRow {
         let at = Micros(self.chance.below(200));
-        let state = match self.chance.below(6) {
+        let state = match self.chance.below(7) {
             0 | 1 => return running(row, self.etag, row.generation.0 + 1),
             2 => undecodable(),
             3 => ended(if at.0 > 100 { Micros::NEVER } else { at }),
@@ -77,6 +103,7 @@ impl World {
                 since: at,
                 wait: WaitReason::WaitingHandler,
             },
+            5 => isolated(),
             _ => State::Pending {
                 due_at: at,
                 wait: WaitReason::BackOff,
@@ -85,74 +112,129 @@ impl World {
         moved(row, self.etag, state)
     }
 
-    fn extras(&mut self, number: u64, writes: &mut Vec<Write>) {
+    fn extras(&mut self, task: TaskNumber, writes: &mut Vec<Write>) {
         let seq = self.chance.below(5);
-        let key = ValueKey {
-            task: TaskNumber(number),
+        let key = |index| ValueKey {
+            task,
             kind: ValueKind::Input,
-            index: seq,
+            index,
         };
-        writes.push(match self.chance.below(6) {
+        let input_id = input_id(INPUTS[self.chance.below(3) as usize]);
+        let (listed_at, until) = (Micros(self.chance.below(4)), Micros(self.chance.below(4)));
+        writes.push(match self.chance.below(10) {
             0 => Write::PushInput {
                 seq,
                 input: input("x"),
             },
             1 => Write::PopInput { seq },
             2 => Write::Value {
-                key,
-                bytes: vec![number as u8; 3000],
+                key: key(seq),
+                bytes: vec![task.0 as u8; 3000],
             },
-            3 => Write::RemoveValue(key),
+            3 => Write::RemoveValue(key(seq)),
             4 => Write::Receipt {
-                input_id: input_id("x"),
+                input_id,
                 receipt: Receipt::Queued { seq },
+                expires_at: (seq > 1).then_some(until),
             },
-            _ => return,
+            5 => Write::KeepReceipt {
+                input_id,
+                listed_at,
+                until,
+            },
+            6 => Write::RemoveReceipt {
+                input_id,
+                listed_at,
+            },
+            7 => Write::Turn {
+                slot: seq,
+                turn: Box::new(turn_row(self.etag)),
+            },
+            8 => Write::Run(Box::new(run_row(1 + self.chance.below(250) as u32))),
+            // Far more than goes with the removal of its task.
+            _ => {
+                let values = (10..150).map(|index| Write::Value {
+                    key: key(index),
+                    bytes: vec![1],
+                });
+                return writes.extend(values);
+            }
         });
+    }
+
+    /// What the stores do beside commits.
+    fn upkeep(&mut self, a: &impl Store, b: &impl Store) {
+        if self.chance.below(4) == 0 {
+            let kept = EventsKept {
+                newest: self.chance.below(60),
+                since: Micros(self.chance.below(150)),
+            };
+            let limit = self.chance.below(40) as usize;
+            assert_eq!(a.tidy(kept, limit), b.tidy(kept, limit));
+        }
+        if self.chance.below(3) == 0 {
+            let life = life(u128::from(self.chance.below(100)), self.chance.below(9));
+            assert_eq!(a.put_life(&life), b.put_life(&life));
+        }
+    }
+
+    #[track_caller]
+    fn assert_equal(&mut self, a: &impl Store, b: &impl Store) {
+        let limit = 1 + self.chance.below(TASKS * 2) as usize;
+        let now = Micros(self.chance.below(220));
+        for def in [DefNumber(1), DefNumber(2)] {
+            assert_eq!(a.due(def, now, limit), b.due(def, now, limit));
+            for at in [Micros::AT_OPEN, Micros::ISOLATED, now] {
+                let exactly = |store: &dyn Store| store.due_exactly(def, at, None, limit);
+                assert_eq!(exactly(a), exactly(b));
+            }
+        }
+        let after = self.numbers[self.chance.below(TASKS) as usize];
+        let after = (self.chance.below(2) == 0).then_some(after);
+        let red = Scan::Label(DefNumber(1), "red".into());
+        let of_one = Scan::Definition(DefNumber(1));
+        for scan in [Scan::All, Scan::Running, of_one, red] {
+            let page = |store: &dyn Store| parts(store.scan(scan.clone(), after, limit).unwrap());
+            assert_eq!(page(a), page(b));
+        }
+        assert_eq!(a.expired(now, limit), b.expired(now, limit));
+        let receipts = |store: &dyn Store| store.expired_receipts(Micros(now.0 / 50), limit);
+        assert_eq!(receipts(a), receipts(b));
+        let after = Etag(self.etag - self.chance.below(60));
+        assert_eq!(a.events(after, limit), b.events(after, limit));
+        assert_eq!(a.lives(), b.lives());
+        for number in &self.numbers {
+            assert_equal_hanging(a, b, *number, limit);
+        }
     }
 }
 
+type Parts = (
+    Vec<(TaskNumber, Result<TaskRow, crate::StoreError>)>,
+    Option<TaskNumber>,
+);
+
+fn parts(page: Page) -> Parts {
+    let rows = page.rows.into_iter().map(|found| (found.task, found.row));
+    (rows.collect(), page.next)
+}
+
 #[track_caller]
-fn assert_equal(a: &impl Store, b: &impl Store, chance: &mut Chance) {
-    let limit = 1 + chance.below(TASKS * 2) as usize;
-    for def in [DefNumber(1), DefNumber(2)] {
-        let now = Micros(chance.below(220));
-        assert_eq!(a.due(def, now, limit), b.due(def, now, limit));
-        assert_eq!(
-            a.due_at_open(def, None, limit),
-            b.due_at_open(def, None, limit)
-        );
+fn assert_equal_hanging(a: &impl Store, b: &impl Store, number: TaskNumber, limit: usize) {
+    assert_eq!(a.inbox(number), b.inbox(number));
+    assert_eq!(a.inputs(number, limit), b.inputs(number, limit));
+    assert_eq!(a.runs(number), b.runs(number));
+    for id in INPUTS.map(input_id) {
+        assert_eq!(a.receipt(number, &id), b.receipt(number, &id));
     }
-    for scan in [Scan::All, Scan::Running, Scan::Definition(DefNumber(1))] {
-        let after = (chance.below(2) == 0).then(|| TaskNumber(chance.below(TASKS)));
-        let (a, b) = (
-            a.scan(scan, after, limit).unwrap(),
-            b.scan(scan, after, limit).unwrap(),
-        );
-        assert_eq!(a.next, b.next);
-        let rows = |page: crate::store::Page| {
-            page.rows
-                .into_iter()
-                .map(|found| (found.task, found.row))
-                .collect::<Vec<_>>()
+    for index in 0..5 {
+        let key = ValueKey {
+            task: number,
+            kind: ValueKind::Input,
+            index,
         };
-        assert_eq!(rows(a), rows(b));
-    }
-    for number in (1..=TASKS).map(TaskNumber) {
-        assert_eq!(a.inbox(number), b.inbox(number));
-        assert_eq!(a.inputs(number, limit), b.inputs(number, limit));
-        assert_eq!(
-            a.receipt(number, &input_id("x")),
-            b.receipt(number, &input_id("x"))
-        );
-        for index in 0..5 {
-            let key = ValueKey {
-                task: number,
-                kind: ValueKind::Input,
-                index,
-            };
-            assert_eq!(a.value(key), b.value(key));
-        }
+        assert_eq!(a.value(key), b.value(key));
+        assert_eq!(a.turn(number, index), b.turn(number, index));
     }
 }
 
@@ -168,9 +250,10 @@ fn random_batches_do_the_same_to_both_stores() {
     let mut world = World {
         chance: Chance(seed),
         etag: 1000,
+        numbers: (1..=TASKS).map(TaskNumber).collect(),
     };
-    let mut refused = 0;
-    for round in 0..400 {
+    let (mut refused, mut removed, mut garbage) = (0, 0, 0);
+    for round in 0..600 {
         let batch = world.batch(&memory);
         let answers = memory.commit(&batch);
         assert_eq!(
@@ -178,16 +261,23 @@ fn random_batches_do_the_same_to_both_stores() {
             answers,
             "round {round}, seed {seed}: {batch:#?}"
         );
-        refused += answers.map_or(1, |answers| {
-            answers.iter().filter(|answer| answer.is_err()).count()
-        });
+        for (commit, answer) in batch.iter().zip(answers.into_iter().flatten()) {
+            refused += u64::from(answer.is_err());
+            removed += u64::from(answer.is_ok() && commit.writes.contains(&Write::RemoveTask));
+        }
+        world.upkeep(&memory, &file);
         if round % 100 == 99 {
             file = files.reopen(file);
         }
-        assert_equal(&memory, &file, &mut world.chance);
+        world.assert_equal(&memory, &file);
+        // Not only what reads show is the same, but also what no read shows any more.
+        let entries = memory.entries();
+        assert_eq!(file.entries(), entries, "round {round}, seed {seed}");
+        let garbage_now = entries.iter().find(|(table, _)| *table == "garbage");
+        garbage += garbage_now.map_or(0, |(_, len)| *len);
     }
     assert!(
-        (50..1200).contains(&refused),
-        "{refused} refusals: the batches no longer try both ways"
+        (75..1800).contains(&refused) && removed > 30 && garbage > 30,
+        "{refused} refusals, {removed} removals, {garbage} times garbage: the batches no longer try everything"
     );
 }

@@ -3,8 +3,9 @@
 use crate::commit::{Applied, Commit, Conflict, Expect, Write};
 use crate::id::{InputId, TaskId};
 use crate::row::{
-    BackOff, DefNumber, EntryKind, Etag, Generation, InputRow, Lease, Micros, Outcome, Payload,
-    Priority, RetryRow, State, TaskNumber, TaskRow, WaitReason,
+    BackOff, DefNumber, EntryKind, Etag, EventKind, EventRow, Facts, Generation, Guard, GuardPhase,
+    InputRow, Keep, Lease, LifeRow, Micros, OptionsRow, Outcome, Payload, Priority, RetryRow,
+    RunRow, State, TaskNumber, TaskRow, TurnResult, TurnRow, WaitReason,
 };
 use crate::store::Store;
 
@@ -26,14 +27,42 @@ pub(crate) fn pending(number: u64, id: &str) -> TaskRow {
         priority: Priority::NORMAL,
         run: 1,
         turn: 1,
+        turns_total: 1,
         attempt: 0,
         crashes: 0,
+        guard: Guard::CLEAR,
         entry: EntryKind::Fresh,
+        steered: false,
+        chained: false,
         input_id: input_id("first"),
         input_seq: 0,
         inputs_accepted: 1,
+        inputs_waiting: 0,
+        last_input_id: None,
         input_digest: [7; 16],
         input: Payload::Inline(b"{\"a\":1}".to_vec()),
+        previous: None,
+        options: options(),
+        cancel: None,
+        deadline: Micros::NEVER,
+        last_failure: None,
+        facts: Facts {
+            owner: "owner".into(),
+            server_version: "1.2.3".into(),
+            ..Facts::default()
+        },
+        created_at: Micros(10),
+        updated_at: Micros(10),
+        timeline: vec![],
+        state: State::Pending {
+            due_at: Micros(100),
+            wait: WaitReason::Slot,
+        },
+    }
+}
+
+fn options() -> OptionsRow {
+    OptionsRow {
         retry: RetryRow {
             attempts_max: 3,
             initial_us: 1_000,
@@ -41,16 +70,20 @@ pub(crate) fn pending(number: u64, id: &str) -> TaskRow {
             back_off: BackOff::Exponential { factor_milli: 2000 },
             jitter: true,
         },
-        keep_us: u64::MAX,
-        last_failure: None,
-        owner: "owner".into(),
-        created_at: Micros(10),
-        updated_at: Micros(10),
-        state: State::Pending {
-            due_at: Micros(100),
-            wait: WaitReason::Slot,
-        },
+        timeout_us: u64::MAX,
+        grace_us: 5_000_000,
+        cancel_grace_us: u64::MAX,
+        keep: Keep::Forever,
+        keep_turns: 20,
+        keep_alive_on_failure: false,
     }
+}
+
+/// A task as its start leaves it, listed under labels.
+pub(crate) fn labelled(number: u64, id: &str, labels: &[&str]) -> TaskRow {
+    let mut row = pending(number, id);
+    row.facts.labels = labels.iter().map(|label| Box::from(*label)).collect();
+    row
 }
 
 /// The same task under a claim.
@@ -103,6 +136,68 @@ pub(crate) fn undecodable() -> State {
     }
 }
 
+/// Suspected of killing its process.
+pub(crate) fn isolated() -> State {
+    State::Pending {
+        due_at: Micros(100),
+        wait: WaitReason::Isolated { deaths: 2 },
+    }
+}
+
+/// The turn of this number over all runs, ended with a few bytes.
+pub(crate) fn turn_row(total: u64) -> TurnRow {
+    TurnRow {
+        run: 1,
+        turn: total as u32,
+        total,
+        input_id: input_id("first"),
+        result: TurnResult::Replied {
+            output: Payload::Inline(total.to_string().into_bytes()),
+            suspended: Some("waits".into()),
+            superseded: false,
+        },
+        ended_at: Micros(300),
+    }
+}
+
+/// The run of this number, ended well.
+pub(crate) fn run_row(run: u32) -> RunRow {
+    RunRow {
+        run,
+        turns: 2,
+        outcome: Outcome::Succeeded(Payload::Stored { len: 5000 }),
+        last_failure: None,
+        last_total: u64::from(run) * 2,
+        ended_at: Micros(300),
+    }
+}
+
+/// The event that gave a task this etag, at this moment.
+pub(crate) fn event(etag: u64, task: u64, at: u64) -> EventRow {
+    EventRow {
+        etag: Etag(etag),
+        task: TaskNumber(task),
+        id: task_id("a"),
+        def: DefNumber(1),
+        at: Micros(at),
+        kind: EventKind::Claimed,
+        run: 1,
+        turn: 1,
+        attempt: 2,
+        generation: Generation(3),
+    }
+}
+
+/// The life of an instance that was opened at this moment and is not stopped.
+pub(crate) fn life(instance: u128, opened_at: u64) -> LifeRow {
+    LifeRow {
+        instance,
+        opened_at: Micros(opened_at),
+        phase: GuardPhase::Control,
+        stopped_at: None,
+    }
+}
+
 /// An input with a few bytes.
 pub(crate) fn input(id: &str) -> InputRow {
     InputRow {
@@ -135,6 +230,11 @@ pub(crate) fn by_etag(task: u64, etag: u64, row: &TaskRow) -> Commit {
     commit(task, Expect::Etag(Etag(etag)), vec![put(row)])
 }
 
+/// The removal of a task, decided on `etag`.
+pub(crate) fn removal(task: u64, etag: u64) -> Commit {
+    commit(task, Expect::Etag(Etag(etag)), vec![Write::RemoveTask])
+}
+
 /// Applies one commit.
 #[track_caller]
 pub(crate) fn one(store: &impl Store, commit: Commit) -> Result<Applied, Conflict> {
@@ -157,6 +257,13 @@ pub(crate) fn claimed(store: &impl Store, number: u64, id: &str) -> TaskRow {
     let row = running(&started(store, number, id), number + 1, number);
     one(store, by_etag(number, number, &row)).expect("the claim is accepted");
     row
+}
+
+/// Applies writes to a task whose etag is its number.
+#[track_caller]
+pub(crate) fn written(store: &impl Store, task: u64, writes: Vec<Write>) {
+    let commit = commit(task, Expect::Etag(Etag(task)), writes);
+    one(store, commit).expect("the writes are accepted");
 }
 
 /// The row of a task.

@@ -1,18 +1,13 @@
 //! One batch in one write transaction: plan it on what the transaction sees, then write what was accepted.
 
-use super::tables::{
-    BY_DEFINITION, DUE, ETAGS, EXPIRY, GENERATIONS, IDS, INPUTS, RECEIPTS, RUNNING, TASKS, VALUES,
-};
+use super::batch::Tables;
+use super::tables::{ETAGS, GENERATIONS};
 use super::{RedbStore, fault};
-use crate::codec;
-use crate::commit::{Applied, Commit, Conflict, Write};
-use crate::header::{Entry, Header};
-use crate::id::TaskId;
-use crate::plan::{Accepted, Plan, Rows, plan};
-use crate::row::{Etag, Generation, TaskNumber, TaskRow};
-use crate::slot::Slot;
+use crate::commit::{Applied, Commit, Conflict};
+use crate::plan::{Plan, plan};
+use crate::row::{Etag, Generation};
 use crate::store::{Counters, StoreError};
-use redb::{Durability, ReadableTable, Table, WriteTransaction};
+use redb::{Durability, WriteTransaction};
 use std::sync::atomic::Ordering;
 
 /// How many etags and generations are reserved at once: one more write per this many transitions, and as many
@@ -48,7 +43,7 @@ impl RedbStore {
             }
         };
         let written = tables.write(&plan.accepted);
-        let writes = tables.writes;
+        let (writes, bytes) = (tables.writes(), tables.bytes());
         drop(tables);
         if let Err(malformed) = written {
             txn.abort().map_err(fault)?;
@@ -58,6 +53,7 @@ impl RedbStore {
         txn.commit().map_err(fault)?;
         *reserved = next;
         self.btree_writes.fetch_add(writes, Ordering::Relaxed);
+        self.entry_bytes.fetch_add(bytes, Ordering::Relaxed);
         Ok(plan.answers)
     }
 
@@ -86,185 +82,5 @@ impl RedbStore {
                 .map_err(fault)?;
         }
         Ok(reserved)
-    }
-}
-
-type Bytes = &'static [u8];
-
-/// The tables of one batch, each opened once; those of few commits only when one needs them.
-struct Tables<'t> {
-    txn: &'t WriteTransaction,
-    tasks: Table<'t, u64, Bytes>,
-    ids: Table<'t, &'static str, u64>,
-    by_definition: Table<'t, (u32, u64), ()>,
-    due: Table<'t, (u32, u8, u64, u64), ()>,
-    running: Table<'t, u64, ()>,
-    expiry: Table<'t, (u64, u64), ()>,
-    values: Option<Table<'t, (u64, u8, u64), Bytes>>,
-    inputs: Option<Table<'t, (u64, u64), Bytes>>,
-    receipts: Option<Table<'t, (u64, &'static str), Bytes>>,
-    buffer: Vec<u8>,
-    /// Entries put or removed so far.
-    writes: u64,
-}
-
-impl<'t> Tables<'t> {
-    fn open(txn: &'t WriteTransaction) -> Result<Tables<'t>, StoreError> {
-        Ok(Tables {
-            txn,
-            tasks: txn.open_table(TASKS).map_err(fault)?,
-            ids: txn.open_table(IDS).map_err(fault)?,
-            by_definition: txn.open_table(BY_DEFINITION).map_err(fault)?,
-            due: txn.open_table(DUE).map_err(fault)?,
-            running: txn.open_table(RUNNING).map_err(fault)?,
-            expiry: txn.open_table(EXPIRY).map_err(fault)?,
-            values: None,
-            inputs: None,
-            receipts: None,
-            buffer: Vec::with_capacity(4096),
-            writes: 0,
-        })
-    }
-
-    fn write(&mut self, accepted: &[Accepted<'_>]) -> Result<(), StoreError> {
-        for accepted in accepted {
-            let mut old = accepted.old;
-            for write in &accepted.commit.writes {
-                match write {
-                    Write::Row(row) => {
-                        old = Some(self.put_row(accepted.commit.task, row, old.as_ref())?)
-                    }
-                    other => self.put_other(accepted.commit.task, other)?,
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn put_row(
-        &mut self,
-        task: TaskNumber,
-        row: &TaskRow,
-        old: Option<&Header>,
-    ) -> Result<Header, StoreError> {
-        codec::encode_row(task, row, &mut self.buffer)?;
-        self.tasks
-            .insert(task.0, self.buffer.as_slice())
-            .map_err(fault)?;
-        self.writes += 1;
-        let new = Header::of(row);
-        let entry = new.entry(task);
-        let Some(old) = old else {
-            self.ids.insert(row.id.as_str(), task.0).map_err(fault)?;
-            self.by_definition
-                .insert((row.def.0, task.0), ())
-                .map_err(fault)?;
-            self.writes += 2;
-            self.list(entry)?;
-            return Ok(new);
-        };
-        let old_entry = old.entry(task);
-        if old_entry != entry {
-            if !cfg!(planted = "due_entry_leaks") {
-                self.unlist(old_entry)?;
-            }
-            self.list(entry)?;
-        }
-        Ok(new)
-    }
-
-    fn list(&mut self, entry: Option<Entry>) -> Result<(), StoreError> {
-        match entry {
-            Some(Entry::Due(key)) => self.due.insert(key, ()).map_err(fault)?,
-            Some(Entry::Running(key)) => self.running.insert(key, ()).map_err(fault)?,
-            Some(Entry::Expiry(key)) => self.expiry.insert(key, ()).map_err(fault)?,
-            None => return Ok(()),
-        };
-        self.writes += 1;
-        Ok(())
-    }
-
-    fn unlist(&mut self, entry: Option<Entry>) -> Result<(), StoreError> {
-        match entry {
-            Some(Entry::Due(key)) => self.due.remove(key).map_err(fault)?,
-            Some(Entry::Running(key)) => self.running.remove(key).map_err(fault)?,
-            Some(Entry::Expiry(key)) => self.expiry.remove(key).map_err(fault)?,
-            None => return Ok(()),
-        };
-        self.writes += 1;
-        Ok(())
-    }
-
-    fn put_other(&mut self, task: TaskNumber, write: &Write) -> Result<(), StoreError> {
-        self.writes += 1;
-        match write {
-            Write::Row(_) => self.writes -= 1,
-            Write::Value { key, bytes } => {
-                codec::encode_value(Slot::Value(*key), bytes, &mut self.buffer)?;
-                let values = opened(&mut self.values, || self.txn.open_table(VALUES))?;
-                let key = (task.0, key.kind.byte(), key.index);
-                values.insert(key, self.buffer.as_slice()).map_err(fault)?;
-            }
-            Write::RemoveValue(key) => {
-                let values = opened(&mut self.values, || self.txn.open_table(VALUES))?;
-                values
-                    .remove((task.0, key.kind.byte(), key.index))
-                    .map_err(fault)?;
-            }
-            Write::PushInput { seq, input } => {
-                codec::encode_input(Slot::Input(task, *seq), input, &mut self.buffer)?;
-                let inputs = opened(&mut self.inputs, || self.txn.open_table(INPUTS))?;
-                inputs
-                    .insert((task.0, *seq), self.buffer.as_slice())
-                    .map_err(fault)?;
-            }
-            Write::PopInput { seq } => {
-                let inputs = opened(&mut self.inputs, || self.txn.open_table(INPUTS))?;
-                inputs.remove((task.0, *seq)).map_err(fault)?;
-            }
-            Write::Receipt { input_id, receipt } => {
-                let slot = Slot::Receipt(task, input_id.as_str());
-                codec::encode_receipt(slot, receipt, &mut self.buffer)?;
-                let receipts = opened(&mut self.receipts, || self.txn.open_table(RECEIPTS))?;
-                receipts
-                    .insert((task.0, input_id.as_str()), self.buffer.as_slice())
-                    .map_err(fault)?;
-            }
-        }
-        Ok(())
-    }
-}
-
-/// The table, opened at its first use in the batch.
-fn opened<T>(
-    table: &mut Option<T>,
-    open: impl FnOnce() -> Result<T, redb::TableError>,
-) -> Result<&mut T, StoreError> {
-    match table {
-        Some(table) => Ok(table),
-        None => Ok(table.insert(open().map_err(fault)?)),
-    }
-}
-
-impl Rows for Tables<'_> {
-    fn number(&self, id: &TaskId) -> Result<Option<TaskNumber>, StoreError> {
-        let found = self.ids.get(id.as_str()).map_err(fault)?;
-        Ok(found.map(|number| TaskNumber(number.value())))
-    }
-
-    fn header(&self, task: TaskNumber) -> Result<Option<Result<Header, StoreError>>, StoreError> {
-        let found = self.tasks.get(task.0).map_err(fault)?;
-        Ok(found.map(|bytes| codec::header(task, bytes.value())))
-    }
-
-    fn row(
-        &self,
-        task: TaskNumber,
-    ) -> Result<Result<Option<Box<TaskRow>>, StoreError>, StoreError> {
-        let found = self.tasks.get(task.0).map_err(fault)?;
-        let row = found
-            .map(|bytes| codec::decode_row(task, bytes.value()))
-            .transpose();
-        Ok(row.map(|row| row.map(Box::new)))
     }
 }

@@ -4,8 +4,9 @@ use super::open::refused;
 use super::open_error::OpenError;
 use super::platform;
 use super::tables::{
-    BY_DEFINITION, DEFINITIONS, DUE, ETAGS, EXPIRY, FORMAT, GENERATIONS, IDS, INCARNATION, INPUTS,
-    META, RECEIPTS, RUNNING, SUPPORTED, TASKS, VALUES,
+    BY_DEFINITION, BY_LABEL, DEFINITIONS, DUE, ETAGS, EVENTS, EXPIRY, FORMAT, GARBAGE, GENERATIONS,
+    IDS, INCARNATION, INDEXES, INPUTS, LIVES, META, RECEIPT_EXPIRY, RECEIPTS, RUNNING, RUNS,
+    SUPPORTED, TASKS, TURNS, VALUES,
 };
 use redb::backends::FileBackend;
 use redb::{Builder, Durability};
@@ -44,6 +45,25 @@ pub(crate) fn directory(path: &Path) -> &Path {
         Some(parent) if parent != Path::new("") => parent,
         _ => Path::new("."),
     }
+}
+
+/// Creates the directory, and those it lies in, where they are missing: durably, and for their owner only. What is there
+/// already stays as it is.
+///
+/// # Errors
+/// The system's refusal.
+pub fn create_private_directory(path: &Path) -> io::Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    let parent = directory(path);
+    create_private_directory(parent)?;
+    match platform::create_directory(path) {
+        // Somebody else was faster.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => {}
+        created => created?,
+    }
+    platform::sync_directory(parent)
 }
 
 /// Gives the finished file its name; `false` when the name is taken.
@@ -104,12 +124,20 @@ fn build(file: &File, incarnation: u128) -> Result<(), redb::Error> {
         txn.open_table(IDS)?;
         txn.open_table(DEFINITIONS)?;
         txn.open_table(BY_DEFINITION)?;
+        txn.open_table(BY_LABEL)?;
         txn.open_table(DUE)?;
         txn.open_table(RUNNING)?;
         txn.open_table(EXPIRY)?;
         txn.open_table(VALUES)?;
         txn.open_table(INPUTS)?;
         txn.open_table(RECEIPTS)?;
+        txn.open_table(RECEIPT_EXPIRY)?;
+        txn.open_table(TURNS)?;
+        txn.open_table(RUNS)?;
+        txn.open_table(GARBAGE)?;
+        txn.open_table(EVENTS)?;
+        txn.open_table(LIVES)?;
+        txn.open_table(INDEXES)?;
         txn.open_table(ETAGS)?.insert(incarnation, 0)?;
         txn.open_table(GENERATIONS)?.insert(incarnation, 0)?;
         let mut meta = txn.open_table(META)?;

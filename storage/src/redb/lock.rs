@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 /// Rounds of asking for the lock and for its holder's name. The name is written microseconds after the lock is
 /// taken; a round yields the processor to the one who writes it.
 const ROUNDS_MAX: u32 = 10_000;
-/// A lock file is three short lines; more is not read.
+/// A lock file is three or four short lines; more is not read.
 const TEXT_MAX: u64 = 256;
 
 /// The held lock. Dropping it empties the file and leaves it in place, because removing it would let a third
@@ -34,7 +34,7 @@ impl Lock {
             return Err(OpenError::Symlink { path: lock_path });
         }
         let failed = |error: io::Error| refused(&lock_path, "lock the store", &error);
-        let mut last_pid = None;
+        let mut last: Option<Holder> = None;
         for _ in 0..ROUNDS_MAX {
             let mut file = platform::open_or_create(&lock_path).map_err(failed)?;
             match file.try_lock() {
@@ -51,9 +51,12 @@ impl Lock {
                     }
                 }
                 Err(TryLockError::WouldBlock) => {
-                    last_pid = holder(&mut file).or(last_pid);
+                    last = holder(&mut file).or(last);
                     // A dead process is the name a killed holder left; the living one has yet to write its own.
-                    if last_pid.is_some_and(platform::is_alive) {
+                    if last
+                        .as_ref()
+                        .is_some_and(|holder| platform::is_alive(holder.pid))
+                    {
                         break;
                     }
                 }
@@ -62,9 +65,19 @@ impl Lock {
             std::thread::yield_now();
         }
         Err(OpenError::AlreadyRunning {
-            pid: last_pid,
+            pid: last.as_ref().map(|holder| holder.pid),
+            still_running: last.and_then(|holder| holder.still_running),
             path: path.to_owned(),
         })
+    }
+
+    /// Writes down that the engine has stopped but for so many handlers, for those who come second.
+    pub(crate) fn leave(&self, still_running: usize) {
+        let mut file = &self.file;
+        // Nothing depends on it: the lock is held either way.
+        let _ = file
+            .seek(io::SeekFrom::End(0))
+            .and_then(|_| file.write_all(format!("still_running {still_running}\n").as_bytes()));
     }
 
     /// True while the path still names the file that is locked.
@@ -99,10 +112,23 @@ fn sign(file: &mut File, instance: u128, now_us: u64) -> io::Result<()> {
     file.write_all(format!("pid {pid}\ninstance {instance:032x}\nstarted {now_us}\n").as_bytes())
 }
 
+/// Who holds a lock.
+struct Holder {
+    pid: u32,
+    /// Set when its engine has stopped but for so many handlers.
+    still_running: Option<usize>,
+}
+
 /// The process a lock file names, once it is written whole.
-fn holder(file: &mut File) -> Option<u32> {
+fn holder(file: &mut File) -> Option<Holder> {
     let mut text = String::new();
     file.take(TEXT_MAX).read_to_string(&mut text).ok()?;
-    let pid = text.lines().next()?.strip_prefix("pid ")?.parse().ok()?;
-    (text.lines().count() == 3 && text.ends_with('\n')).then_some(pid)
+    let lines: Vec<&str> = text.lines().collect();
+    let pid = lines.first()?.strip_prefix("pid ")?.parse().ok()?;
+    let left = lines
+        .get(3)
+        .and_then(|line| line.strip_prefix("still_running "));
+    let still_running = left.and_then(|count| count.parse().ok());
+    let whole = lines.len() >= 3 && text.ends_with('\n');
+    whole.then_some(Holder { pid, still_running })
 }

@@ -1,8 +1,13 @@
 //! The store on one redb file, for one process at a time.
 
 mod backend;
+mod batch;
 mod commit;
 mod create;
+mod hanging;
+mod indexes;
+mod lists;
+mod lives;
 mod lock;
 mod open;
 mod open_error;
@@ -13,19 +18,27 @@ mod other;
 use other as platform;
 mod read;
 mod tables;
+mod tidy;
 #[cfg(unix)]
 mod unix;
 #[cfg(unix)]
 use unix as platform;
 
 pub use backend::IoCounts;
+pub use create::create_private_directory;
 pub use open_error::OpenError;
 pub use options::{OnRepair, Opened, RedbOptions};
 
 use crate::commit::{Applied, Commit, Conflict};
 use crate::id::{InputId, TaskId};
-use crate::row::{DefNumber, InputRow, Micros, Receipt, TaskNumber, TaskRow, ValueKey};
-use crate::store::{Counters, Due, Inbox, Page, Scan, Sharing, Store, StoreError};
+use crate::row::{
+    DefNumber, Etag, IndexRow, InputRow, LifeRow, Micros, Receipt, RunRow, TaskNumber, TaskRow,
+    TurnRow, ValueKey,
+};
+use crate::store::{
+    Counters, Due, EventPage, EventsKept, ExpiredReceipt, Inbox, Page, Scan, Sharing, Store,
+    StoreError,
+};
 use parking_lot::Mutex;
 use redb::{Database, ReadableTable};
 use std::io;
@@ -60,6 +73,7 @@ pub struct RedbStore {
     /// The first failure, after which nothing is tried any more.
     poison: Mutex<Option<Box<str>>>,
     btree_writes: AtomicU64,
+    entry_bytes: AtomicU64,
 }
 
 impl RedbStore {
@@ -90,6 +104,7 @@ impl RedbStore {
             reserved: Mutex::new(parts.facts.counters),
             poison: Mutex::new(None),
             btree_writes: AtomicU64::new(0),
+            entry_bytes: AtomicU64::new(0),
         })
     }
 
@@ -113,11 +128,18 @@ impl RedbStore {
         self.disk.counts()
     }
 
-    /// Entries that commits put into or removed from tables since the open; reservations of numbers not counted.
+    /// Entries put into or removed from tables since the open; reservations of numbers not counted.
     ///
-    /// A start costs 4 (row, id, definition, place), the end of a task 3 (row, out of one place, into another).
+    /// A start costs 4 (row, id, definition, place), the end of a task 3 (row, out of one place, into another); each
+    /// label of a start and each event of the log costs 1 more.
     pub fn btree_writes(&self) -> u64 {
         self.btree_writes.load(Ordering::Relaxed)
+    }
+
+    /// Bytes of the encoded values of those entries. What the file is written is more, by the pages around them: see
+    /// [`RedbStore::io`].
+    pub fn entry_bytes(&self) -> u64 {
+        self.entry_bytes.load(Ordering::Relaxed)
     }
 
     /// Runs one call: refused after an earlier failure, and remembered if it fails itself.
@@ -271,13 +293,62 @@ impl Store for RedbStore {
         self.guarded(|| self.read_due(def, now, limit))
     }
 
-    fn due_at_open(
+    fn due_exactly(
         &self,
         def: DefNumber,
+        at: Micros,
         after: Option<TaskNumber>,
         limit: usize,
     ) -> Result<Vec<TaskNumber>, StoreError> {
-        self.guarded(|| self.read_due_at_open(def, after, limit))
+        self.guarded(|| self.read_due_exactly(def, at, after, limit))
+    }
+
+    fn turn(&self, task: TaskNumber, slot: u64) -> Result<Option<TurnRow>, StoreError> {
+        self.guarded(|| self.read_turn(task, slot))
+    }
+
+    fn runs(&self, task: TaskNumber) -> Result<Vec<RunRow>, StoreError> {
+        self.guarded(|| self.read_runs(task))
+    }
+
+    fn expired(&self, now: Micros, limit: usize) -> Result<Vec<TaskNumber>, StoreError> {
+        self.guarded(|| self.read_expired(now, limit))
+    }
+
+    fn expired_receipts(
+        &self,
+        now: Micros,
+        limit: usize,
+    ) -> Result<Vec<ExpiredReceipt>, StoreError> {
+        self.guarded(|| self.read_expired_receipts(now, limit))
+    }
+
+    fn events(&self, after: Etag, limit: usize) -> Result<EventPage, StoreError> {
+        self.guarded(|| self.read_events(after, limit))
+    }
+
+    fn lives(&self) -> Result<Vec<LifeRow>, StoreError> {
+        self.guarded(|| self.read_lives())
+    }
+
+    fn put_life(&self, life: &LifeRow) -> Result<(), StoreError> {
+        self.guarded(|| self.put_one_life(life))
+    }
+
+    fn indexes(&self) -> Result<Vec<IndexRow>, StoreError> {
+        self.guarded(|| self.read_indexes())
+    }
+
+    fn put_indexes(&self, indexes: &[IndexRow]) -> Result<(), StoreError> {
+        self.guarded(|| self.put_all_indexes(indexes))
+    }
+
+    fn leaving(&self, still_running: usize) {
+        self.lock.leave(still_running);
+    }
+
+    fn tidy(&self, events: EventsKept, limit: usize) -> Result<bool, StoreError> {
+        self.guarded(|| self.tidy_once(events, limit))
     }
 
     fn commit(&self, batch: &[Commit]) -> Result<Vec<Result<Applied, Conflict>>, StoreError> {

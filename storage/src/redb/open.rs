@@ -221,6 +221,7 @@ fn database_error(path: &Path, error: DatabaseError) -> OpenError {
         // The lock file was removed under a living engine, or the file has a second name.
         DatabaseError::DatabaseAlreadyOpen => OpenError::AlreadyRunning {
             pid: None,
+            still_running: None,
             path: path.to_owned(),
         },
         DatabaseError::Storage(StorageError::Io(error)) if !is_damage(&error) => {

@@ -7,10 +7,12 @@ use std::path::PathBuf;
 #[non_exhaustive]
 pub enum OpenError {
     /// Another engine has the file: use that one, or end it first.
-    #[error("{} is in use by process {}; use that engine or stop it first", path.display(), pid_text(*pid))]
+    #[error("{} is in use by process {}{}; use that engine or stop it first", path.display(), pid_text(*pid), stopped_text(*still_running))]
     AlreadyRunning {
         /// Its process; `None` when it could not be learnt.
         pid: Option<u32>,
+        /// Set when that engine has stopped but for so many handlers, which do not end.
+        still_running: Option<usize>,
         /// The store.
         path: PathBuf,
     },
@@ -84,4 +86,10 @@ pub enum OpenError {
 
 fn pid_text(pid: Option<u32>) -> String {
     pid.map_or_else(|| "(unknown)".to_owned(), |pid| pid.to_string())
+}
+
+fn stopped_text(still_running: Option<usize>) -> String {
+    still_running.map_or_else(String::new, |count| {
+        format!(", whose engine has stopped but for {count} handlers")
+    })
 }

@@ -46,6 +46,11 @@ pub(crate) fn is_symlink_refusal(_error: &io::Error) -> bool {
     false
 }
 
+/// Creates a directory; who may enter it, its parent says.
+pub(crate) fn create_directory(path: &Path) -> io::Result<()> {
+    std::fs::create_dir(path)
+}
+
 /// Makes the names in a directory durable: a directory cannot be synced here.
 pub(crate) fn sync_directory(_path: &Path) -> io::Result<()> {
     Ok(())

@@ -12,6 +12,8 @@ pub(crate) const IDS: Table<&str, u64> = Table::new("ids");
 pub(crate) const DEFINITIONS: Table<&str, u32> = Table::new("definitions");
 /// Definition number, task number: every task.
 pub(crate) const BY_DEFINITION: Table<(u32, u64), ()> = Table::new("by_definition");
+/// Definition number, label, task number: every task that carries a label.
+pub(crate) const BY_LABEL: Table<(u32, &str, u64), ()> = Table::new("by_label");
 /// Definition number, rank, time, task number: every task that waits.
 pub(crate) const DUE: Table<(u32, u8, u64, u64), ()> = Table::new("due");
 /// Task number: every claimed task.
@@ -24,16 +26,32 @@ pub(crate) const VALUES: Table<(u64, u8, u64), &[u8]> = Table::new("values");
 pub(crate) const INPUTS: Table<(u64, u64), &[u8]> = Table::new("pending_steering_inputs");
 /// Task number, input id → encoded receipt.
 pub(crate) const RECEIPTS: Table<(u64, &str), &[u8]> = Table::new("receipts");
+/// Time, task number, input id: every receipt that retention may remove.
+pub(crate) const RECEIPT_EXPIRY: Table<(u64, u64, &str), ()> = Table::new("receipt_expiry");
+/// Task number, slot → encoded turn.
+pub(crate) const TURNS: Table<(u64, u64), &[u8]> = Table::new("turns");
+/// Task number, number of the run modulo [`RUNS_KEPT`](crate::row::TaskRow::RUNS_KEPT) → encoded run.
+pub(crate) const RUNS: Table<(u64, u32), &[u8]> = Table::new("runs");
+/// Task number: every removed task on which something still hangs.
+pub(crate) const GARBAGE: Table<u64, ()> = Table::new("garbage");
+/// Etag → encoded transition.
+pub(crate) const EVENTS: Table<u64, &[u8]> = Table::new("events");
+/// Position among the opens, instance → encoded life. The position orders them where the wall clock was set back.
+pub(crate) const LIVES: Table<(u64, u128), &[u8]> = Table::new("lives");
+/// Definition number, kind of label → from this task number on no label of the kind is missing.
+pub(crate) const INDEXES: Table<(u32, &str), u64> = Table::new("indexes");
 /// Incarnation of the file → no etag and no task number is above this.
 pub(crate) const ETAGS: Table<u128, u64> = Table::new("etags");
 /// Incarnation of the file → no generation is above this.
 pub(crate) const GENERATIONS: Table<u128, u64> = Table::new("lease_generations");
-/// Facts of the file: [`FORMAT`], [`INCARNATION`].
+/// Facts of the file: [`FORMAT`], [`INCARNATION`], [`TRIMMED`].
 pub(crate) const META: Table<&str, u128> = Table::new("meta");
 
 /// In [`META`]: the version of the tables.
 pub(crate) const FORMAT: &str = "format";
 /// In [`META`]: a chance number of this file, another one in a restored copy.
 pub(crate) const INCARNATION: &str = "incarnation";
+/// In [`META`]: the highest etag whose event was removed; absent before the first.
+pub(crate) const TRIMMED: &str = "trimmed";
 /// The version of the tables this library writes, and the newest it reads.
 pub(crate) const SUPPORTED: u32 = 1;

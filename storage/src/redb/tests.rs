@@ -1,5 +1,7 @@
 //! The file's life: created whole, opened by one, never written over.
 
+mod upkeep;
+
 use super::*;
 use crate::commit::Expect;
 use crate::conformance::rows::{
@@ -186,10 +188,24 @@ fn a_second_open_names_the_holder() {
         open(&path).map(|_| ()),
         Err(OpenError::AlreadyRunning {
             pid,
+            still_running: None,
             path: path.clone()
         })
     );
     started(&store, 10, "a");
+    drop(store);
+    assert!(open(&path).is_ok());
+}
+
+#[test]
+fn a_second_open_learns_that_the_holder_has_stopped_but_for_some_handlers() {
+    let (_directory, path) = place();
+    let store = open(&path).unwrap();
+    store.leaving(2);
+    let Err(OpenError::AlreadyRunning { still_running, .. }) = open(&path).map(|_| ()) else {
+        panic!("it is held");
+    };
+    assert_eq!(still_running, Some(2));
     drop(store);
     assert!(open(&path).is_ok());
 }

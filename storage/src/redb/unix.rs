@@ -2,7 +2,7 @@
 
 use std::fs::{File, Metadata, OpenOptions};
 use std::io;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 /// Which file it is, whatever it is called.
@@ -63,6 +63,11 @@ pub(crate) fn open_or_create(path: &Path) -> io::Result<File> {
 /// True when an open was refused because the path is a symlink.
 pub(crate) fn is_symlink_refusal(error: &io::Error) -> bool {
     error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error())
+}
+
+/// Creates a directory that only its owner may enter.
+pub(crate) fn create_directory(path: &Path) -> io::Result<()> {
+    std::fs::DirBuilder::new().mode(0o700).create(path)
 }
 
 /// Makes the names in a directory durable.

@@ -16,7 +16,7 @@ const CALLERS: u64 = 32;
 /// Inputs a caller gives to one steered task at the same time.
 const STEERS: u64 = 3;
 /// Tasks listed at once.
-const PAGE: usize = 1024;
+const PAGE: usize = 500;
 /// Inputs asked for at once at the end.
 const ASKED: usize = 512;
 
@@ -86,7 +86,7 @@ async fn list(engine: &Engine) -> Result<(), Failed> {
     let mut out = BufWriter::new(io::stdout().lock());
     let mut after = None;
     loop {
-        let page = engine.list_all(after, PAGE).await?;
+        let page = engine.list_all().after(after).limit(PAGE).await?;
         for task in page.tasks {
             let ended = task.status == Status::Completed;
             writeln!(out, "L {} {} {}", task.id, task.generation, u8::from(ended))?;
@@ -205,6 +205,8 @@ async fn ask(engine: &Engine, key: Key) -> Result<String, Failed> {
         Some(Accepted::Attached) => "attached",
         Some(Accepted::Started) => "started",
         Some(Accepted::Queued) => "queued",
+        Some(Accepted::Resumed) => "resumed",
+        Some(Accepted::Restarted) => "restarted",
         None => "unknown",
     };
     let output = hash(run.result().await?.as_bytes());

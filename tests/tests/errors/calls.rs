@@ -50,7 +50,7 @@ async fn a_bad_id_is_refused_by_every_call_and_nothing_is_started() {
         assert!(attach_refused);
         assert_eq!(TaskId::new(&id), Err(expected));
     }
-    assert!(engine.list_all(None, 10).await.unwrap().tasks.is_empty());
+    assert!(engine.list_all().limit(10).await.unwrap().tasks.is_empty());
 }
 
 #[tokio::test]
@@ -135,7 +135,7 @@ async fn a_definition_without_a_handler_is_refused() {
         start,
         Err(StartError::NoHandler { name: "other" })
     ));
-    assert!(engine.list(OTHER, None, 10).await.unwrap().tasks.is_empty());
+    assert!(engine.list(OTHER).limit(10).await.unwrap().tasks.is_empty());
     assert!(engine.get("a").await.unwrap().is_none());
 }
 

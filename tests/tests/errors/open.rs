@@ -233,7 +233,10 @@ async fn a_second_engine_learns_who_runs() {
     let engine = with_task(Engine::builder(&path)).open().await.unwrap();
     let before = contents(directory.path());
     let second = with_task(Engine::builder(&path)).open().await;
-    let Err(OpenError::AlreadyRunning { pid, path: named }) = second else {
+    let Err(OpenError::AlreadyRunning {
+        pid, path: named, ..
+    }) = second
+    else {
         panic!("{second:?}");
     };
     assert_eq!(pid, Some(std::process::id()));

@@ -51,7 +51,7 @@ async fn settles(switch: fn(&Faulty) -> &AtomicBool, kept: bool) {
     };
     assert_eq!(again.accepted(), Some(expected));
     assert_eq!(again.result().await.unwrap(), 1);
-    assert_eq!(engine.list_all(None, 10).await.unwrap().tasks.len(), 1);
+    assert_eq!(engine.list_all().limit(10).await.unwrap().tasks.len(), 1);
 }
 
 #[tokio::test]
@@ -94,7 +94,7 @@ async fn a_read_that_fails_is_an_error_and_never_a_missing_task() {
         Err(GetError::Store(StoreError::Failed { .. }))
     ));
     assert!(matches!(
-        engine.list_all(None, 1).await,
+        engine.list_all().limit(1).await,
         Err(GetError::Store(_))
     ));
     assert!(matches!(run.result().await, Err(ResultError::Store(_))));

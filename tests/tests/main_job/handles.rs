@@ -19,7 +19,7 @@ async fn a_task_runs_to_its_output_and_every_handle_gives_it() {
     assert_eq!(attached.await.unwrap(), "x");
     assert_eq!(engine.run(ECHO, "b", &"y".to_owned()).await.unwrap(), "y");
     let outcome = run.outcome().await.unwrap();
-    assert_eq!((outcome.turn, outcome.superseded), (1, false));
+    assert_eq!((outcome.turn(), outcome.is_superseded()), (1, false));
 }
 
 #[tokio::test]
@@ -69,14 +69,14 @@ async fn a_list_is_of_one_definition_newest_first_and_pages_miss_nothing() {
     let mut ids = Vec::new();
     let mut after = None;
     loop {
-        let page = engine.list(ECHO, after, 3).await.unwrap();
+        let page = engine.list(ECHO).after(after).limit(3).await.unwrap();
         assert!(page.tasks.len() <= 3 && page.damaged.is_empty());
         ids.extend(page.tasks.into_iter().map(|task| task.id.to_string()));
         let Some(next) = page.next else { break };
         after = Some(next);
     }
     assert_eq!(ids, ["e6", "e5", "e4", "e3", "e2", "e1", "e0"]);
-    assert_eq!(engine.list_all(None, 100).await.unwrap().tasks.len(), 14);
+    assert_eq!(engine.list_all().limit(100).await.unwrap().tasks.len(), 14);
 }
 
 #[tokio::test]

@@ -62,7 +62,7 @@ async fn no_more_handlers_run_than_allowed_and_the_rest_waits_for_a_slot() {
     let starts = (0..TASKS as u32).map(|n| (format!("t{n}"), n));
     let runs = engine.start_many(GATED, starts).await;
     gate.came(MAX as u32).await;
-    let listed = engine.list(GATED, None, TASKS).await.unwrap().tasks;
+    let listed = engine.list(GATED).limit(TASKS).await.unwrap().tasks;
     let waiting = listed.iter().filter(|task| task.status == Status::Pending);
     assert!(
         waiting

@@ -5,7 +5,6 @@ mod handles;
 mod limits;
 mod one_id;
 mod restart;
-mod retries;
 mod steering;
 mod values;
 

@@ -51,7 +51,7 @@ async fn many_threads_that_start_one_id_with_one_input_get_one_task_and_one_entr
     }
     gate.came(1).await;
     assert_eq!(gate.uncounted(), 0, "one entry");
-    assert_eq!(engine.list_all(None, 10).await.unwrap().tasks.len(), 1);
+    assert_eq!(engine.list_all().limit(10).await.unwrap().tasks.len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

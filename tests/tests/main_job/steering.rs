@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use std::sync::Arc;
 
 const CHAT: TaskDef<String, String> = TaskDef::new("chat").steerable(3);
-const LONG: TaskDef<u32, u32> = TaskDef::new("long").steerable(2000);
+const LONG: TaskDef<u32, u32> = TaskDef::new("long").steerable(1024);
 
 async fn chat(store: &Arc<MemStore>, gate: &Gate) -> Engine {
     let gate = gate.clone();
@@ -50,10 +50,14 @@ async fn inputs_are_worked_on_in_order_and_each_handle_answers_for_its_own() {
     assert_eq!(first.result().await.unwrap(), "1:one");
     let second = second.outcome().await.unwrap();
     assert_eq!(
-        (second.output.as_str(), second.turn, second.superseded),
+        (
+            second.output().as_str(),
+            second.turn(),
+            second.is_superseded(),
+        ),
         ("2:two", 2, true)
     );
-    assert!(!third.outcome().await.unwrap().superseded);
+    assert!(!third.outcome().await.unwrap().is_superseded());
     assert_eq!(
         engine.get("a").await.unwrap().unwrap().status,
         Status::Completed
@@ -139,7 +143,7 @@ async fn queued_inputs_outlive_a_restart_in_their_order() {
 /// More inputs than the store gives in one page.
 #[tokio::test]
 async fn more_inputs_than_a_page_stay_in_order() {
-    const INPUTS: u32 = 1300;
+    const INPUTS: u32 = 1024;
     let (seen, gate) = (Arc::new(Mutex::new(Vec::new())), Gate::closed());
     let (order, at_gate) = (Arc::clone(&seen), gate.clone());
     let engine = Engine::in_memory()

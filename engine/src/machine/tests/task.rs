@@ -1,22 +1,40 @@
-//! One task for the tests of the machine: its row, its queue, and the counters a writer keeps.
+//! One task for the tests of the machine: what is held of it, a clock, and the counters a writer keeps.
 
+use super::held::Held;
 use crate::machine::{
-    Claimant, DefLimits, Event, NewInput, Now, Rejected, Transition, TurnEnd, View, step,
+    Aim, Claimant, DefLimits, Event, NewInput, Now, OnConflict, Order, Parting, Rejected,
+    Transition, TurnEnd, Verdict,
 };
-use outlive_storage::commit::Write;
 use outlive_storage::id::{InputId, TaskId};
 use outlive_storage::row::{
-    BackOff, DefNumber, Etag, Failure, FailureKind, Generation, InputRow, Micros, Payload,
-    Priority, Receipt, RetryRow, TaskNumber, TaskRow,
+    BackOff, DefNumber, Etag, Facts, Failure, FailureKind, Generation, Keep, Micros, OptionsRow,
+    Payload, Priority, Receipt, RetryRow, State, TaskRow,
 };
 
-pub(super) const TASK: TaskNumber = TaskNumber(7);
 pub(super) const DEF: DefNumber = DefNumber(1);
 pub(super) const STEERABLE: DefLimits = DefLimits {
     steerable_max: Some(2),
 };
 pub(super) const PLAIN: DefLimits = DefLimits {
     steerable_max: None,
+};
+/// The delay before a second attempt.
+pub(super) const BACK_OFF_US: u64 = 100;
+pub(super) const KEEP_US: u64 = 5_000;
+pub(super) const OPTIONS: OptionsRow = OptionsRow {
+    retry: RetryRow {
+        attempts_max: 2,
+        initial_us: BACK_OFF_US,
+        max_us: 1_000,
+        back_off: BackOff::Fixed,
+        jitter: false,
+    },
+    timeout_us: u64::MAX,
+    grace_us: 10,
+    cancel_grace_us: u64::MAX,
+    keep: Keep::For(KEEP_US),
+    keep_turns: 2,
+    keep_alive_on_failure: false,
 };
 
 pub(super) fn us(process: u128) -> Claimant {
@@ -40,27 +58,45 @@ pub(super) fn input(text: &str) -> NewInput {
         digest: [text.as_bytes()[0]; 16],
         payload: Payload::Inline(text.into()),
         priority: Priority::NORMAL,
-        retry: RetryRow {
-            attempts_max: 2,
-            initial_us: 100,
-            max_us: 1000,
-            back_off: BackOff::Fixed,
-            jitter: false,
-        },
-        keep_us: 5000,
-        owner: "tests".into(),
+        options: OPTIONS,
+        facts: Some(Box::new(Facts::default())),
+        start_at: None,
+        on_conflict: OnConflict::Refuse,
+        after: None,
+        if_etag: None,
         claimant: Some(us(1)),
+    }
+}
+
+/// An input too large for its row.
+pub(super) fn large(text: &str) -> NewInput {
+    NewInput {
+        payload: Payload::Stored { len: 5_000 },
+        ..input(text)
+    }
+}
+
+/// An input whose caller chose no id.
+pub(super) fn anonymous(text: &str) -> NewInput {
+    NewInput {
+        input_id: id("generated"),
+        input_id_given: false,
+        ..input(text)
+    }
+}
+
+pub(super) fn failure() -> Failure {
+    Failure {
+        kind: FailureKind::Error,
+        message: "no".into(),
+        chain: Vec::new(),
+        attempts: 0,
     }
 }
 
 pub(super) fn failed(terminal: bool) -> TurnEnd {
     TurnEnd::Failed {
-        failure: Failure {
-            kind: FailureKind::Error,
-            message: "no".into(),
-            chain: Vec::new(),
-            attempts: 0,
-        },
+        failure: failure(),
         terminal,
         retry_after_us: None,
     }
@@ -70,6 +106,13 @@ pub(super) fn succeeded(text: &str) -> TurnEnd {
     TurnEnd::Succeeded(Payload::Inline(text.into()))
 }
 
+pub(super) fn suspended(text: &str) -> TurnEnd {
+    TurnEnd::Suspended {
+        output: Payload::Inline(text.into()),
+        reason: "more".into(),
+    }
+}
+
 pub(super) fn undecodable() -> TurnEnd {
     TurnEnd::Undecodable {
         what: "input".into(),
@@ -77,12 +120,93 @@ pub(super) fn undecodable() -> TurnEnd {
     }
 }
 
-/// One task with its queue, and the counters a writer keeps.
+/// Every way in which a handler's turn ends.
+pub(super) fn every_end() -> Vec<TurnEnd> {
+    vec![
+        succeeded("2"),
+        suspended("2"),
+        failed(false),
+        failed(true),
+        TurnEnd::Cancelled,
+        undecodable(),
+    ]
+}
+
+pub(super) fn recover(process: u128, parting: Parting, verdict: Verdict) -> Event {
+    Event::Recover {
+        claimant: us(process),
+        parting,
+        verdict,
+    }
+}
+
+pub(super) fn orphan(process: u128, parting: Parting) -> Event {
+    Event::Orphan {
+        claimant: us(process),
+        parting,
+    }
+}
+
+/// Its process died and another one finds it.
+pub(super) fn died(process: u128) -> Event {
+    recover(process, Parting::Died, Verdict::Count)
+}
+
+pub(super) fn probe(process: u128, alone: bool) -> Event {
+    Event::Probe {
+        claimant: us(process),
+        alone,
+    }
+}
+
+pub(super) fn cancel(aim: Aim, reason: &str) -> Event {
+    Event::Cancel(Order {
+        aim,
+        reason: reason.into(),
+        if_etag: None,
+    })
+}
+
+pub(super) fn terminate(aim: Aim) -> Event {
+    Event::Terminate(Order {
+        aim,
+        reason: "stop it".into(),
+        if_etag: None,
+    })
+}
+
+pub(super) fn delete(force: bool) -> Event {
+    Event::Delete {
+        force,
+        if_etag: None,
+    }
+}
+
+pub(super) fn retry() -> Event {
+    Event::Retry {
+        if_etag: None,
+        claimant: Some(us(1)),
+    }
+}
+
+pub(super) fn resume(text: &str) -> Event {
+    Event::Resume {
+        input_id: id(text),
+        if_etag: None,
+        claimant: Some(us(1)),
+    }
+}
+
+/// For the input of this name.
+pub(super) fn of(text: &str) -> Aim {
+    Aim::Input(id(text))
+}
+
+/// One task, a clock, and the counters a writer keeps.
+#[derive(Clone)]
 pub(super) struct Task {
-    row: Option<TaskRow>,
-    pub(super) inbox: Vec<(u64, InputRow)>,
-    receipts: Vec<(InputId, Receipt)>,
-    limits: DefLimits,
+    pub(super) held: Held,
+    pub(super) limits: DefLimits,
     pub(super) at: u64,
     count: u64,
 }
@@ -90,21 +214,111 @@ pub(super) struct Task {
 impl Task {
     pub(super) fn none(limits: DefLimits) -> Task {
         Task {
-            row: None,
-            inbox: Vec::new(),
-            receipts: Vec::new(),
+            held: Held::default(),
             limits,
             at: 10_000,
             count: 0,
         }
     }
 
-    /// In its first turn, claimed by process 1 under generation 1.
+    /// In its first turn, with input `a`, claimed by process 1 under generation 1.
     #[track_caller]
     pub(super) fn running(limits: DefLimits) -> Task {
+        Task::running_with(limits, OPTIONS)
+    }
+
+    #[track_caller]
+    pub(super) fn running_with(limits: DefLimits, options: OptionsRow) -> Task {
         let mut task = Task::none(limits);
-        task.send(input("a"));
+        task.send(NewInput {
+            options,
+            ..input("a")
+        });
         task
+    }
+
+    /// Due at once, with nobody to run it.
+    #[track_caller]
+    pub(super) fn due(limits: DefLimits, options: OptionsRow) -> Task {
+        let mut task = Task::none(limits);
+        task.send(NewInput {
+            options,
+            claimant: None,
+            ..input("a")
+        });
+        task
+    }
+
+    /// As [`Task::running`], with a time-out of this many microseconds.
+    #[track_caller]
+    pub(super) fn timed(limits: DefLimits, timeout_us: u64) -> Task {
+        let options = OptionsRow {
+            timeout_us,
+            ..OPTIONS
+        };
+        Task::running_with(limits, options)
+    }
+
+    /// After an event on a running task.
+    #[track_caller]
+    pub(super) fn after(limits: DefLimits, event: Event) -> Task {
+        let mut task = Task::running(limits);
+        task.does(event);
+        task
+    }
+
+    /// After the end of its first turn.
+    #[track_caller]
+    pub(super) fn ended(limits: DefLimits, end: TurnEnd) -> Task {
+        let mut task = Task::running(limits);
+        task.end(end);
+        task
+    }
+
+    /// Held back by the poison guard after three deaths.
+    #[track_caller]
+    pub(super) fn isolated(limits: DefLimits) -> Task {
+        let mut task = Task::running(limits);
+        for process in [2, 3, 4] {
+            task.does(died(process));
+        }
+        task
+    }
+
+    /// Killed its process alone, twice.
+    #[track_caller]
+    pub(super) fn quarantined(limits: DefLimits) -> Task {
+        let mut task = Task::isolated(limits);
+        for process in [5, 6] {
+            task.does(probe(process, true));
+            task.does(died(process + 1));
+        }
+        task
+    }
+
+    /// One in each state there is, and several where the state has several kinds; named.
+    pub(super) fn in_every_state(limits: DefLimits) -> Vec<(&'static str, Task)> {
+        let mut delayed = Task::none(limits);
+        delayed.send(NewInput {
+            start_at: Some(Micros(1_000_000)),
+            ..input("a")
+        });
+        let due = Task::due(limits, OPTIONS);
+        vec![
+            ("due", due),
+            ("delayed", delayed),
+            ("running", Task::running(limits)),
+            ("backing off", Task::ended(limits, failed(false))),
+            ("orphaned", Task::after(limits, orphan(2, Parting::Died))),
+            ("isolated", Task::isolated(limits)),
+            ("waiting for an input", Task::ended(limits, suspended("1"))),
+            ("undecodable", Task::ended(limits, undecodable())),
+            ("quarantined", Task::quarantined(limits)),
+            ("succeeded", Task::ended(limits, succeeded("1"))),
+            ("failed", Task::ended(limits, failed(true))),
+            ("cancelled", Task::ended(limits, TurnEnd::Cancelled)),
+            ("terminated", Task::after(limits, terminate(Aim::Task))),
+        ]
     }
 
     #[track_caller]
@@ -112,58 +326,41 @@ impl Task {
         self.does(Event::Input(Box::new(input)))
     }
 
+    /// The worker of the present claim reports the end of its turn.
     #[track_caller]
     pub(super) fn end(&mut self, end: TurnEnd) -> Transition {
-        let generation = self.row().generation;
-        self.does(Event::End {
-            generation,
+        let event = self.ending(end);
+        self.does(event)
+    }
+
+    #[track_caller]
+    pub(super) fn ending(&self, end: TurnEnd) -> Event {
+        Event::End {
+            generation: self.row().generation,
             end,
             claimant: us(1),
-        })
+        }
     }
 
     /// Carries the event out.
     #[track_caller]
     pub(super) fn does(&mut self, event: Event) -> Transition {
-        let transition = self.asks(event).expect("an event that fits");
+        let transition = self.asks(event.clone()).expect("an event that fits");
         self.count += 1;
-        if let Some(row) = &transition.row {
-            self.row = Some(TaskRow::clone(row));
-        }
-        for write in &transition.writes {
-            match write {
-                Write::PushInput { seq, input } => self.inbox.push((*seq, input.clone())),
-                Write::PopInput { seq } => self.inbox.retain(|(waiting, _)| waiting != seq),
-                Write::Receipt { input_id, receipt } => {
-                    self.receipts.retain(|(known, _)| known != input_id);
-                    self.receipts.push((input_id.clone(), receipt.clone()));
-                }
-                Write::Row(_) | Write::Value { .. } | Write::RemoveValue(_) => {}
-            }
-        }
+        self.held
+            .apply(&event, &transition)
+            .expect("a transition that fits");
         transition
     }
 
     /// Asks without doing.
     pub(super) fn asks(&self, event: Event) -> Result<Transition, Rejected> {
-        let receipt = match &event {
-            Event::Input(input) => self.receipt(input.input_id.as_str()),
-            _ => None,
-        };
-        let view = View {
-            task: TASK,
-            row: self.row.as_ref(),
-            inbox_len: self.inbox.len() as u64,
-            inbox_head: self.inbox.first().map(|(seq, input)| (*seq, input)),
-            receipt,
-            limits: self.limits,
-        };
         let now = Now {
             at: Micros(self.at),
             etag: Etag(self.count + 1),
             generation: Generation(self.count + 1),
         };
-        step(&view, event, now)
+        self.held.ask(event, self.limits, now)
     }
 
     #[track_caller]
@@ -178,14 +375,26 @@ impl Task {
 
     #[track_caller]
     pub(super) fn row(&self) -> &TaskRow {
-        self.row.as_ref().expect("a task")
+        self.held.row.as_ref().expect("a task")
+    }
+
+    /// When the present attempt was claimed.
+    #[track_caller]
+    pub(super) fn started_at(&self) -> Micros {
+        let State::InProgress { started_at, .. } = self.row().state else {
+            panic!("not running: {:?}", self.row().state);
+        };
+        started_at
     }
 
     pub(super) fn receipt(&self, text: &str) -> Option<&Receipt> {
-        let found = self
-            .receipts
-            .iter()
-            .find(|(known, _)| known.as_str() == text);
-        found.map(|(_, receipt)| receipt)
+        let found = self.held.receipts.get(&id(text));
+        found.map(|(receipt, _)| receipt)
+    }
+
+    /// The moment an input's receipt is listed under.
+    pub(super) fn listed(&self, text: &str) -> Option<Micros> {
+        let found = self.held.receipts.get(&id(text));
+        found.and_then(|(_, listed)| *listed)
     }
 }

@@ -1,19 +1,19 @@
 //! What must be true of every step and of every state; each law says what it found broken.
 
-use super::model::{Cause, Fate, Known, Model, Phase};
-use super::ops::{failure, output};
-use super::world::{TURN_BEGAN, World};
-use crate::machine::{Effect, Event, Status, Transition, TurnAnswer, TurnEnd};
+use super::advance::Story;
+use super::world::World;
+use crate::machine::{Answer, Effect, Event, Recovered, Transition, would_hold_back};
 use outlive_storage::commit::Expect;
-use outlive_storage::row::{
-    EntryKind, Failure, Generation, Outcome, Payload, Receipt, State, TaskRow,
-};
+use outlive_storage::row::{EventKind, Generation, Mark, State, TaskRow};
+use std::collections::HashSet;
+use std::fmt::Debug;
 
 /// One decided event.
 pub(super) struct Step<'a> {
     pub(super) before: &'a World,
     pub(super) event: &'a Event,
     pub(super) transition: &'a Transition,
+    pub(super) story: &'a Story,
     pub(super) after: &'a World,
 }
 
@@ -23,365 +23,152 @@ fn hold(law: bool, broken: &str) -> Law {
     if law { Ok(()) } else { Err(broken.to_owned()) }
 }
 
-pub(super) fn of_step(step: &Step<'_>) -> Law {
-    let Some(after) = &step.transition.row else {
-        let attaches = matches!(step.event, Event::Input(_)) && step.before.row.is_some();
-        hold(attaches, "only an attach changes nothing")?;
-        return hold(
-            step.transition.effects.is_empty(),
-            "an attach has no effect",
-        );
-    };
-    expectation(step)?;
-    match &step.before.row {
-        Some(before) => successor(before, after, step)?,
-        None => hold(
-            after.run == 1 && after.created_at == step.before.now,
-            "a start begins a run",
-        )?,
+fn same<T: PartialEq + Debug>(is: &T, should_be: &T, what: &str) -> Law {
+    if is == should_be {
+        return Ok(());
     }
-    hold(
-        after.updated_at == step.before.now,
-        "a changed row says when",
-    )?;
-    effects(step, after)
-}
-
-/// What a running turn writes names its claim, what others write the etag they decided on.
-fn expectation(step: &Step<'_>) -> Law {
-    let expected = match (&step.before.row, step.event) {
-        (None, _) => Expect::Absent,
-        (Some(_), Event::End { generation, .. }) => Expect::Lease(*generation),
-        (
-            Some(row),
-            Event::Input(_)
-            | Event::Claim(_)
-            | Event::Recover(_)
-            | Event::Orphan(_)
-            | Event::Reconsider,
-        ) => Expect::Etag(row.etag),
+    let [is, should_be] = [is, should_be].map(|side| format!("{side:#?}"));
+    // Of a whole row only the lines that differ are worth reading.
+    let only_in = |one: &str, other: &str| {
+        let lines: HashSet<&str> = other.lines().collect();
+        let differ = one.lines().filter(|line| !lines.contains(line));
+        differ.collect::<Vec<_>>().join("\n")
     };
-    hold(
-        step.transition.expect == expected,
-        "a commit names what it was decided on",
-    )
+    Err(format!(
+        "{what} is\n{}\nand should be\n{}",
+        only_in(&is, &should_be),
+        only_in(&should_be, &is)
+    ))
 }
 
-fn successor(before: &TaskRow, after: &TaskRow, step: &Step<'_>) -> Law {
-    let ended = matches!(before.state, State::Completed { .. });
-    hold(!ended, "an ended row never changes")?;
-    hold(after.etag > before.etag, "the etag grows with each change")?;
-    hold(
-        after.generation >= before.generation,
-        "the generation never shrinks",
-    )?;
-    hold(
-        after.turn >= before.turn && after.run == before.run,
-        "turns only grow",
-    )?;
-    let same = (
-        &after.id,
-        after.def,
-        after.retry,
-        after.keep_us,
-        after.created_at,
-    ) == (
-        &before.id,
-        before.def,
-        before.retry,
-        before.keep_us,
-        before.created_at,
-    );
-    hold(same, "what a start set stays")?;
-    if let State::InProgress { started_at, .. } = &after.state {
-        let goes_on = matches!(step.event, Event::Recover(_) | Event::Input(_));
-        let began = if goes_on { TURN_BEGAN } else { step.before.now };
-        hold(
-            *started_at == began,
-            "a crash does not move the start of the turn",
-        )?;
+pub(super) fn of_step(step: &Step<'_>) -> Law {
+    let Step {
+        transition, story, ..
+    } = step;
+    same(&transition.effects, &story.effects, "the effects")?;
+    same(&transition.what, &story.what, "the line in the log")?;
+    expectation(step)?;
+    foretold(step)?;
+    let Some(after) = &transition.row else {
+        let removed = step.after.held.row.is_none();
+        let kept = step.after.held.row == step.before.held.row;
+        return hold(removed || kept, "what writes no row leaves it as it is");
+    };
+    successor(step, after)?;
+    if let Some(before) = &step.before.held.row {
+        ended_stays(step, before)?;
+        started(before, after, step)?;
     }
     Ok(())
 }
 
-/// The effects are exactly these: nothing is entered, answered or forgotten beyond what the change says.
-fn effects(step: &Step<'_>, after: &TaskRow) -> Law {
-    let mut expected = Vec::new();
-    let (old, new) = (&step.before.model, &step.after.model);
-    let ends = matches!(new.phase, Phase::Ended { .. });
-    let next_turn = old.position(Fate::Current) != new.position(Fate::Current);
-    if let Event::End { end, .. } = step.event
-        && (ends || next_turn)
-    {
-        expected.push(answered(step, end, !ends)?);
-    }
-    if ends {
-        expected.push(Effect::TaskEnded);
-    }
-    if let (Phase::Parked, Event::End { end, .. }) = (&new.phase, step.event) {
-        expected.push(parked(step, end)?);
-    }
-    if let Phase::Slot { due } | Phase::BackOff { due } = new.phase
-        && old.phase != new.phase
-    {
-        expected.push(Effect::Due {
-            def: after.def,
-            at: due,
-        });
-    }
-    if new.given > old.given {
-        expected.push(Effect::Enter(Generation(new.given)));
-    }
-    hold(
-        step.transition.effects == expected,
-        &format!("the effects are {expected:?}"),
-    )
-}
-
-/// What those who wait for the parked turn are told.
-fn parked(step: &Step<'_>, end: &TurnEnd) -> Result<Effect, String> {
-    let old = &step.before.model;
-    let current = old
-        .position(Fate::Current)
-        .ok_or("a turn without an input parks")?;
-    let TurnEnd::Undecodable { what, expected } = end else {
-        return Err("what was read is parked".into());
+/// What a running turn writes names its claim, what others write the etag they decided on.
+fn expectation(step: &Step<'_>) -> Law {
+    let should_be = match (&step.before.held.row, step.event) {
+        (None, _) => Expect::Absent,
+        (
+            Some(_),
+            Event::End { generation, .. }
+            | Event::Stop { generation, .. }
+            | Event::Keep { generation },
+        ) => Expect::Lease(*generation),
+        (Some(row), _) => Expect::Etag(row.etag),
     };
-    Ok(Effect::Parked {
-        input_id: old.inputs[current].id.clone(),
-        what: what.clone(),
-        expected: expected.clone(),
-    })
+    same(&step.transition.expect, &should_be, "what a commit names")
 }
 
-/// The answer to the caller of the turn that ended, under its own input.
-fn answered(step: &Step<'_>, end: &TurnEnd, superseded: bool) -> Result<Effect, String> {
-    let old = &step.before.model;
-    let current = old
-        .position(Fate::Current)
-        .ok_or("a turn without an input ends")?;
-    let turn = turn_of(current);
-    let answer = match end {
-        TurnEnd::Succeeded(_) => TurnAnswer::Output {
-            payload: output(turn),
-            turn,
-            superseded,
+/// What the start-up scan asks before it gives away a slot is what the recovery then does.
+fn foretold(step: &Step<'_>) -> Law {
+    let (
+        Some(row),
+        Event::Recover {
+            parting, verdict, ..
         },
-        TurnEnd::Failed { .. } => TurnAnswer::Failed(failed(old.failures + 1)),
-        TurnEnd::Undecodable { .. } => return Err("what was not entered is answered".into()),
+    ) = (&step.before.held.row, step.event)
+    else {
+        return Ok(());
     };
-    Ok(Effect::Answered {
-        input_id: old.inputs[current].id.clone(),
-        answer,
-    })
+    let held_back = match step.transition.answer {
+        Answer::Recovered(Recovered::Isolated | Recovered::Quarantined) => true,
+        Answer::Recovered(Recovered::Entered) => false,
+        // Its end needs no slot, whatever it is suspected of.
+        Answer::Recovered(Recovered::Cancelled) => return Ok(()),
+        Answer::Accepted { .. } | Answer::Done => return Err("a recovery says its fate".into()),
+    };
+    let foretold = would_hold_back(row, *parting, *verdict);
+    same(&foretold, &held_back, "what was foretold")
 }
 
-fn failed(attempts: u32) -> Failure {
-    Failure {
-        attempts,
-        ..failure()
-    }
+/// A changed row says when, under an etag of its own, and in its timeline. A claim and a fence take the generation that was
+/// handed out, and nothing else does.
+fn successor(step: &Step<'_>, after: &TaskRow) -> Law {
+    let now = step.before.handed_out();
+    hold(after.etag == now.etag, "each transition has its own etag")?;
+    hold(after.updated_at == now.at, "a changed row says when")?;
+    let what = step.transition.what.unwrap_or(EventKind::Removed);
+    let (at, turn) = (now.at, after.turn);
+    let mark = Mark { at, turn, what };
+    same(&after.timeline.last(), &Some(&mark), "the timeline's end")?;
+    let marks = after.timeline.len();
+    hold(marks <= TaskRow::MARKS_MAX, "the timeline has a bound")?;
+    let taken = |effect: &Effect| matches!(effect, Effect::Enter(_) | Effect::Fence(_));
+    let takes = step.story.effects.iter().any(taken) || what == EventKind::Quarantined;
+    let before = step.before.held.row.as_ref();
+    let known = before.map_or(Generation(0), |row| row.generation);
+    let generation = if takes { now.generation } else { known };
+    same(&after.generation, &generation, "the generation")
 }
 
-fn turn_of(position: usize) -> u32 {
-    u32::try_from(position + 1).expect("few turns")
+/// An ended run never changes: only another run follows it, and it becomes history.
+fn ended_stays(step: &Step<'_>, before: &TaskRow) -> Law {
+    let State::Completed { outcome, .. } = &before.state else {
+        return Ok(());
+    };
+    let latest = step.after.held.runs.last();
+    let kept = latest.is_some_and(|run| run.outcome == *outcome && run.run == before.run);
+    let follows = matches!(step.event, Event::Input(_) | Event::Retry { .. });
+    hold(kept && follows, "an ended run never changes")
+}
+
+/// A crash does not move the start of an attempt; whatever else enters a handler begins one.
+fn started(before: &TaskRow, after: &TaskRow, step: &Step<'_>) -> Law {
+    let State::InProgress { started_at, .. } = after.state else {
+        return Ok(());
+    };
+    let enters = step.after.model.given > step.before.model.given;
+    let should_be = match &before.state {
+        State::InProgress { started_at, .. }
+            if !enters || matches!(step.event, Event::Recover { .. }) =>
+        {
+            *started_at
+        }
+        _ => step.before.now,
+    };
+    same(&started_at, &should_be, "the start of the attempt")
 }
 
 pub(super) fn of_state(world: &World) -> Law {
-    let Some(row) = &world.row else {
-        return hold(world.model.phase == Phase::Absent, "a task is not lost");
-    };
-    stands(row, &world.model)?;
-    counts(row, world)?;
-    current(row, &world.model)?;
-    queue(row, world)?;
-    receipts(world)?;
-    values(world)
+    let World { held, model, .. } = world;
+    let should_be = model.expected(held);
+    same(&held.row, &should_be.row, "the row")?;
+    same(&held.inbox, &should_be.inbox, "the queue")?;
+    same(&held.receipts, &should_be.receipts, "the receipts")?;
+    same(&held.turns, &should_be.turns, "the turns kept whole")?;
+    same(&held.runs, &should_be.runs, "the earlier runs")?;
+    same(&held.values, &should_be.values, "the large values")?;
+    let Some(row) = &held.row else { return Ok(()) };
+    same(&row.place(), &model.place(), "the place in the indexes")?;
+    let max = model.rules.steerable_max.unwrap_or(0);
+    hold(row.inputs_waiting <= max, "the queue keeps its bound")?;
+    let most = model.rules.attempts_max;
+    hold(row.attempt <= most, "no attempt is beyond the budget")?;
+    one_writer(world)
 }
 
-fn stands(row: &TaskRow, model: &Model) -> Law {
-    hold(
-        Status::of(row) == model.status(),
-        "the row stands where its events led",
-    )?;
-    match &row.state {
-        State::Pending { due_at, wait } => {
-            hold(Some(*due_at) == model.due(), "it is due when it should be")?;
-            hold(
-                Some(wait) == model.wait().as_ref(),
-                "it says what it waits for",
-            )
-        }
-        State::InProgress { lease, .. } => {
-            hold(
-                Some(lease.generation) == model.held(),
-                "each claim has a generation of its own",
-            )?;
-            let Phase::Running { instance, .. } = model.phase else {
-                return Err("nobody runs it".into());
-            };
-            hold(lease.instance == instance, "the lease names its holder")?;
-            hold(
-                row.generation == lease.generation,
-                "the row's generation is its lease's",
-            )
-        }
-        State::Suspended { wait, .. } => hold(
-            Some(wait) == model.wait().as_ref(),
-            "it says what it waits for",
-        ),
-        State::Completed { outcome, .. } => ended(row, outcome, model),
-    }
-}
-
-fn ended(row: &TaskRow, outcome: &Outcome, model: &Model) -> Law {
-    let failed_for_good = matches!(model.phase, Phase::Ended { failed: true });
-    let says_so = matches!(outcome, Outcome::Failed(_));
-    hold(
-        says_so == failed_for_good,
-        "the outcome is how the last turn ended",
-    )?;
-    match outcome {
-        Outcome::Succeeded(payload) => {
-            hold(*payload == output(row.turn), "the output is the turn's")?;
-            hold(
-                row.inputs_accepted == row.input_seq + 1,
-                "a queued input is worked on before the end",
-            )
-        }
-        Outcome::Failed(failure) => hold(
-            *failure == failed(row.attempt),
-            "a failure counts its attempts",
-        ),
-        _ => Err("an outcome the walk does not know".into()),
-    }
-}
-
-fn counts(row: &TaskRow, world: &World) -> Law {
-    let model = &world.model;
-    hold(
-        row.generation.0 == model.given,
-        "the row keeps the highest generation",
-    )?;
-    hold(
-        row.attempt <= world.bounds.attempts_max,
-        "no attempt beyond the budget",
-    )?;
-    // An attempt is charged when it is claimed; only a failure makes room for the next.
-    let attempts = match model.phase {
-        Phase::Running { .. } | Phase::Ended { failed: false } => model.failures + 1,
-        Phase::Ended { failed: true } => model.failures,
-        Phase::Absent
-        | Phase::Slot { .. }
-        | Phase::BackOff { .. }
-        | Phase::WaitingHandler { .. }
-        | Phase::Parked => model.failures + u32::from(model.cause == Cause::Died),
-    };
-    hold(
-        row.attempt == attempts,
-        "neither a crash nor a park is charged as an attempt",
-    )?;
-    hold(
-        row.crashes == model.deaths,
-        "each death in the turn is counted once",
-    )?;
-    let entry = match model.cause {
-        Cause::NewInput if row.turn == 1 => EntryKind::Fresh,
-        Cause::NewInput => EntryKind::Resumed,
-        Cause::Failed => EntryKind::Retried,
-        Cause::Died => EntryKind::Recovered,
-    };
-    hold(row.entry == entry, "the handler is told why it is entered")?;
-    let failing = model.failures > 0 && !matches!(model.phase, Phase::Ended { .. });
-    let last = failing.then(|| failed(model.failures));
-    hold(
-        row.last_failure == last,
-        "the last failure is kept until the turn ends",
-    )
-}
-
-/// The row shows the input of its turn; inputs come to their turns in the order of acceptance.
-fn current(row: &TaskRow, model: &Model) -> Law {
-    let fate = if matches!(model.phase, Phase::Ended { .. }) {
-        Fate::Last
-    } else {
-        Fate::Current
-    };
-    let at = model.position(fate).ok_or("a task without an input")?;
-    let Known {
-        id,
-        digest,
-        payload,
-        ..
-    } = &model.inputs[at];
-    let shown = (&row.input_id, &row.input_digest, &row.input) == (id, digest, payload);
-    hold(shown, "the row shows the input of its turn")?;
-    hold(
-        row.input_seq == at as u64 && row.turn == turn_of(at),
-        "turns take inputs in order",
-    )?;
-    hold(
-        row.inputs_accepted == model.inputs.len() as u64,
-        "each accepted input is counted",
-    )
-}
-
-fn queue(row: &TaskRow, world: &World) -> Law {
-    let first = usize::try_from(row.input_seq).expect("few inputs") + 1;
-    let waiting = &world.model.inputs[first..];
-    hold(
-        waiting.len() == world.inbox.len(),
-        "what was accepted after the turn's input waits",
-    )?;
-    for ((seq, input), (at, known)) in world.inbox.iter().zip(waiting.iter().enumerate()) {
-        let same = (&input.input_id, &input.digest, &input.payload)
-            == (&known.id, &known.digest, &known.payload);
-        hold(
-            *seq == (first + at) as u64 && same,
-            "the queue keeps inputs in order, as given",
-        )?;
-    }
-    let max = world.bounds.steerable_max.unwrap_or(0);
-    hold(world.inbox.len() as u64 <= max, "the queue keeps its bound")
-}
-
-/// Every input but a first one that still works has exactly one receipt, and it is true.
-fn receipts(world: &World) -> Law {
-    let mut many = 0;
-    for (at, known) in world.model.inputs.iter().enumerate() {
-        let turn = turn_of(at);
-        let expected = match known.fate {
-            // The queue of an ended task stays as it is; its end is in the row.
-            Fate::Queued | Fate::TaskEnded => Some(Receipt::Queued { seq: at as u64 }),
-            Fate::Current | Fate::Last if at == 0 => None,
-            Fate::Current | Fate::Last => Some(Receipt::Turn { turn }),
-            Fate::Answered => Some(Receipt::Answered {
-                turn,
-                output: output(turn),
-            }),
-        };
-        many += usize::from(expected.is_some());
-        hold(
-            world.receipts.get(&known.id) == expected.as_ref(),
-            "every input has its receipt",
-        )?;
-    }
-    hold(
-        world.receipts.len() == many,
-        "a receipt belongs to an accepted input",
-    )
-}
-
-/// A large input is kept while a turn may read it, and no longer than the next turn's start.
-fn values(world: &World) -> Law {
-    let kept = world.model.inputs.iter().enumerate().filter(|(_, known)| {
-        known.fate != Fate::Answered && matches!(known.payload, Payload::Stored { .. })
-    });
-    let same = kept
-        .map(|(at, _)| at as u64)
-        .eq(world.values.iter().copied());
-    hold(
-        same,
-        "a large input is kept as long as its turn may need it",
-    )
+/// At most one of all claims that were ever given may write, and it is the one that runs.
+fn one_writer(world: &World) -> Law {
+    let accepted = |generation: &u64| world.held.meets(&Expect::Lease(Generation(*generation)));
+    let writers: Vec<u64> = (0..=world.model.given + 1).filter(accepted).collect();
+    let held: Vec<u64> = world.model.held().iter().map(|held| held.0).collect();
+    same(&writers, &held, "the claims that may write")
 }

@@ -1,186 +1,415 @@
 //! What should be true of a task, kept by rules of its own: it never looks at a row.
 
-use super::ops::{BACK_OFF_US, DEF};
-use crate::machine::{Accepted, Answer, Claimant, Event, NewInput, Rejected, Status, TurnEnd};
+use super::ops::{failure, output};
+use crate::machine::Status;
 use outlive_storage::id::InputId;
-use outlive_storage::row::{Generation, Micros, Payload, WaitReason};
+use outlive_storage::row::{Generation, Micros, Outcome, Payload, TurnResult, WaitReason};
 
-/// What became of an accepted input.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Fate {
+/// What the definition of the walked task says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Rules {
+    pub(super) steerable_max: Option<u64>,
+    pub(super) attempts_max: u32,
+    /// `u64::MAX`: none.
+    pub(super) timeout_us: u64,
+    /// Empty for an ephemeral task.
+    pub(super) keep_us: Option<u64>,
+    pub(super) keep_turns: u32,
+    pub(super) keep_alive: bool,
+}
+
+/// Why something was ended from outside, or by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Reason {
+    First,
+    Second,
+    ByItsHandler,
+    Deleted,
+}
+
+impl Reason {
+    /// By its text.
+    pub(super) fn of(text: &str) -> Reason {
+        let all = [
+            Reason::First,
+            Reason::Second,
+            Reason::ByItsHandler,
+            Reason::Deleted,
+        ];
+        let known = all.into_iter().find(|reason| &*reason.text() == text);
+        known.expect("a reason of the walk")
+    }
+
+    pub(super) fn text(self) -> Box<str> {
+        match self {
+            Reason::First => "first",
+            Reason::Second => "second",
+            Reason::ByItsHandler => "its handler cancelled it",
+            Reason::Deleted => "the task was deleted",
+        }
+        .into()
+    }
+}
+
+/// How a turn or a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum End {
+    Output { suspended: bool, superseded: bool },
+    Failed { attempts: u32 },
+    Cancelled { reason: Reason, output: bool },
+    Terminated,
+    TimedOut { timeout_us: u64 },
+}
+
+impl End {
+    /// As the caller of the turn is told; the turn's number over all runs makes its output.
+    pub(super) fn result(self, total: u64) -> TurnResult {
+        match self {
+            End::Output {
+                suspended,
+                superseded,
+            } => TurnResult::Replied {
+                output: output(total),
+                suspended: suspended.then(|| "more".into()),
+                superseded,
+            },
+            End::Failed { .. } | End::Cancelled { .. } | End::Terminated | End::TimedOut { .. } => {
+                TurnResult::Ended(self.outcome(total))
+            }
+        }
+    }
+
+    /// As the row of an ended task says it.
+    pub(super) fn outcome(self, total: u64) -> Outcome {
+        match self {
+            End::Output { .. } => Outcome::Succeeded(output(total)),
+            End::Failed { attempts } => Outcome::Failed(failure(attempts)),
+            End::Cancelled {
+                reason,
+                output: replied,
+            } => Outcome::Cancelled {
+                reason: reason.text(),
+                output: replied.then(|| output(total)),
+            },
+            End::Terminated => Outcome::Terminated {
+                reason: Reason::First.text(),
+                timed_out: false,
+            },
+            End::TimedOut { timeout_us } => Outcome::Terminated {
+                reason: format!(
+                    "a turn took longer than {:?}",
+                    std::time::Duration::from_micros(timeout_us)
+                )
+                .into(),
+                timed_out: true,
+            },
+        }
+    }
+
+    /// Whether it brought an output that lies beside the row.
+    pub(super) fn is_large(self, total: u64) -> bool {
+        let brought = match self {
+            End::Output { .. } => true,
+            End::Cancelled { output, .. } => output,
+            End::Failed { .. } | End::Terminated | End::TimedOut { .. } => false,
+        };
+        brought && matches!(output(total), Payload::Stored { .. })
+    }
+}
+
+/// What the receipt of an input should say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Paper {
     Queued,
-    Current,
-    /// Its turn ended and another followed.
-    Answered,
-    /// Its turn ended the task.
-    Last,
+    Turn { run: u32, turn: u32, total: u64 },
+    Withdrawn(Reason),
     TaskEnded,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// An accepted input; its position makes its id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Known {
-    pub(super) id: InputId,
-    pub(super) digest: [u8; 16],
-    pub(super) payload: Payload,
-    pub(super) fate: Fate,
+    /// Its digest is that of this input.
+    pub(super) like: u8,
+    /// Its bytes are those of the input at this position.
+    pub(super) bytes: usize,
+    /// Empty for the first input until its turn is over, and for one that was forgotten.
+    pub(super) paper: Option<Paper>,
+    /// Whether its receipt is one that retention looks at.
+    pub(super) listed: bool,
+}
+
+/// What a task that is due waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Wait {
+    Slot,
+    Delayed,
+    BackOff,
+    Handler,
+}
+
+/// Why a task waits for an input.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Why {
+    More,
+    Cancelled(Reason),
+    Failed,
 }
 
 /// Where the task should stand.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Phase {
     Absent,
-    Slot { due: Micros },
-    BackOff { due: Micros },
-    WaitingHandler { due: Micros },
-    Running { generation: u64, instance: u128 },
+    Pending { wait: Wait, due: Micros },
+    Isolated,
+    Running { instance: u128 },
+    Waiting(Why),
     Parked,
-    Ended { failed: bool },
+    Quarantined,
+    Ended { end: End, expires: Micros },
 }
 
-/// Why the handler is entered next.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Why the handler is entered, next or now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Cause {
-    NewInput,
+    First,
+    Later,
     Failed,
     Died,
 }
 
-/// One task as it should be.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Model {
-    pub(super) steerable_max: Option<u64>,
-    pub(super) phase: Phase,
-    pub(super) inputs: Vec<Known>,
-    /// Failed attempts and process deaths of the current turn.
-    pub(super) failures: u32,
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Scope {
+    Task,
+    Turn,
+}
+
+/// How the poison guard watches the claim.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Watch {
+    No,
+    Group,
+    Alone,
+}
+
+/// What the guard knows of a turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Suspect {
     pub(super) deaths: u32,
-    pub(super) deaths_in_all: u32,
+    pub(super) alone: u32,
+    pub(super) watch: Watch,
+}
+
+impl Suspect {
+    pub(super) const CLEAR: Suspect = Suspect {
+        deaths: 0,
+        alone: 0,
+        watch: Watch::No,
+    };
+}
+
+/// The latest turn, open or over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Turn {
+    /// Position of its input.
+    pub(super) input: usize,
+    pub(super) run: u32,
+    pub(super) number: u32,
+    pub(super) total: u64,
     pub(super) cause: Cause,
-    /// The highest generation given: every claim up to it may end at any time.
+    pub(super) steered: bool,
+    /// Attempts that ended in an error.
+    pub(super) failures: u32,
+    /// Whether a further attempt was begun and not given back.
+    pub(super) attempting: bool,
+    pub(super) crashes: u32,
+    pub(super) suspect: Suspect,
+    /// Empty before the first claim, and without a time-out.
+    pub(super) deadline: Option<Micros>,
+    /// How many attempts there were when the last one failed; 0: none did.
+    pub(super) interim: u32,
+    pub(super) cancel: Option<(Scope, Reason)>,
+}
+
+impl Turn {
+    pub(super) const fn of(input: usize, run: u32, number: u32, total: u64) -> Turn {
+        Turn {
+            input,
+            run,
+            number,
+            total,
+            cause: Cause::First,
+            steered: false,
+            failures: 0,
+            attempting: false,
+            crashes: 0,
+            suspect: Suspect::CLEAR,
+            deadline: None,
+            interim: 0,
+            cancel: None,
+        }
+    }
+
+    pub(super) fn attempts(&self) -> u32 {
+        self.failures + u32::from(self.attempting)
+    }
+}
+
+/// A turn that is over and whose result is kept whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Kept {
+    pub(super) input: usize,
+    pub(super) run: u32,
+    pub(super) number: u32,
+    pub(super) total: u64,
+    pub(super) end: End,
+}
+
+/// A run that is over and was followed by another one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Ran {
+    pub(super) run: u32,
+    pub(super) turns: u32,
+    pub(super) total: u64,
+    pub(super) interim: u32,
+    pub(super) end: End,
+}
+
+/// One task as it should be.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Model {
+    pub(super) rules: Rules,
+    pub(super) phase: Phase,
+    /// In the order of their acceptance.
+    pub(super) inputs: Vec<Known>,
+    pub(super) turn: Turn,
+    /// Whose bytes the turn before had.
+    pub(super) previous: Option<usize>,
+    /// Whether a turn of the run suspended the task.
+    pub(super) chained: bool,
+    /// Oldest first.
+    pub(super) kept: Vec<Kept>,
+    pub(super) runs: Vec<Ran>,
+    /// The highest generation given in the file: every claim up to it may end at any time.
     pub(super) given: u64,
+    /// The highest generation of the task.
+    pub(super) generation: u64,
+    /// Process deaths in the life of the task, and lives of its id.
+    pub(super) deaths_in_all: u32,
+    pub(super) lives: u32,
 }
 
 impl Model {
-    pub(super) fn new(steerable_max: Option<u64>) -> Model {
+    pub(super) fn new(rules: Rules) -> Model {
         Model {
-            steerable_max,
+            rules,
             phase: Phase::Absent,
             inputs: Vec::new(),
-            failures: 0,
-            deaths: 0,
-            deaths_in_all: 0,
-            cause: Cause::NewInput,
+            turn: Turn::of(0, 1, 1, 1),
+            previous: None,
+            chained: false,
+            kept: Vec::new(),
+            runs: Vec::new(),
             given: 0,
+            generation: 0,
+            deaths_in_all: 0,
+            lives: 1,
         }
     }
 
-    /// When a claim may come, if time alone decides.
-    pub(super) fn due(&self) -> Option<Micros> {
+    /// The turn is neither over nor absent.
+    pub(super) fn is_open(&self) -> bool {
         match self.phase {
-            Phase::Slot { due } | Phase::BackOff { due } | Phase::WaitingHandler { due } => {
-                Some(due)
-            }
-            Phase::Absent | Phase::Running { .. } | Phase::Parked | Phase::Ended { .. } => None,
+            Phase::Pending { .. }
+            | Phase::Isolated
+            | Phase::Running { .. }
+            | Phase::Parked
+            | Phase::Quarantined => true,
+            Phase::Absent | Phase::Waiting(_) | Phase::Ended { .. } => false,
         }
     }
 
-    pub(super) fn position(&self, fate: Fate) -> Option<usize> {
-        self.inputs.iter().position(|input| input.fate == fate)
+    pub(super) fn runs_now(&self) -> bool {
+        matches!(self.phase, Phase::Running { .. })
     }
 
-    pub(super) fn queued(&self) -> u64 {
-        let queued = self
-            .inputs
-            .iter()
-            .filter(|input| input.fate == Fate::Queued);
-        queued.count() as u64
+    /// The generation of the running claim.
+    pub(super) fn held(&self) -> Option<Generation> {
+        self.runs_now().then_some(Generation(self.generation))
     }
 
-    /// What an event must be answered with.
-    pub(super) fn verdict(&self, event: &Event, now: Micros) -> Result<Answer, Rejected> {
-        if self.phase == Phase::Absent {
-            return match event {
-                Event::Input(input) => Ok(accepted(Accepted::Started, &input.input_id)),
-                Event::Claim(_)
-                | Event::Recover(_)
-                | Event::Orphan(_)
-                | Event::Reconsider
-                | Event::End { .. } => Err(Rejected::NotFound),
-            };
-        }
-        let fits = match event {
-            Event::Input(input) => return self.verdict_of_input(input),
-            Event::Claim(_) => match self.due() {
-                Some(due) if due > now => return Err(Rejected::NotDue { due_at: due }),
-                due => due.is_some(),
-            },
-            Event::Recover(claimant) | Event::Orphan(claimant) => {
-                matches!(self.phase, Phase::Running { instance, .. } if instance != claimant.instance)
-            }
-            Event::Reconsider => self.phase == Phase::Parked,
-            Event::End { generation, .. } => {
-                let held = matches!(self.phase, Phase::Running { generation: held, .. } if held == generation.0);
-                return if held {
-                    Ok(Answer::Done)
-                } else {
-                    Err(Rejected::LeaseLost)
-                };
-            }
-        };
-        let status = self.status();
-        if fits {
-            Ok(Answer::Done)
-        } else {
-            Err(Rejected::WrongState { status })
-        }
+    /// Positions of the inputs that wait, oldest first.
+    pub(super) fn queue(&self) -> Vec<usize> {
+        let waits = |position: &usize| self.inputs[*position].paper == Some(Paper::Queued);
+        (0..self.inputs.len()).filter(waits).collect()
     }
 
-    fn verdict_of_input(&self, input: &NewInput) -> Result<Answer, Rejected> {
-        if input.def != DEF {
-            return Err(Rejected::OtherDefinition { def: DEF });
+    pub(super) fn is_timed_out(&self, now: Micros) -> bool {
+        self.turn.deadline.is_some_and(|deadline| now >= deadline)
+    }
+
+    /// The position of an input the task still answers for.
+    pub(super) fn position(&self, input_id: &InputId) -> Option<usize> {
+        let position: usize = input_id.as_str().strip_prefix('i')?.parse().ok()?;
+        let known = self.inputs.get(position)?;
+        (position == self.turn.input || known.paper.is_some()).then_some(position)
+    }
+
+    /// How many inputs it does not answer for any more.
+    pub(super) fn forgotten(&self) -> usize {
+        let lost =
+            |position: usize, known: &Known| position != self.turn.input && known.paper.is_none();
+        let inputs = self.inputs.iter().enumerate();
+        inputs
+            .filter(|(position, known)| lost(*position, known))
+            .count()
+    }
+
+    pub(super) fn current_id(&self) -> InputId {
+        id(self.turn.input)
+    }
+
+    /// What time alone will change, and when.
+    pub(super) fn next_moment(&self) -> Option<Micros> {
+        match self.phase {
+            Phase::Pending { due, .. } => Some(due),
+            Phase::Running { .. } => self.turn.deadline,
+            Phase::Ended { expires, .. } => Some(expires),
+            Phase::Absent
+            | Phase::Isolated
+            | Phase::Waiting(_)
+            | Phase::Parked
+            | Phase::Quarantined => None,
         }
-        if input.input_id_given && self.inputs.iter().any(|known| known.id == input.input_id) {
-            return Ok(accepted(Accepted::Attached, &input.input_id));
-        }
-        let conflict = Rejected::Conflict {
-            status: self.status(),
-            wait: self.wait(),
-        };
-        let Some(max) = self.steerable_max else {
-            // A task that is not steerable has one input, the first, so its turn is the first.
-            let open = matches!(self.status(), Status::Pending | Status::InProgress);
-            let equal = self.inputs[0].digest == input.digest;
-            if open && equal && !input.input_id_given {
-                return Ok(accepted(Accepted::Attached, &self.inputs[0].id));
-            }
-            return Err(conflict);
-        };
-        if matches!(self.phase, Phase::Ended { .. }) {
-            return Err(conflict);
-        }
-        if self.queued() >= max {
-            return Err(Rejected::QueueFull { max });
-        }
-        Ok(accepted(Accepted::Queued, &input.input_id))
     }
 
     pub(super) fn status(&self) -> Status {
         match self.phase {
-            Phase::Absent
-            | Phase::Slot { .. }
-            | Phase::BackOff { .. }
-            | Phase::WaitingHandler { .. } => Status::Pending,
+            Phase::Absent | Phase::Pending { .. } | Phase::Isolated => Status::Pending,
             Phase::Running { .. } => Status::InProgress,
-            Phase::Parked => Status::Suspended,
+            Phase::Waiting(_) | Phase::Parked | Phase::Quarantined => Status::Suspended,
             Phase::Ended { .. } => Status::Completed,
         }
     }
 
     pub(super) fn wait(&self) -> Option<WaitReason> {
+        let deaths = self.turn.suspect.deaths;
         match self.phase {
-            Phase::Slot { .. } => Some(WaitReason::Slot),
-            Phase::BackOff { .. } => Some(WaitReason::BackOff),
-            Phase::WaitingHandler { .. } => Some(WaitReason::WaitingHandler),
+            Phase::Pending { wait, .. } => Some(match wait {
+                Wait::Slot => WaitReason::Slot,
+                Wait::Delayed => WaitReason::Delayed,
+                Wait::BackOff => WaitReason::BackOff,
+                Wait::Handler => WaitReason::WaitingHandler,
+            }),
+            Phase::Isolated => Some(WaitReason::Isolated { deaths }),
+            Phase::Quarantined => Some(WaitReason::Quarantined { deaths }),
+            Phase::Waiting(why) => Some(WaitReason::Input {
+                reason: match why {
+                    Why::More => "more".into(),
+                    Why::Cancelled(reason) => reason.text(),
+                    Why::Failed => "its last turn failed".into(),
+                },
+            }),
             Phase::Parked => Some(WaitReason::Undecodable {
                 what: "input".into(),
                 expected: "u32".into(),
@@ -188,141 +417,9 @@ impl Model {
             Phase::Absent | Phase::Running { .. } | Phase::Ended { .. } => None,
         }
     }
-
-    /// Follows an event that was accepted.
-    pub(super) fn advance(
-        &mut self,
-        event: &Event,
-        answer: &Answer,
-        attempts_max: u32,
-        now: Micros,
-    ) {
-        match event {
-            Event::Input(input) => self.take(input, answer, now),
-            Event::Claim(claimant) => self.run(claimant),
-            Event::Recover(claimant) => {
-                self.die();
-                self.run(claimant);
-            }
-            Event::Orphan(_) => {
-                self.die();
-                self.phase = Phase::WaitingHandler { due: now };
-            }
-            Event::Reconsider => self.phase = Phase::Slot { due: now },
-            Event::End {
-                end: TurnEnd::Succeeded(_),
-                claimant,
-                ..
-            } => self.succeed(claimant),
-            Event::End {
-                end:
-                    TurnEnd::Failed {
-                        terminal,
-                        retry_after_us,
-                        ..
-                    },
-                ..
-            } => {
-                self.failures += 1;
-                if *terminal || self.failures >= attempts_max {
-                    return self.end(true);
-                }
-                self.cause = Cause::Failed;
-                self.phase = Phase::BackOff {
-                    due: now.plus(retry_after_us.unwrap_or(BACK_OFF_US)),
-                };
-            }
-            Event::End {
-                end: TurnEnd::Undecodable { .. },
-                ..
-            } => self.phase = Phase::Parked,
-        }
-    }
-
-    fn take(&mut self, input: &NewInput, answer: &Answer, now: Micros) {
-        let Answer::Accepted { how, .. } = answer else {
-            return;
-        };
-        let fate = match how {
-            Accepted::Attached => return,
-            Accepted::Started => Fate::Current,
-            Accepted::Queued => Fate::Queued,
-        };
-        let NewInput {
-            input_id,
-            digest,
-            payload,
-            ..
-        } = input.clone();
-        self.inputs.push(Known {
-            id: input_id,
-            digest,
-            payload,
-            fate,
-        });
-        if fate == Fate::Queued {
-            return;
-        }
-        match &input.claimant {
-            Some(claimant) => self.run(claimant),
-            None => self.phase = Phase::Slot { due: now },
-        }
-    }
-
-    fn run(&mut self, claimant: &Claimant) {
-        self.given += 1;
-        self.phase = Phase::Running {
-            generation: self.given,
-            instance: claimant.instance,
-        };
-    }
-
-    fn die(&mut self) {
-        self.deaths += 1;
-        self.deaths_in_all += 1;
-        self.cause = Cause::Died;
-    }
-
-    fn succeed(&mut self, claimant: &Claimant) {
-        let Some(next) = self.position(Fate::Queued) else {
-            return self.end(false);
-        };
-        let current = self.position(Fate::Current).expect("a turn has an input");
-        self.inputs[current].fate = Fate::Answered;
-        self.inputs[next].fate = Fate::Current;
-        (self.failures, self.deaths) = (0, 0);
-        self.cause = Cause::NewInput;
-        self.run(claimant);
-    }
-
-    fn end(&mut self, failed: bool) {
-        self.phase = Phase::Ended { failed };
-        for input in &mut self.inputs {
-            match input.fate {
-                Fate::Current => input.fate = Fate::Last,
-                Fate::Queued => input.fate = Fate::TaskEnded,
-                Fate::Answered | Fate::Last | Fate::TaskEnded => {}
-            }
-        }
-    }
-
-    /// The generation of the running claim.
-    pub(super) fn held(&self) -> Option<Generation> {
-        match self.phase {
-            Phase::Running { generation, .. } => Some(Generation(generation)),
-            Phase::Absent
-            | Phase::Slot { .. }
-            | Phase::BackOff { .. }
-            | Phase::WaitingHandler { .. }
-            | Phase::Parked
-            | Phase::Ended { .. } => None,
-        }
-    }
 }
 
-fn accepted(how: Accepted, input_id: &InputId) -> Answer {
-    Answer::Accepted {
-        how,
-        input_id: input_id.clone(),
-    }
+/// The id of the input at a position.
+pub(super) fn id(position: usize) -> InputId {
+    InputId::new(format!("i{position}")).expect("an id")
 }

@@ -1,159 +1,318 @@
 //! What is tried in every state of the walk, whether it fits or not.
 
-use super::model::{Fate, Model};
-use super::world::{Bounds, World};
-use crate::machine::{Claimant, Event, NewInput, TurnEnd};
-use outlive_storage::id::{InputId, TaskId};
+use super::model::{Model, Reason, Rules, id};
+use super::world::World;
+use crate::machine::{
+    Aim, Claimant, Event, NewInput, OnConflict, Order, Overdue, Parting, TurnEnd, Verdict,
+};
+use outlive_storage::id::TaskId;
 use outlive_storage::row::{
-    BackOff, DefNumber, Failure, FailureKind, Generation, Payload, Priority, RetryRow,
+    BackOff, DefNumber, Etag, Facts, Failure, FailureKind, Generation, Keep, Micros, OptionsRow,
+    Payload, Priority, RetryRow,
 };
 
 pub(super) const DEF: DefNumber = DefNumber(1);
 const OTHER_DEF: DefNumber = DefNumber(2);
+/// The etag of every state, which the next transition must exceed.
+pub(super) const ETAG: Etag = Etag(10);
 pub(super) const BACK_OFF_US: u64 = 50;
 /// What a failure may ask for instead.
 const RETRY_AFTER_US: u64 = 7;
-/// The two processes.
-const INSTANCES: [u128; 2] = [0xa, 0xb];
+/// How far in the future a delayed start is.
+const DELAY_US: u64 = 30;
+/// By how much a clock is set back.
+pub(super) const STEP_US: u64 = 1_000;
+/// The process that holds the claims, and the one that finds it dead.
+pub(super) const INSTANCES: [u128; 2] = [0xa, 0xb];
 
 /// One thing to try.
 #[derive(Debug, Clone)]
 pub(super) enum Op {
     Send(Event),
-    /// Time passes.
+    /// Time passes: to just before something becomes due, then to when it is.
     Tick,
+    /// Somebody sets the clock back.
+    StepBack,
 }
 
 /// All of them for a state.
 pub(super) fn all(world: &World) -> Vec<Op> {
-    let mut events = inputs(&world.model, world.bounds);
-    for instance in INSTANCES {
-        events.push(Event::Claim(claimant(instance)));
-        events.push(Event::Recover(claimant(instance)));
-        events.push(Event::Orphan(claimant(instance)));
-    }
-    events.push(Event::Reconsider);
+    let model = &world.model;
+    let mut events = inputs(model, world.now);
+    events.extend(orders(world));
+    events.extend(by_the_engine(world));
     // One generation more than was ever given: nobody may end what was not claimed.
-    for generation in 1..=world.model.given + 1 {
-        events.extend(ends(&world.model, Generation(generation)));
+    for generation in 1..=model.given + 1 {
+        events.extend(by_a_worker(model, Generation(generation)));
     }
-    let ops = events.into_iter().map(Op::Send);
-    if world.model.due().is_some_and(|due| due > world.now) {
-        return ops.chain([Op::Tick]).collect();
+    let mut ops: Vec<Op> = events.into_iter().map(Op::Send).collect();
+    if model.next_moment().is_some_and(|due| due > world.now) {
+        ops.push(Op::Tick);
     }
-    ops.collect()
+    // A clock that was set back once is no other one when it was set back twice.
+    let deadline = model.turn.deadline.filter(|_| model.runs_now());
+    if deadline.is_some_and(|deadline| deadline.0 <= world.now.0 + model.rules.timeout_us) {
+        ops.push(Op::StepBack);
+    }
+    ops
 }
 
 /// Every known input once more, a new one, and what is like them in all but one respect.
-fn inputs(model: &Model, bounds: Bounds) -> Vec<Event> {
+fn inputs(model: &Model, now: Micros) -> Vec<Event> {
+    let rules = model.rules;
     let new = model.inputs.len();
-    let mut inputs = Vec::new();
-    for position in 0..new {
-        inputs.push(input(position, position, true, bounds));
-        // The same id with other bytes is still the same input: the id is the key.
-        inputs.push(input(position, position + 1, true, bounds));
+    let of = |position, like| input(rules, position, like);
+    // One that was forgotten would be a new one: the model names inputs by their positions.
+    let known = (0..new).filter(|position| model.position(&id(*position)).is_some());
+    let mut inputs: Vec<NewInput> = known.map(|position| of(position, position)).collect();
+    // The same id with other bytes is still the same input: the id is the key.
+    inputs.extend((new > 0).then(|| of(model.turn.input, new)));
+    // Without an id of its caller: equal to the first input, to the latest, and to none.
+    for like in [0, model.turn.input, new] {
+        inputs.push(NewInput {
+            input_id_given: false,
+            ..of(new, like)
+        });
     }
-    inputs.push(input(new, new, true, bounds));
-    // Without an id of its caller: equal to the first input, and to none.
-    inputs.push(input(new, 0, false, bounds));
-    inputs.push(input(new, new, false, bounds));
+    let plain = of(new, new);
+    for on_conflict in [OnConflict::Refuse, OnConflict::Restart, OnConflict::Attach] {
+        for claimant in [None, Some(claimant(INSTANCES[0]))] {
+            inputs.push(NewInput {
+                on_conflict,
+                claimant,
+                ..plain.clone()
+            });
+        }
+        let late = plain.clone();
+        inputs.push(NewInput {
+            on_conflict,
+            start_at: Some(now.plus(DELAY_US)),
+            claimant: Some(claimant(INSTANCES[0])),
+            ..late
+        });
+    }
+    for if_etag in [ETAG, Etag(ETAG.0 - 1)] {
+        inputs.push(NewInput {
+            if_etag: Some(if_etag),
+            ..plain.clone()
+        });
+    }
+    for after in new.saturating_sub(2)..=new {
+        inputs.push(NewInput {
+            after: Some(id(after)),
+            ..plain.clone()
+        });
+    }
+    inputs.push(NewInput {
+        facts: None,
+        ..plain.clone()
+    });
     // The walk's own definition is the one that starts the task.
-    if new > 0 {
-        let other = NewInput {
-            def: OTHER_DEF,
-            ..input(new, new, true, bounds)
-        };
-        inputs.push(other);
-    }
-    // A slot that comes with a further input must not be used.
-    let claimants = [None, Some(INSTANCES[0])];
-    let with = |input: &NewInput, instance: Option<u128>| {
-        Event::Input(Box::new(NewInput {
-            claimant: instance.map(claimant),
-            ..input.clone()
-        }))
-    };
-    inputs
-        .iter()
-        .flat_map(|input| claimants.map(|instance| with(input, instance)))
-        .collect()
+    inputs.extend((new > 0).then_some(NewInput {
+        def: OTHER_DEF,
+        ..plain
+    }));
+    let event = |input| Event::Input(Box::new(input));
+    inputs.into_iter().map(event).collect()
 }
 
-fn input(position: usize, like: usize, input_id_given: bool, bounds: Bounds) -> NewInput {
+fn input(rules: Rules, position: usize, like: usize) -> NewInput {
     NewInput {
         id: TaskId::new("walked").expect("an id"),
         def: DEF,
-        input_id: InputId::new(format!("i{position}")).expect("an id"),
-        input_id_given,
+        input_id: id(position),
+        input_id_given: true,
         digest: [u8::try_from(like).expect("few inputs"); 16],
         payload: payload(position),
         priority: Priority::NORMAL,
+        options: options(rules),
+        facts: Some(Box::new(Facts::default())),
+        start_at: None,
+        on_conflict: OnConflict::Refuse,
+        after: None,
+        if_etag: None,
+        claimant: None,
+    }
+}
+
+pub(super) fn options(rules: Rules) -> OptionsRow {
+    OptionsRow {
         retry: RetryRow {
-            attempts_max: bounds.attempts_max,
+            attempts_max: rules.attempts_max,
             initial_us: BACK_OFF_US,
             max_us: BACK_OFF_US,
             back_off: BackOff::Fixed,
             jitter: false,
         },
-        keep_us: u64::MAX,
-        owner: "walk".into(),
-        claimant: None,
+        timeout_us: rules.timeout_us,
+        grace_us: 1,
+        cancel_grace_us: 1,
+        keep: rules.keep_us.map_or(Keep::Ephemeral, Keep::For),
+        keep_turns: rules.keep_turns,
+        keep_alive_on_failure: rules.keep_alive,
     }
 }
 
 /// Every second input is too large for a row.
-fn payload(position: usize) -> Payload {
+pub(super) fn payload(position: usize) -> Payload {
     if position % 2 == 1 {
-        return Payload::Stored { len: 2000 };
+        let len = 2_000 + position as u64;
+        return Payload::Stored { len };
     }
     Payload::Inline(vec![u8::try_from(position).expect("few inputs")])
 }
 
-fn ends(model: &Model, generation: Generation) -> Vec<Event> {
-    let turn = u32::try_from(model.position(Fate::Current).unwrap_or(0) + 1).expect("few turns");
+/// What the handler returns in a turn; two of three outputs are too large for a row, so that in a slot a large one
+/// follows a large one, and a small one.
+pub(super) fn output(total: u64) -> Payload {
+    if total.is_multiple_of(3) {
+        return Payload::Inline(total.to_string().into_bytes());
+    }
+    Payload::Stored { len: 3_000 + total }
+}
+
+/// How the handler fails.
+pub(super) fn failure(attempts: u32) -> Failure {
+    Failure {
+        kind: FailureKind::Error,
+        message: "no".into(),
+        chain: Vec::new(),
+        attempts,
+    }
+}
+
+pub(super) fn claimant(instance: u128) -> Claimant {
+    Claimant {
+        owner: "walk".into(),
+        instance,
+    }
+}
+
+/// What people and programs ask of a task.
+fn orders(world: &World) -> Vec<Event> {
+    let new = world.model.inputs.len();
+    let stale = Some(Etag(ETAG.0 - 1));
+    let mut events = Vec::new();
+    for (if_etag, claimant) in [
+        (None, None),
+        (Some(ETAG), Some(claimant(INSTANCES[0]))),
+        (stale, None),
+    ] {
+        let (first, second) = (claimant.clone(), claimant);
+        events.push(Event::Resume {
+            input_id: id(new),
+            if_etag,
+            claimant: first,
+        });
+        events.push(Event::Retry {
+            if_etag,
+            claimant: second,
+        });
+        for force in [false, true] {
+            events.push(Event::Delete { force, if_etag });
+        }
+        events.extend(ends_from_outside(&Aim::Task, Reason::First, if_etag));
+    }
+    events.extend(ends_from_outside(&Aim::Task, Reason::Second, None));
+    // One that was never accepted is among them.
+    for position in 0..=new {
+        let aim = Aim::Input(id(position));
+        events.extend(ends_from_outside(&aim, Reason::First, None));
+    }
+    events
+}
+
+fn ends_from_outside(aim: &Aim, reason: Reason, if_etag: Option<Etag>) -> [Event; 2] {
+    let order = |reason: Reason| Order {
+        aim: aim.clone(),
+        reason: reason.text(),
+        if_etag,
+    };
+    [
+        Event::Cancel(order(reason)),
+        Event::Terminate(order(Reason::First)),
+    ]
+}
+
+/// What the engine's own scans and loops send.
+fn by_the_engine(world: &World) -> Vec<Event> {
+    let mut events = vec![
+        Event::Claim(claimant(INSTANCES[0])),
+        Event::Reconsider,
+        Event::Acquit,
+        Event::Expire,
+    ];
+    for instance in INSTANCES {
+        let found = [
+            (Parting::Died, Verdict::Count),
+            (Parting::Died, Verdict::Innocent),
+            (Parting::Died, Verdict::Off),
+            (Parting::Stopped, Verdict::Count),
+        ];
+        for (parting, verdict) in found {
+            events.push(Event::Recover {
+                claimant: claimant(instance),
+                parting,
+                verdict,
+            });
+        }
+        for parting in [Parting::Died, Parting::Stopped] {
+            events.push(Event::Orphan {
+                claimant: claimant(instance),
+                parting,
+            });
+        }
+    }
+    for alone in [false, true] {
+        events.push(Event::Probe {
+            claimant: claimant(INSTANCES[0]),
+            alone,
+        });
+    }
+    for position in 0..=world.model.inputs.len() {
+        let input_id = id(position);
+        let listed = world.held.receipts.get(&input_id);
+        let listed_at = listed.and_then(|(_, listed)| *listed);
+        events.push(Event::ForgetInput {
+            input_id,
+            listed_at: listed_at.unwrap_or(Micros(1)),
+        });
+    }
+    events
+}
+
+/// What the worker of a claim may report, be it the present one or not.
+fn by_a_worker(model: &Model, generation: Generation) -> Vec<Event> {
     let failed = |terminal, retry_after_us| TurnEnd::Failed {
-        failure: failure(),
+        failure: failure(0),
         terminal,
         retry_after_us,
     };
+    let output = output(model.turn.total);
     let ends = [
-        TurnEnd::Succeeded(output(turn)),
+        TurnEnd::Succeeded(output.clone()),
+        TurnEnd::Suspended {
+            output,
+            reason: "more".into(),
+        },
         failed(false, None),
         failed(false, Some(RETRY_AFTER_US)),
         failed(true, None),
+        TurnEnd::Cancelled,
         TurnEnd::Undecodable {
             what: "input".into(),
             expected: "u32".into(),
         },
     ];
-    let by = |instance, end: &TurnEnd| Event::End {
+    let end = |end| Event::End {
         generation,
-        end: end.clone(),
-        claimant: claimant(instance),
+        end,
+        claimant: claimant(INSTANCES[0]),
     };
-    ends.iter()
-        .flat_map(|end| INSTANCES.map(|instance| by(instance, end)))
-        .collect()
-}
-
-/// What the handler returns in a turn.
-pub(super) fn output(turn: u32) -> Payload {
-    Payload::Inline(turn.to_string().into_bytes())
-}
-
-/// How the handler fails, before the machine counts the attempt.
-pub(super) fn failure() -> Failure {
-    Failure {
-        kind: FailureKind::Error,
-        message: "no".into(),
-        chain: Vec::new(),
-        attempts: 0,
+    let mut events: Vec<Event> = ends.into_iter().map(end).collect();
+    for why in [Overdue::TimedOut, Overdue::CancelIgnored] {
+        events.push(Event::Stop { generation, why });
     }
-}
-
-fn claimant(instance: u128) -> Claimant {
-    Claimant {
-        owner: "walk".into(),
-        instance,
-    }
+    events.push(Event::Keep { generation });
+    events
 }

@@ -1,16 +1,13 @@
-//! What reads show of what was committed.
+//! Which tasks are listed where, and in which order.
 
 use super::Factory;
 use super::rows::{
-    by_etag, claimed, commit, ended, get, input, input_id, moved, one, pending, put, running,
-    start, started, task_id, undecodable,
+    by_etag, claimed, commit, ended, isolated, labelled, moved, one, pending, put, running, start,
+    started, undecodable,
 };
-use crate::commit::{Expect, Write};
-use crate::row::{
-    DefNumber, Etag, Generation, Micros, Payload, Priority, Receipt, State, TaskNumber, ValueKey,
-    ValueKind, WaitReason,
-};
-use crate::store::{Due, Inbox, PAGE_MAX, Scan, Store};
+use crate::commit::Expect;
+use crate::row::{DefNumber, Generation, Micros, Priority, State, TaskNumber, WaitReason};
+use crate::store::{Due, PAGE_MAX, Scan, Store};
 
 fn due(store: &impl Store, def: u32, now: u64) -> Due {
     store
@@ -18,11 +15,11 @@ fn due(store: &impl Store, def: u32, now: u64) -> Due {
         .expect("due is read")
 }
 
-fn numbers(numbers: &[u64]) -> Vec<TaskNumber> {
+pub(super) fn numbers(numbers: &[u64]) -> Vec<TaskNumber> {
     numbers.iter().copied().map(TaskNumber).collect()
 }
 
-fn scanned(store: &impl Store, scan: Scan) -> Vec<TaskNumber> {
+pub(super) fn scanned(store: &impl Store, scan: Scan) -> Vec<TaskNumber> {
     let page = store.scan(scan, None, PAGE_MAX).expect("the scan is read");
     page.rows.into_iter().map(|found| found.task).collect()
 }
@@ -37,7 +34,9 @@ pub(super) fn assert_listed_nowhere(store: &impl Store) {
             next: None
         }
     );
-    assert_eq!(store.due_at_open(DefNumber(1), None, 100), Ok(vec![]));
+    for at in [Micros::AT_OPEN, Micros::ISOLATED] {
+        assert_eq!(store.due_exactly(DefNumber(1), at, None, 100), Ok(vec![]));
+    }
     assert_eq!(scanned(store, Scan::Running), vec![]);
 }
 
@@ -147,24 +146,47 @@ pub fn due_tells_when_the_next_task_becomes_due(factory: &impl Factory) {
     );
 }
 
-/// By ascending number, whatever the ranks, and page by page.
-pub fn due_at_open_lists_only_what_is_looked_at_once(factory: &impl Factory) {
+/// By ascending number, whatever the ranks, and page by page; each moment its own tasks.
+pub fn due_exactly_lists_one_moment(factory: &impl Factory) {
     let store = factory.fresh();
-    for (number, rank) in [(10, 7), (20, 0), (30, 4)] {
-        let mut row = moved(
-            &pending(number, &format!("t{number}")),
-            number,
-            undecodable(),
-        );
+    let waiting = [
+        (10, 7, undecodable()),
+        (15, 4, isolated()),
+        (20, 0, undecodable()),
+        (25, 0, isolated()),
+        (30, 4, undecodable()),
+    ];
+    for (number, rank, state) in waiting {
+        let mut row = moved(&pending(number, &format!("t{number}")), number, state);
         row.priority = Priority::new(rank);
         one(&store, start(&row)).expect("the start is accepted");
     }
     started(&store, 40, "due");
-    let at_open =
-        |after: Option<u64>, limit| store.due_at_open(DefNumber(1), after.map(TaskNumber), limit);
+    let exactly = |at, after: Option<u64>, limit| {
+        store.due_exactly(DefNumber(1), at, after.map(TaskNumber), limit)
+    };
+    let at_open = |after, limit| exactly(Micros::AT_OPEN, after, limit);
     assert_eq!(at_open(None, 100), Ok(numbers(&[10, 20, 30])));
     assert_eq!(at_open(None, 2), Ok(numbers(&[10, 20])));
     assert_eq!(at_open(Some(20), 2), Ok(numbers(&[30])));
+    let isolated = exactly(Micros::ISOLATED, None, 100);
+    assert_eq!(isolated, Ok(numbers(&[15, 25])));
+    let on_time = exactly(Micros(100), None, 100);
+    assert_eq!(on_time, Ok(numbers(&[40])));
+}
+
+/// A suspect has a moment at which it would be due; only the poison guard enters it.
+pub fn an_isolated_task_is_never_due(factory: &impl Factory) {
+    let store = factory.fresh();
+    let row = moved(&pending(10, "a"), 10, isolated());
+    one(&store, start(&row)).expect("the start is accepted");
+    for now in [100, u64::MAX] {
+        let nothing = Due {
+            ready: vec![],
+            next: None,
+        };
+        assert_eq!(due(&store, 1, now), nothing, "at {now}");
+    }
 }
 
 /// A claim takes the task out of `due`, a release puts it back.
@@ -214,29 +236,87 @@ pub fn scans_page_through_everything_once(factory: &impl Factory) {
         row.def = DefNumber(if number == 30 { 2 } else { 1 });
         one(&store, start(&row)).expect("the start is accepted");
     }
-    let pages = |scan, limit| {
-        let (mut seen, mut after) = (Vec::new(), None);
-        loop {
-            let page = store.scan(scan, after, limit).expect("the scan is read");
-            assert!(page.rows.len() <= limit);
-            for found in page.rows {
-                assert_eq!(found.row.map(Some), store.get(found.task));
-                seen.push(found.task);
-            }
-            after = page.next;
-            if after.is_none() {
-                return seen;
-            }
-        }
-    };
+    let of = |def| Scan::Definition(DefNumber(def));
     for limit in [1, 2, 4, 5, 100] {
-        assert_eq!(pages(Scan::All, limit), numbers(&[50, 40, 30, 20, 10]));
-        assert_eq!(
-            pages(Scan::Definition(DefNumber(1)), limit),
-            numbers(&[50, 40, 20, 10])
+        let listed = |scan| pages(&store, &scan, limit);
+        assert_eq!(listed(Scan::All), numbers(&[50, 40, 30, 20, 10]));
+        assert_eq!(listed(of(1)), numbers(&[50, 40, 20, 10]));
+        assert_eq!(listed(of(2)), numbers(&[30]));
+        assert_eq!(listed(Scan::Running), numbers(&[10, 20, 30, 40, 50]));
+    }
+}
+
+/// A label lists the tasks of its definition that carry it, newest first and page by page, whatever became of them.
+pub fn a_label_lists_its_tasks_newest_first(factory: &impl Factory) {
+    let store = factory.fresh();
+    let labels: [(u64, u32, &[&str]); 6] = [
+        (10, 1, &["red", "big", "red"]),
+        (20, 1, &["re", "redder"]),
+        (30, 1, &["red"]),
+        (40, 2, &["red"]),
+        (50, 1, &["big", "red"]),
+        (60, 1, &[]),
+    ];
+    for (number, def, labels) in labels {
+        let mut row = labelled(number, &format!("t{number}"), labels);
+        row.def = DefNumber(def);
+        one(&store, start(&row)).expect("the start is accepted");
+    }
+    let done = moved(&labelled(30, "t30", &["red"]), 70, ended(Micros(900)));
+    one(&store, by_etag(30, 30, &done)).expect("accepted");
+    let label = |def, label: &str| Scan::Label(DefNumber(def), label.into());
+    for limit in [1, 2, 3, 100] {
+        let listed = |scan| pages(&store, &scan, limit);
+        assert_eq!(listed(label(1, "red")), numbers(&[50, 30, 10]));
+        assert_eq!(listed(label(1, "big")), numbers(&[50, 10]));
+        assert_eq!(listed(label(1, "redder")), numbers(&[20]));
+        assert_eq!(listed(label(2, "red")), numbers(&[40]));
+        assert_eq!(listed(label(2, "big")), vec![]);
+    }
+}
+
+/// What retention may remove comes earliest first, and nothing that is kept on, kept for ever or not ended.
+pub fn expired_tasks_come_in_order_of_time(factory: &impl Factory) {
+    let store = factory.fresh();
+    let kept_until = [
+        (10, Micros(900)),
+        (20, Micros(700)),
+        (30, Micros(901)),
+        (40, Micros::NEVER),
+        (50, Micros(700)),
+    ];
+    for (number, until) in kept_until {
+        let row = moved(
+            &pending(number, &format!("t{number}")),
+            number,
+            ended(until),
         );
-        assert_eq!(pages(Scan::Definition(DefNumber(2)), limit), numbers(&[30]));
-        assert_eq!(pages(Scan::Running, limit), numbers(&[10, 20, 30, 40, 50]));
+        one(&store, start(&row)).expect("the start is accepted");
+    }
+    started(&store, 60, "waits");
+    assert_eq!(store.expired(Micros(699), 100), Ok(vec![]));
+    assert_eq!(store.expired(Micros(900), 100), Ok(numbers(&[20, 50, 10])));
+    assert_eq!(store.expired(Micros(900), 2), Ok(numbers(&[20, 50])));
+    let all = store.expired(Micros::NEVER, 100);
+    assert_eq!(all, Ok(numbers(&[20, 50, 10, 30])));
+}
+
+/// Every task of a scan, page by page.
+#[track_caller]
+fn pages(store: &impl Store, scan: &Scan, limit: usize) -> Vec<TaskNumber> {
+    let (mut seen, mut after) = (Vec::new(), None);
+    loop {
+        let page = store.scan(scan.clone(), after, limit);
+        let page = page.expect("the scan is read");
+        assert!(page.rows.len() <= limit);
+        for found in page.rows {
+            assert_eq!(found.row.map(Some), store.get(found.task));
+            seen.push(found.task);
+        }
+        after = page.next;
+        if after.is_none() {
+            return seen;
+        }
     }
 }
 
@@ -266,140 +346,4 @@ pub fn pages_are_bounded(factory: &impl Factory) {
         .expect("due is read")
         .ready;
     assert_eq!(ready.len(), PAGE_MAX);
-}
-
-/// Any bytes, also none; until they are removed.
-pub fn values_come_back_as_given(factory: &impl Factory) {
-    let store = factory.fresh();
-    started(&store, 10, "a");
-    let key = |kind, index| ValueKey {
-        task: TaskNumber(10),
-        kind,
-        index,
-    };
-    let (large, empty) = (key(ValueKind::Input, 0), key(ValueKind::Output, 1));
-    let bytes: Vec<u8> = (0..100_000_u32).map(|at| at as u8).collect();
-    let writes = vec![
-        Write::Value {
-            key: large,
-            bytes: bytes.clone(),
-        },
-        Write::Value {
-            key: empty,
-            bytes: vec![],
-        },
-        Write::RemoveValue(key(ValueKind::Output, 9)),
-    ];
-    one(&store, commit(10, Expect::Etag(Etag(10)), writes)).expect("accepted");
-    assert_eq!(store.value(large), Ok(Some(bytes)));
-    assert_eq!(store.value(empty), Ok(Some(vec![])));
-    assert_eq!(store.value(key(ValueKind::Output, 0)), Ok(None));
-    one(
-        &store,
-        commit(10, Expect::Etag(Etag(10)), vec![Write::RemoveValue(large)]),
-    )
-    .expect("accepted");
-    assert_eq!(store.value(large), Ok(None));
-}
-
-/// First in, first out, each task its own.
-pub fn inputs_wait_in_order(factory: &impl Factory) {
-    let store = factory.fresh();
-    started(&store, 10, "a");
-    started(&store, 20, "b");
-    let push = |seq, id: &str| Write::PushInput {
-        seq,
-        input: input(id),
-    };
-    let writes = vec![push(1, "one"), push(2, "two"), push(300, "three")];
-    one(&store, commit(10, Expect::Etag(Etag(10)), writes)).expect("accepted");
-    let inbox = store.inbox(TaskNumber(10));
-    assert_eq!(
-        inbox,
-        Ok(Inbox {
-            len: 3,
-            head: Some((1, input("one")))
-        })
-    );
-    assert_eq!(store.inbox(TaskNumber(20)), Ok(Inbox::default()));
-    let two = vec![(1, input("one")), (2, input("two"))];
-    assert_eq!(store.inputs(TaskNumber(10), 2), Ok(two));
-    one(
-        &store,
-        commit(10, Expect::Etag(Etag(10)), vec![Write::PopInput { seq: 1 }]),
-    )
-    .expect("accepted");
-    let rest = vec![(2, input("two")), (300, input("three"))];
-    assert_eq!(store.inputs(TaskNumber(10), 100), Ok(rest));
-    assert_eq!(store.inbox(TaskNumber(10)).map(|inbox| inbox.len), Ok(2));
-}
-
-/// Each receipt under its input, the last one written.
-pub fn receipts_come_back(factory: &impl Factory) {
-    let store = factory.fresh();
-    started(&store, 10, "a");
-    let receipts = [
-        ("r1", Receipt::Queued { seq: 4 }),
-        ("r2", Receipt::Turn { turn: 2 }),
-        (
-            "r3",
-            Receipt::Answered {
-                turn: 3,
-                output: Payload::Stored { len: 5000 },
-            },
-        ),
-        ("r4", Receipt::TaskEnded),
-        ("r1", Receipt::Turn { turn: 9 }),
-    ];
-    for (id, receipt) in &receipts {
-        let write = Write::Receipt {
-            input_id: input_id(id),
-            receipt: receipt.clone(),
-        };
-        one(&store, commit(10, Expect::Etag(Etag(10)), vec![write])).expect("accepted");
-    }
-    for (id, receipt) in &receipts[1..] {
-        assert_eq!(
-            store.receipt(TaskNumber(10), &input_id(id)),
-            Ok(Some(receipt.clone()))
-        );
-    }
-    assert_eq!(store.receipt(TaskNumber(10), &input_id("r5")), Ok(None));
-    assert_eq!(store.receipt(TaskNumber(11), &input_id("r1")), Ok(None));
-}
-
-/// What was acknowledged is there after a close.
-pub fn everything_survives_a_reopen(factory: &impl Factory) {
-    let store = factory.fresh();
-    let row = claimed(&store, 10, "a");
-    let key = ValueKey {
-        task: TaskNumber(10),
-        kind: ValueKind::Input,
-        index: 0,
-    };
-    let writes = vec![
-        Write::Value {
-            key,
-            bytes: vec![9; 2000],
-        },
-        Write::PushInput {
-            seq: 1,
-            input: input("x"),
-        },
-        Write::Receipt {
-            input_id: input_id("x"),
-            receipt: Receipt::Queued { seq: 1 },
-        },
-    ];
-    one(&store, commit(10, Expect::Lease(Generation(10)), writes)).expect("accepted");
-    let store = factory.reopen(store);
-    assert_eq!(get(&store, 10), Some(row));
-    assert_eq!(store.find(&task_id("a")), Ok(Some(TaskNumber(10))));
-    assert_eq!(scanned(&store, Scan::Running), numbers(&[10]));
-    assert_eq!(store.value(key), Ok(Some(vec![9; 2000])));
-    assert_eq!(store.inbox(TaskNumber(10)).map(|inbox| inbox.len), Ok(1));
-    assert_eq!(
-        store.receipt(TaskNumber(10), &input_id("x")),
-        Ok(Some(Receipt::Queued { seq: 1 }))
-    );
 }

@@ -1,0 +1,215 @@
+//! What the store, or the hub, knows of an input: its answer, that there is none yet, or that there never will be.
+
+use crate::error::ResultError;
+use outlive_storage::id::InputId;
+use outlive_storage::row::{
+    Outcome, Payload, Receipt, State, TaskNumber, TaskRow, TurnResult, ValueKey, ValueKind,
+    WaitReason,
+};
+use outlive_storage::{Store, StoreError};
+
+/// What became of an input, as bytes.
+pub(crate) enum Answered {
+    Replied {
+        bytes: Vec<u8>,
+        turn: u32,
+        suspended: Option<Box<str>>,
+        superseded: bool,
+    },
+    Error(ResultError),
+}
+
+/// What the store knows of an input.
+pub(crate) enum Stored {
+    Answered(Answered),
+    Parked { what: Box<str>, expected: Box<str> },
+    Waits,
+    Missing,
+}
+
+/// What is known of a turn without its large output.
+pub(crate) enum Known {
+    Answered(Answered),
+    /// The answer once its bytes are read.
+    Stored(Box<dyn FnOnce(Vec<u8>) -> Answered>),
+}
+
+/// The answer a turn's result is.
+pub(crate) fn from_result(result: TurnResult, turn: u32) -> Known {
+    let error = match result {
+        TurnResult::Replied {
+            output,
+            suspended,
+            superseded,
+        } => {
+            let replied = move |bytes| Answered::Replied {
+                bytes,
+                turn,
+                suspended,
+                superseded,
+            };
+            return match output {
+                Payload::Inline(bytes) => Known::Answered(replied(bytes)),
+                Payload::Stored { .. } => Known::Stored(Box::new(replied)),
+            };
+        }
+        TurnResult::Ended(Outcome::Succeeded(output)) => {
+            let result = TurnResult::Replied {
+                output,
+                suspended: None,
+                superseded: false,
+            };
+            return from_result(result, turn);
+        }
+        TurnResult::Ended(Outcome::Failed(failure)) => ResultError::Failed(failure),
+        TurnResult::Ended(Outcome::Cancelled { reason, .. }) => ResultError::Cancelled { reason },
+        TurnResult::Ended(Outcome::Terminated { reason, timed_out }) => {
+            ResultError::Terminated { reason, timed_out }
+        }
+        // INVARIANT: this crate and the storage crate are released together.
+        TurnResult::Ended(other) => {
+            unreachable!("an outcome this version does not know: {other:?}")
+        }
+    };
+    Known::Answered(Answered::Error(error))
+}
+
+/// What the store knows of an input. A turn and its large output are read one after the other, and a later turn may
+/// have taken their slot in between: then both are read again, as what they are now.
+pub(crate) fn look(
+    store: &dyn Store,
+    task: TaskNumber,
+    input_id: &InputId,
+) -> Result<Stored, StoreError> {
+    loop {
+        if let Some(stored) = look_once(store, task, input_id)? {
+            return Ok(stored);
+        }
+    }
+}
+
+/// What the store knows of an input; nothing when it changed meanwhile.
+fn look_once(
+    store: &dyn Store,
+    task: TaskNumber,
+    input_id: &InputId,
+) -> Result<Option<Stored>, StoreError> {
+    let Some(row) = store.get(task)? else {
+        return Ok(Some(Stored::Missing));
+    };
+    if row.input_id == *input_id || cfg!(planted = "handle_answers_for_latest_turn") {
+        return look_at_latest(store, task, row);
+    }
+    let ended = |error| Ok(Some(Stored::Answered(Answered::Error(error))));
+    match store.receipt(task, input_id)? {
+        // Between the look at the row and the look at the receipt the turn may have begun.
+        Some(Receipt::Queued { .. }) => Ok(Some(Stored::Waits)),
+        Some(Receipt::Turn { total, .. }) if total >= row.turns_total => Ok(Some(Stored::Waits)),
+        Some(Receipt::Turn { total, turn, .. }) => {
+            let kept = store.turn(task, row.slot_of(total))?;
+            match kept.filter(|kept| kept.total == total || cfg!(planted = "place_taken_for_turn"))
+            {
+                Some(kept) => {
+                    let of = OfTurn {
+                        task,
+                        slot: row.slot_of(total),
+                        total,
+                        turn,
+                    };
+                    of.result(store, kept.result)
+                }
+                None => ended(ResultError::Gone { turn }),
+            }
+        }
+        Some(Receipt::Withdrawn { reason }) => ended(ResultError::Cancelled { reason }),
+        Some(Receipt::TaskEnded) => ended(ResultError::TaskEnded),
+        // INVARIANT: this crate and the storage crate are released together.
+        Some(other) => unreachable!("a receipt this version does not know: {other:?}"),
+        None => Ok(Some(Stored::Missing)),
+    }
+}
+
+/// The answer of the task's latest turn.
+fn look_at_latest(
+    store: &dyn Store,
+    task: TaskNumber,
+    row: TaskRow,
+) -> Result<Option<Stored>, StoreError> {
+    let slot = row.slot();
+    let of = OfTurn {
+        task,
+        slot,
+        total: row.turns_total,
+        turn: row.turn,
+    };
+    match row.state {
+        State::Completed { outcome, .. } => {
+            // A turn that suspended its task replied before; what became of the task then is not its result.
+            let kept = match row.chained {
+                true => store.turn(task, slot)?,
+                false => None,
+            };
+            let kept = kept.filter(|kept| kept.total == row.turns_total);
+            let result = kept.map_or(TurnResult::Ended(outcome), |kept| kept.result);
+            of.result(store, result)
+        }
+        State::Suspended {
+            wait: WaitReason::Undecodable { what, expected },
+            ..
+        } => Ok(Some(Stored::Parked { what, expected })),
+        State::Suspended {
+            wait: WaitReason::Input { .. },
+            ..
+        } => match store.turn(task, slot)? {
+            Some(kept) if kept.total == row.turns_total => of.result(store, kept.result),
+            // Another turn has taken the slot since the row was read.
+            Some(_) => Ok(None),
+            None => Ok(Some(Stored::Missing)),
+        },
+        State::Pending { .. } | State::InProgress { .. } | State::Suspended { .. } => {
+            Ok(Some(Stored::Waits))
+        }
+    }
+}
+
+/// Which turn an answer is of, and where its large output lies.
+struct OfTurn {
+    task: TaskNumber,
+    slot: u64,
+    total: u64,
+    turn: u32,
+}
+
+impl OfTurn {
+    /// The answer; nothing when a later turn has taken the slot meanwhile.
+    fn result(&self, store: &dyn Store, result: TurnResult) -> Result<Option<Stored>, StoreError> {
+        let replied = match from_result(result, self.turn) {
+            Known::Answered(answered) => return Ok(Some(Stored::Answered(answered))),
+            Known::Stored(replied) => replied,
+        };
+        let bytes = store.value(ValueKey {
+            task: self.task,
+            kind: ValueKind::Output,
+            index: self.slot,
+        })?;
+        if !self.is_still_there(store)? && !cfg!(planted = "output_of_another_turn") {
+            return Ok(None);
+        }
+        let found = bytes.map(|bytes| Stored::Answered(replied(bytes)));
+        Ok(Some(found.unwrap_or(Stored::Missing)))
+    }
+
+    /// Whether the slot was this turn's when its output was read: the turn is the task's latest one, or the last that
+    /// has ended in the slot.
+    fn is_still_there(&self, store: &dyn Store) -> Result<bool, StoreError> {
+        let Some(row) = store.get(self.task)? else {
+            return Ok(false);
+        };
+        if row.turns_total == self.total {
+            return Ok(true);
+        }
+        let kept = store.turn(self.task, self.slot)?;
+        // A turn that runs may write into the slot with its end; only an ended one has done so.
+        Ok(kept.is_some_and(|kept| kept.total == self.total))
+    }
+}

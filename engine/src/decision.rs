@@ -1,0 +1,137 @@
+//! One decision of the writer: what the machine answered, with all that comes along.
+
+use crate::known::Live;
+use crate::machine::{Answer, Effect, Event, Now};
+use outlive_storage::id::InputId;
+use outlive_storage::row::{
+    EventKind, EventRow, Keep, Outcome, Payload, TaskNumber, TaskRow, TurnResult,
+};
+use std::sync::Arc;
+
+/// One decision.
+pub(crate) struct Decided {
+    pub(crate) task: TaskNumber,
+    pub(crate) row: Option<Arc<TaskRow>>,
+    pub(crate) answer: Answer,
+    pub(crate) effects: Vec<Effect>,
+    pub(crate) what: Option<EventKind>,
+    /// The large output of a task that is gone with its end: whoever waits gets it from here.
+    pub(crate) output: Option<Vec<u8>>,
+    /// The inputs that waited when the task ended.
+    pub(crate) drained: Vec<InputId>,
+    /// Whether the task is gone with its end.
+    pub(crate) ephemeral: bool,
+}
+
+/// What comes with an event beside its row.
+pub(crate) struct Brought {
+    pub(crate) value: Option<Vec<u8>>,
+    pub(crate) metadata: Option<Vec<u8>>,
+}
+
+impl Decided {
+    /// What the machine answered about a task, as the batch has left it.
+    pub(crate) fn new(
+        task: TaskNumber,
+        (answer, effects, what): (Answer, Vec<Effect>, Option<EventKind>),
+        live: Option<&Live>,
+    ) -> Decided {
+        let mut drained = Vec::new();
+        if effects.contains(&Effect::TaskEnded) {
+            let inbox = live.map(|live| live.waiting.iter());
+            let inputs = inbox.into_iter().flatten().map(|(_, input)| input);
+            drained.extend(inputs.map(|input| input.input_id.clone()));
+        }
+        Decided {
+            task,
+            row: None,
+            answer,
+            effects,
+            what,
+            output: None,
+            drained,
+            ephemeral: false,
+        }
+    }
+
+    /// The row it is about.
+    pub(crate) fn is_of(&mut self, row: Option<Arc<TaskRow>>) {
+        let keep = row.as_ref().map(|row| row.options.keep);
+        self.ephemeral = keep == Some(Keep::Ephemeral);
+        self.row = row;
+    }
+
+    /// The input whose turn it ends.
+    pub(crate) fn answered(&self) -> Option<&InputId> {
+        self.effects.iter().find_map(|effect| match effect {
+            Effect::Answered { input_id, .. } => Some(input_id),
+            Effect::Enter(_)
+            | Effect::Due { .. }
+            | Effect::Signal(_)
+            | Effect::Fence(_)
+            | Effect::Parked { .. }
+            | Effect::Withdrawn { .. }
+            | Effect::TaskEnded => None,
+        })
+    }
+}
+
+/// Whether the event would enter a handler on behalf of the engine.
+pub(crate) fn claims(event: &Event) -> bool {
+    match event {
+        Event::Claim(_) | Event::Recover { .. } | Event::Probe { .. } => true,
+        Event::Orphan { .. }
+        | Event::Reconsider
+        | Event::Input(_)
+        | Event::Resume { .. }
+        | Event::Retry { .. }
+        | Event::Cancel { .. }
+        | Event::Terminate { .. }
+        | Event::Delete { .. }
+        | Event::Acquit
+        | Event::End { .. }
+        | Event::Stop { .. }
+        | Event::Keep { .. }
+        | Event::Expire
+        | Event::ForgetInput { .. } => false,
+    }
+}
+
+pub(crate) fn event_row(task: TaskNumber, row: &TaskRow, kind: EventKind, now: Now) -> EventRow {
+    EventRow {
+        etag: now.etag,
+        task,
+        id: row.id.clone(),
+        def: row.def,
+        at: now.at,
+        kind,
+        run: row.run,
+        turn: row.turn,
+        attempt: row.attempt,
+        generation: row.generation,
+    }
+}
+
+/// The result with its output in it: nobody will find it in the store.
+pub(crate) fn with_output(result: TurnResult, bytes: Vec<u8>) -> TurnResult {
+    let inline = Payload::Inline(bytes);
+    match result {
+        TurnResult::Replied {
+            suspended,
+            superseded,
+            ..
+        } => TurnResult::Replied {
+            output: inline,
+            suspended,
+            superseded,
+        },
+        TurnResult::Ended(Outcome::Cancelled {
+            reason,
+            output: Some(_),
+        }) => TurnResult::Ended(Outcome::Cancelled {
+            reason,
+            output: Some(inline),
+        }),
+        TurnResult::Ended(outcome) => TurnResult::Ended(outcome),
+    }
+}

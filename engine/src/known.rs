@@ -1,0 +1,179 @@
+//! What the writer knows of tasks, ahead of the store only within a batch.
+
+use crate::machine::Event;
+use crate::writer::Target;
+use outlive_storage::id::{InputId, TaskId};
+use outlive_storage::row::{Etag, InputRow, Receipt, State, TaskNumber, TaskRow};
+use outlive_storage::store::PAGE_MAX;
+use outlive_storage::{Store, StoreError, Write};
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::Arc;
+
+/// A task as the batch at hand has left it.
+pub(crate) struct Live {
+    pub(crate) row: Arc<TaskRow>,
+    /// The waiting inputs, oldest first: all of them, for a queue is no longer than a page.
+    pub(crate) waiting: VecDeque<(u64, InputRow)>,
+}
+
+/// Running tasks, and whatever the batch at hand has touched.
+pub(crate) struct Known {
+    store: Arc<dyn Store>,
+    live: HashMap<TaskNumber, Live>,
+    /// Ids and receipts written by the batch at hand, which the store cannot show yet.
+    fresh_ids: HashMap<TaskId, TaskNumber>,
+    fresh_receipts: HashMap<(TaskNumber, InputId), Receipt>,
+    /// Tasks and ids removed by the batch at hand, which the store still shows.
+    gone: HashSet<TaskNumber>,
+    gone_ids: HashSet<TaskId>,
+}
+
+impl Known {
+    pub(crate) fn new(store: Arc<dyn Store>) -> Known {
+        Known {
+            store,
+            live: HashMap::new(),
+            fresh_ids: HashMap::new(),
+            fresh_receipts: HashMap::new(),
+            gone: HashSet::new(),
+            gone_ids: HashSet::new(),
+        }
+    }
+
+    /// The task, if there is one and it was loaded.
+    pub(crate) fn get(&self, task: TaskNumber) -> Option<&Live> {
+        self.live.get(&task)
+    }
+
+    /// These tasks are damaged: the store is to be asked each time.
+    pub(crate) fn drop_damaged(&mut self, damaged: &HashMap<TaskNumber, StoreError>) {
+        self.live.retain(|task, _| !damaged.contains_key(task));
+    }
+
+    /// The number of the task an event is for; a new one is the etag its start would get.
+    ///
+    /// # Errors
+    /// What the store fails with.
+    pub(crate) fn locate(&self, target: Target, last: Etag) -> Result<TaskNumber, StoreError> {
+        let id = match target {
+            Target::Number(task) => return Ok(task),
+            Target::Id(id) => id,
+        };
+        if let Some(task) = self.fresh_ids.get(&id) {
+            return Ok(*task);
+        }
+        let unborn = TaskNumber(last.0 + 1);
+        if self.gone_ids.contains(&id) {
+            return Ok(unborn);
+        }
+        Ok(self.store.find(&id)?.unwrap_or(unborn))
+    }
+
+    /// Makes sure the writer knows the task as this batch has left it.
+    ///
+    /// # Errors
+    /// What the store fails with.
+    pub(crate) fn load(&mut self, task: TaskNumber, last: Etag) -> Result<(), StoreError> {
+        // A number above the last etag was not given yet, so the store need not be asked.
+        if task.0 > last.0 || self.gone.contains(&task) || self.live.contains_key(&task) {
+            return Ok(());
+        }
+        let Some(row) = self.store.get(task)? else {
+            return Ok(());
+        };
+        let waiting = if row.inputs_waiting > 0 {
+            self.store.inputs(task, PAGE_MAX)?.into()
+        } else {
+            VecDeque::new()
+        };
+        let row = Arc::new(row);
+        self.live.insert(task, Live { row, waiting });
+        Ok(())
+    }
+
+    /// The receipt of the input an event names.
+    ///
+    /// # Errors
+    /// What the store fails with.
+    pub(crate) fn receipt(
+        &self,
+        task: TaskNumber,
+        event: &Event,
+    ) -> Result<Option<Receipt>, StoreError> {
+        let Some(input_id) = event.named_input() else {
+            return Ok(None);
+        };
+        let several = self.live.get(&task);
+        // A task of one input keeps its receipt in its row.
+        if !several.is_some_and(|live| live.row.inputs_accepted > 1 || live.row.run > 1) {
+            return Ok(None);
+        }
+        if let Some(receipt) = self.fresh_receipts.get(&(task, input_id.clone())) {
+            return Ok(Some(receipt.clone()));
+        }
+        self.store.receipt(task, input_id)
+    }
+
+    /// The task as this batch leaves it.
+    pub(crate) fn remember(&mut self, task: TaskNumber, row: &Arc<TaskRow>, writes: &[Write]) {
+        let live = self.live.entry(task).or_insert_with(|| {
+            self.fresh_ids.insert(row.id.clone(), task);
+            let waiting = VecDeque::new();
+            Live {
+                row: Arc::clone(row),
+                waiting,
+            }
+        });
+        live.row = Arc::clone(row);
+        for write in writes {
+            match write {
+                Write::PushInput { seq, input } => live.waiting.push_back((*seq, input.clone())),
+                Write::PopInput { seq } => live.waiting.retain(|(waiting, _)| waiting != seq),
+                Write::Row(_)
+                | Write::Value { .. }
+                | Write::RemoveValue(_)
+                | Write::Receipt { .. }
+                | Write::KeepReceipt { .. }
+                | Write::RemoveReceipt { .. }
+                | Write::Turn { .. }
+                | Write::Run(_)
+                | Write::Event(_)
+                | Write::RemoveTask => {}
+            }
+        }
+        debug_assert_eq!(live.waiting.len() as u64, row.inputs_waiting);
+        self.note_receipts(task, writes);
+    }
+
+    /// The receipts this batch writes.
+    pub(crate) fn note_receipts(&mut self, task: TaskNumber, writes: &[Write]) {
+        for write in writes {
+            if let Write::Receipt {
+                input_id, receipt, ..
+            } = write
+            {
+                self.fresh_receipts
+                    .insert((task, input_id.clone()), receipt.clone());
+            }
+        }
+    }
+
+    /// The task is removed by this batch.
+    pub(crate) fn forget(&mut self, task: TaskNumber) {
+        self.gone.insert(task);
+        if let Some(live) = self.live.remove(&task) {
+            self.fresh_ids.remove(&live.row.id);
+            self.gone_ids.insert(live.row.id.clone());
+        }
+    }
+
+    /// The batch is durable: what the store shows now need not be remembered, except what runs.
+    pub(crate) fn settle(&mut self) {
+        self.fresh_ids.clear();
+        self.fresh_receipts.clear();
+        self.gone.clear();
+        self.gone_ids.clear();
+        self.live
+            .retain(|_, live| matches!(live.row.state, State::InProgress { .. }));
+    }
+}

@@ -1,0 +1,216 @@
+//! What comes after an end or a wait: another run, a resumption, removal.
+
+use super::answer::{Accepted, Answer, Effect, Rejected, Transition};
+use super::change::{at_once, by_others, changed, check_etag, enter_or_wait, nothing, written};
+use super::event::Claimant;
+use super::finish::{run_over, turn_is_open};
+use super::next_turn::{Following, begin};
+use super::turn::released;
+use super::view::{Now, View};
+use outlive_storage::commit::Write;
+use outlive_storage::id::InputId;
+use outlive_storage::row::{
+    EntryKind, Etag, EventKind, Guard, Micros, Outcome, Receipt, State, TaskRow, TurnResult,
+    WaitReason,
+};
+
+/// A task that waits for an input goes on without one: with the bytes of the last, under an id of their own.
+pub(super) fn resume(
+    view: &View<'_>,
+    row: &TaskRow,
+    (input_id, claimant): (InputId, Option<Claimant>),
+    now: Now,
+) -> Result<Transition, Rejected> {
+    let State::Suspended {
+        wait: WaitReason::Input { .. },
+        ..
+    } = row.state
+    else {
+        return Err(Rejected::conflict(row));
+    };
+    let mut next = changed(row, now);
+    let following = Following {
+        seq: row.input_seq,
+        input_id: input_id.clone(),
+        digest: row.input_digest,
+        payload: row.input.clone(),
+        steered: false,
+    };
+    next.inputs_accepted += 1;
+    next.last_input_id = None;
+    let writes = begin(view, row, &mut next, following);
+    let effect = enter_or_wait(&mut next, claimant, at_once(now), now);
+    Ok(Transition {
+        writes,
+        answer: Answer::Accepted {
+            how: Accepted::Resumed,
+            input_id,
+        },
+        ..written(by_others(row), next, EventKind::Resumed, vec![effect])
+    })
+}
+
+/// A further run of a task that did not succeed, with the same input; or the release of a parked turn.
+pub(super) fn retry(
+    view: &View<'_>,
+    row: &TaskRow,
+    claimant: Option<Claimant>,
+    now: Now,
+) -> Result<Transition, Rejected> {
+    let attached = |transition| {
+        Ok(Transition {
+            answer: Answer::Accepted {
+                how: Accepted::Restarted,
+                input_id: row.input_id.clone(),
+            },
+            ..transition
+        })
+    };
+    match &row.state {
+        State::Completed {
+            outcome: Outcome::Succeeded(_),
+            ..
+        } if !cfg!(planted = "success_retried") => Err(Rejected::conflict(row)),
+        State::Completed { outcome, at, .. } => {
+            let writes = run_over(view, row, outcome, *at, now);
+            attached(Transition {
+                writes,
+                ..another_run(row, claimant, now)
+            })
+        }
+        State::Suspended {
+            wait: WaitReason::Quarantined { .. } | WaitReason::Undecodable { .. },
+            ..
+        } => attached(released(row, EventKind::Released, now)),
+        State::Pending {
+            wait: WaitReason::Isolated { .. },
+            ..
+        } => attached(released(row, EventKind::Released, now)),
+        State::Pending { .. } | State::InProgress { .. } | State::Suspended { .. } => {
+            Err(Rejected::conflict(row))
+        }
+    }
+}
+
+/// Causes and counters start clear; the input, its place in the chain and what was recorded stay.
+fn another_run(row: &TaskRow, claimant: Option<Claimant>, now: Now) -> Transition {
+    let mut next = changed(row, now);
+    next.run += 1;
+    next.turn = 1;
+    next.turns_total += 1;
+    if !cfg!(planted = "retry_keeps_attempts") {
+        next.attempt = 0;
+    }
+    next.crashes = 0;
+    next.guard = Guard::CLEAR;
+    next.entry = EntryKind::Resumed;
+    next.cancel = None;
+    next.deadline = Micros::NEVER;
+    next.last_failure = None;
+    let effect = enter_or_wait(&mut next, claimant, at_once(now), now);
+    written(
+        by_others(row),
+        next,
+        EventKind::RetriedAfterEnd,
+        vec![effect],
+    )
+}
+
+/// Somebody removes the task. What runs is removed only by force, and its handler dropped.
+pub(super) fn delete(
+    row: &TaskRow,
+    force: bool,
+    if_etag: Option<Etag>,
+) -> Result<Transition, Rejected> {
+    check_etag(row, if_etag)?;
+    let runs = matches!(row.state, State::InProgress { .. });
+    if runs && !force && !cfg!(planted = "running_task_deleted") {
+        return Err(Rejected::conflict(row));
+    }
+    let mut effects = Vec::new();
+    if runs {
+        effects.push(Effect::Fence(None));
+    }
+    if turn_is_open(row) || cfg!(planted = "suspended_turn_answered_twice") {
+        let outcome = Outcome::Cancelled {
+            reason: "the task was deleted".into(),
+            output: None,
+        };
+        effects.push(Effect::Answered {
+            input_id: row.input_id.clone(),
+            turn: row.turn,
+            result: TurnResult::Ended(outcome),
+        });
+    }
+    effects.push(Effect::TaskEnded);
+    Ok(removed(row, effects))
+}
+
+/// Retention removes the ended task; one that was restarted in between stays.
+pub(super) fn expire(row: &TaskRow, now: Now) -> Result<Transition, Rejected> {
+    match row.state {
+        State::Completed { expires_at, .. } if expires_at <= now.at => Ok(removed(row, Vec::new())),
+        State::Completed { .. } if cfg!(planted = "retention_ignores_time") => {
+            Ok(removed(row, Vec::new()))
+        }
+        State::Completed { .. }
+        | State::Pending { .. }
+        | State::InProgress { .. }
+        | State::Suspended { .. } => Err(Rejected::wrong_state(row)),
+    }
+}
+
+fn removed(row: &TaskRow, effects: Vec<Effect>) -> Transition {
+    Transition {
+        writes: vec![Write::RemoveTask],
+        effects,
+        what: Some(EventKind::Removed),
+        ..nothing(row)
+    }
+}
+
+/// The time of a receipt has come: it goes, unless its turn is still kept whole.
+pub(super) fn forget_input(
+    view: &View<'_>,
+    row: &TaskRow,
+    (input_id, listed_at): (InputId, Micros),
+    now: Now,
+) -> Result<Transition, Rejected> {
+    let kept_whole = match view.receipt {
+        // The row still names it, whatever its receipt says: a task of one input is asked without it.
+        _ if row.input_id == input_id && !cfg!(planted = "latest_receipt_forgotten") => true,
+        Some(Receipt::Turn { total, .. }) => {
+            let kept = u64::from(row.options.keep_turns.max(1));
+            total.saturating_add(kept) > row.turns_total
+        }
+        Some(Receipt::Queued { .. }) => true,
+        Some(Receipt::Withdrawn { .. } | Receipt::TaskEnded) | None => false,
+        // INVARIANT: this crate and the storage crate are released together.
+        Some(other) => unreachable!("a receipt this version does not know: {other:?}"),
+    };
+    let kept_on_us = if cfg!(planted = "receipts_rewritten_each_minute") {
+        KEPT_ON_US / 60
+    } else {
+        KEPT_ON_US
+    };
+    let write = if kept_whole && !cfg!(planted = "young_receipts_forgotten") {
+        Write::KeepReceipt {
+            input_id,
+            listed_at,
+            until: now.at.plus(row.options.keep_receipts_us().max(kept_on_us)),
+        }
+    } else {
+        Write::RemoveReceipt {
+            input_id,
+            listed_at,
+        }
+    };
+    Ok(Transition {
+        writes: vec![write],
+        ..nothing(row)
+    })
+}
+
+/// A receipt that stays is looked at again no sooner than after an hour, whatever its task's retention: each look is a
+/// write, and a living chain has as many such receipts as it keeps turns.
+pub(super) const KEPT_ON_US: u64 = 3_600_000_000;

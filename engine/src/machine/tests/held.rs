@@ -1,0 +1,190 @@
+//! What a store holds of one task, for the tests of the machine: it takes transitions as the writer and a store would.
+
+use crate::machine::{DefLimits, Event, Now, Rejected, Transition, TurnEnd, View, step};
+use outlive_storage::commit::{Expect, Write};
+use outlive_storage::id::InputId;
+use outlive_storage::row::{
+    InputRow, Micros, Payload, Receipt, RunRow, State, TaskNumber, TaskRow, TurnRow, ValueKey,
+    ValueKind,
+};
+use std::collections::{BTreeMap, VecDeque};
+
+pub(in crate::machine) const TASK: TaskNumber = TaskNumber(7);
+
+/// The row of a task and all that hangs on it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(in crate::machine) struct Held {
+    pub(in crate::machine) row: Option<TaskRow>,
+    pub(in crate::machine) inbox: VecDeque<(u64, InputRow)>,
+    /// With the moment each is listed under.
+    pub(in crate::machine) receipts: BTreeMap<InputId, (Receipt, Option<Micros>)>,
+    /// The large values, each with its length.
+    pub(in crate::machine) values: BTreeMap<ValueKey, u64>,
+    /// By slot.
+    pub(in crate::machine) turns: BTreeMap<u64, TurnRow>,
+    pub(in crate::machine) runs: Vec<RunRow>,
+}
+
+impl Held {
+    /// Shows the machine what a writer would.
+    pub(in crate::machine) fn ask(
+        &self,
+        event: Event,
+        limits: DefLimits,
+        now: Now,
+    ) -> Result<Transition, Rejected> {
+        let row = self.row.as_ref();
+        // A writer does not look for receipts that cannot be there.
+        let several = row.is_some_and(|row| row.inputs_accepted > 1 || row.run > 1);
+        let named = event.named_input().filter(|_| several);
+        let receipt = named.and_then(|input_id| self.receipts.get(input_id));
+        let view = View {
+            task: TASK,
+            row,
+            inbox: &self.inbox,
+            receipt: receipt.map(|(receipt, _)| receipt),
+            limits: row.map(|_| limits).unwrap_or_default(),
+        };
+        step(&view, event, now)
+    }
+
+    /// Does what the writer and a store do; or says what they would refuse.
+    pub(in crate::machine) fn apply(
+        &mut self,
+        event: &Event,
+        transition: &Transition,
+    ) -> Result<(), String> {
+        if !self.meets(&transition.expect) {
+            return Err(format!("a store refuses {:?}", transition.expect));
+        }
+        let removes = transition.writes.contains(&Write::RemoveTask);
+        if transition.what.is_some() != (removes || transition.row.is_some()) {
+            return Err("what changes a task has its line in the log, and nothing else has".into());
+        }
+        if let Some(next) = &transition.row {
+            let key = event.value_key(TASK, self.row.as_ref());
+            if let (Some(key), Some(len)) = (key, brought(event)) {
+                self.values.insert(key, len);
+            }
+            if let Some(before) = &self.row {
+                follows(before, next)?;
+            }
+            self.row = Some(TaskRow::clone(next));
+        }
+        for write in &transition.writes {
+            if !self.write(write) {
+                return Err(format!("{write:?} does not fit the store"));
+            }
+        }
+        if removes {
+            *self = Held::default();
+        }
+        Ok(())
+    }
+
+    pub(in crate::machine) fn meets(&self, expect: &Expect) -> bool {
+        match (expect, &self.row) {
+            (Expect::Absent, row) => row.is_none(),
+            (Expect::Etag(etag), Some(row)) => row.etag == *etag,
+            (Expect::Lease(generation), Some(row)) => {
+                matches!(row.state, State::InProgress { .. }) && row.generation == *generation
+            }
+            (Expect::Etag(_) | Expect::Lease(_), None) => false,
+        }
+    }
+
+    /// False for what a store, or the order of things, would not allow.
+    fn write(&mut self, write: &Write) -> bool {
+        match write {
+            // The writer puts these.
+            Write::Row(_) | Write::Value { .. } | Write::Event(_) => return false,
+            Write::RemoveValue(key) => {
+                let there = self.values.remove(key).is_some();
+                // The slot of a turn is swept whether something is in it or not.
+                return key.task == TASK && (there || key.kind == ValueKind::Output);
+            }
+            Write::PushInput { seq, input } => {
+                let ascends = self.inbox.back().is_none_or(|(last, _)| last < seq);
+                self.inbox.push_back((*seq, input.clone()));
+                return ascends;
+            }
+            Write::PopInput { seq } => {
+                let before = self.inbox.len();
+                self.inbox.retain(|(waiting, _)| waiting != seq);
+                return self.inbox.len() + 1 == before;
+            }
+            Write::Receipt {
+                input_id,
+                receipt,
+                expires_at,
+            } => {
+                let kept = (receipt.clone(), *expires_at);
+                self.receipts.insert(input_id.clone(), kept);
+            }
+            Write::KeepReceipt {
+                input_id,
+                listed_at,
+                until,
+            } => {
+                if let Some((_, listed)) = self.receipts.get_mut(input_id)
+                    && *listed == Some(*listed_at)
+                {
+                    *listed = Some(*until);
+                }
+            }
+            Write::RemoveReceipt {
+                input_id,
+                listed_at,
+            } => {
+                let listed = self.receipts.get(input_id).and_then(|(_, listed)| *listed);
+                if listed == Some(*listed_at) {
+                    self.receipts.remove(input_id);
+                }
+            }
+            Write::Turn { slot, turn } => {
+                self.turns.insert(*slot, TurnRow::clone(turn));
+            }
+            Write::Run(run) => self.runs.push(RunRow::clone(run)),
+            Write::RemoveTask => {}
+        }
+        true
+    }
+}
+
+/// The length of the large value that comes with an event.
+fn brought(event: &Event) -> Option<u64> {
+    let payload = match event {
+        Event::Input(input) => &input.payload,
+        Event::End {
+            end: TurnEnd::Succeeded(output) | TurnEnd::Suspended { output, .. },
+            ..
+        } => output,
+        _ => return None,
+    };
+    match payload {
+        Payload::Stored { len } => Some(*len),
+        Payload::Inline(_) => None,
+    }
+}
+
+/// What a store requires of a row that replaces another one.
+fn follows(before: &TaskRow, after: &TaskRow) -> Result<(), String> {
+    if let State::InProgress { lease, .. } = &after.state
+        && lease.generation != after.generation
+    {
+        return Err("a running row's generation is not its lease's".into());
+    }
+    let grows = after.etag > before.etag
+        && after.generation >= before.generation
+        && after.run >= before.run
+        && after.turns_total >= before.turns_total;
+    if !grows {
+        return Err("an etag, a generation or a count does not grow".into());
+    }
+    let same = (&after.id, after.def, &after.facts, after.created_at)
+        == (&before.id, before.def, &before.facts, before.created_at);
+    if !same {
+        return Err("a row becomes that of another task".into());
+    }
+    Ok(())
+}

@@ -1,0 +1,170 @@
+//! What a running handler is told: the causes for which it may want to end, and the signal they set.
+
+use crate::machine::Cause;
+use std::fmt;
+use tokio::sync::watch;
+
+/// Why a turn may want to end. Causes add up within a turn, and each is visible before [`Ctx::cancelled`] resolves.
+///
+/// All but the shutdown set the cancel signal: what is left of a turn when the engine stops is recovered at the next
+/// open, so a shutdown alone is no reason to give up.
+///
+/// ```
+/// use outlive::{Ctx, HandlerError};
+/// async fn crawl(ctx: Ctx, pages: Vec<String>) -> Result<usize, HandlerError> {
+///     for (read, _page) in pages.iter().enumerate() {
+///         match ctx.cause() {
+///             Some(causes) if causes.cancel_requested().is_some() => return Err(HandlerError::cancelled()),
+///             Some(causes) if causes.timed_out() => return Ok(read), // what there is, within the grace
+///             _ => {}
+///         }
+///     }
+///     Ok(pages.len())
+/// }
+/// ```
+///
+/// [`Ctx::cancelled`]: crate::Ctx::cancelled
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Causes {
+    shutdown: bool,
+    cancel: Option<Box<str>>,
+    timed_out: bool,
+    steered: bool,
+    lease_lost: bool,
+}
+
+impl Causes {
+    /// The engine is shutting down.
+    pub fn shutdown(&self) -> bool {
+        self.shutdown
+    }
+
+    /// Somebody asked for the end of the task or of this turn: the reason given.
+    pub fn cancel_requested(&self) -> Option<&str> {
+        self.cancel.as_deref()
+    }
+
+    /// The turn has taken as long as it may: it has the definition's grace to end.
+    pub fn timed_out(&self) -> bool {
+        self.timed_out
+    }
+
+    /// A further input waits: the next turn begins when this one ends.
+    pub fn steered(&self) -> bool {
+        self.steered
+    }
+
+    /// The claim is no longer the task's: whatever this turn still does is not recorded.
+    pub fn lease_lost(&self) -> bool {
+        self.lease_lost
+    }
+
+    /// Whether the cancel signal is set.
+    fn signalled(&self) -> bool {
+        self.cancel.is_some() || self.timed_out || self.steered || self.lease_lost
+    }
+
+    fn any(&self) -> bool {
+        self.signalled() || self.shutdown
+    }
+}
+
+impl fmt::Display for Causes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let cancel = self.cancel.as_ref().map(|why| format!("cancelled ({why})"));
+        let told = |set: bool, text: &str| set.then(|| text.to_owned());
+        let causes = [
+            told(self.shutdown, "shutdown"),
+            cancel,
+            told(self.timed_out, "timed out"),
+            told(self.steered, "steered"),
+            told(self.lease_lost, "lease lost"),
+        ];
+        let causes: Vec<String> = causes.into_iter().flatten().collect();
+        f.write_str(&causes.join(", "))
+    }
+}
+
+/// The causes of one claim, as its handler and the engine share them.
+pub(crate) struct Signal {
+    causes: watch::Sender<Causes>,
+    /// The handler left its turn to the next open.
+    left: watch::Sender<bool>,
+}
+
+impl Signal {
+    /// What is known when the turn is entered.
+    pub(crate) fn new(steered: bool) -> Signal {
+        let causes = Causes {
+            steered,
+            ..Causes::default()
+        };
+        Signal {
+            causes: watch::Sender::new(causes),
+            left: watch::Sender::new(false),
+        }
+    }
+
+    /// A cause the machine decided on.
+    pub(crate) fn tell(&self, cause: Cause) {
+        self.add(|causes| match cause {
+            Cause::CancelRequested { reason } => causes.cancel = Some(reason),
+            Cause::Steered => causes.steered = true,
+        });
+    }
+
+    pub(crate) fn time_out(&self) {
+        self.add(|causes| causes.timed_out = true);
+    }
+
+    pub(crate) fn lose_lease(&self) {
+        self.add(|causes| causes.lease_lost = true);
+    }
+
+    fn add(&self, change: impl FnOnce(&mut Causes)) {
+        if cfg!(planted = "cause_not_told") {
+            return;
+        }
+        self.causes.send_modify(change);
+    }
+
+    /// The causes so far, or none.
+    pub(crate) fn causes(&self, shutdown: bool) -> Option<Causes> {
+        let causes = Causes {
+            shutdown,
+            ..self.causes.borrow().clone()
+        };
+        causes.any().then_some(causes)
+    }
+
+    /// Whether the claim was taken away.
+    pub(crate) fn is_lost(&self) -> bool {
+        self.causes.borrow().lease_lost
+    }
+
+    /// Resolves once the cancel signal is set.
+    pub(crate) async fn cancelled(&self) {
+        let mut causes = self.causes.subscribe();
+        // The sender lives in self, so there is always a next change to wait for.
+        let _ = causes.wait_for(Causes::signalled).await;
+    }
+
+    /// The handler leaves its turn to the next open.
+    pub(crate) fn leave(&self) {
+        self.left.send_replace(true);
+    }
+
+    /// Resolves once the handler has left.
+    pub(crate) async fn left(&self) {
+        let mut left = self.left.subscribe();
+        let _ = left.wait_for(|left| *left).await;
+    }
+}
+
+impl fmt::Debug for Signal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Signal")
+            .field(&*self.causes.borrow())
+            .finish()
+    }
+}

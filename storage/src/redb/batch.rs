@@ -1,0 +1,269 @@
+//! The open tables of one batch, and what its commits write to them.
+
+use super::fault;
+use super::hanging::Hanging;
+use super::tables::{BY_DEFINITION, BY_LABEL, DUE, EVENTS, EXPIRY, GARBAGE, IDS, RUNNING, TASKS};
+use crate::codec;
+use crate::commit::Write;
+use crate::header::{Entry, Header};
+use crate::id::TaskId;
+use crate::plan::{Accepted, Removed, Rows, SWEPT_AT_ONCE};
+use crate::row::{EventRow, TaskNumber, TaskRow};
+use crate::slot::Slot;
+use crate::store::StoreError;
+use redb::{ReadableTable, Table, TableError, WriteTransaction};
+
+/// An encoded entry.
+pub(super) type Bytes = &'static [u8];
+
+/// The tables of one batch, each opened once; those of few commits only when one needs them.
+pub(super) struct Tables<'t> {
+    txn: &'t WriteTransaction,
+    tasks: Table<'t, u64, Bytes>,
+    ids: Table<'t, &'static str, u64>,
+    by_definition: Table<'t, (u32, u64), ()>,
+    by_label: Option<Table<'t, (u32, &'static str, u64), ()>>,
+    due: Table<'t, (u32, u8, u64, u64), ()>,
+    running: Table<'t, u64, ()>,
+    expiry: Table<'t, (u64, u64), ()>,
+    events: Option<Table<'t, u64, Bytes>>,
+    garbage: Option<Table<'t, u64, ()>>,
+    hanging: Hanging<'t>,
+    buffer: Vec<u8>,
+    /// Entries put or removed so far, but for those of `hanging`.
+    writes: u64,
+    /// Bytes of the values put so far, but for those of `hanging`.
+    bytes: u64,
+}
+
+impl<'t> Tables<'t> {
+    pub(super) fn open(txn: &'t WriteTransaction) -> Result<Tables<'t>, StoreError> {
+        Ok(Tables {
+            txn,
+            tasks: txn.open_table(TASKS).map_err(fault)?,
+            ids: txn.open_table(IDS).map_err(fault)?,
+            by_definition: txn.open_table(BY_DEFINITION).map_err(fault)?,
+            by_label: None,
+            due: txn.open_table(DUE).map_err(fault)?,
+            running: txn.open_table(RUNNING).map_err(fault)?,
+            expiry: txn.open_table(EXPIRY).map_err(fault)?,
+            events: None,
+            garbage: None,
+            hanging: Hanging::in_transaction(txn),
+            buffer: Vec::with_capacity(4096),
+            writes: 0,
+            bytes: 0,
+        })
+    }
+
+    /// Entries put or removed so far.
+    pub(super) fn writes(&self) -> u64 {
+        self.writes + self.hanging.writes()
+    }
+
+    /// Bytes of the values put so far, as encoded.
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes + self.hanging.bytes()
+    }
+
+    /// Writes the accepted commits of a batch, in order.
+    ///
+    /// # Errors
+    /// [`StoreError::Malformed`] for a row too large; what redb fails with.
+    pub(super) fn write(&mut self, accepted: &[Accepted<'_>]) -> Result<(), StoreError> {
+        for accepted in accepted {
+            match &accepted.removed {
+                Some(removed) => self.remove(accepted, removed)?,
+                None => self.put(accepted)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn put(&mut self, accepted: &Accepted<'_>) -> Result<(), StoreError> {
+        let task = accepted.commit.task;
+        let mut old = accepted.old;
+        for write in &accepted.commit.writes {
+            match write {
+                Write::Row(row) => old = Some(self.put_row(task, row, old.as_ref())?),
+                Write::Event(event) => self.put_event(event)?,
+                Write::Value { .. }
+                | Write::RemoveValue(_)
+                | Write::PushInput { .. }
+                | Write::PopInput { .. }
+                | Write::Receipt { .. }
+                | Write::KeepReceipt { .. }
+                | Write::RemoveReceipt { .. }
+                | Write::Turn { .. }
+                | Write::Run(_) => self.hanging.write(task, write)?,
+                // Decided in the plan: such a commit is not put but removed.
+                Write::RemoveTask => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn put_row(
+        &mut self,
+        task: TaskNumber,
+        row: &TaskRow,
+        old: Option<&Header>,
+    ) -> Result<Header, StoreError> {
+        codec::encode_row(task, row, &mut self.buffer)?;
+        self.tasks
+            .insert(task.0, self.buffer.as_slice())
+            .map_err(fault)?;
+        self.writes += 1;
+        self.bytes += self.buffer.len() as u64;
+        let new = Header::of(row);
+        let entry = new.entry(task);
+        let Some(old) = old else {
+            self.put_identity(task, row)?;
+            self.list(entry)?;
+            return Ok(new);
+        };
+        let old_entry = old.entry(task);
+        if old_entry != entry {
+            if !cfg!(planted = "due_entry_leaks") {
+                self.unlist(old_entry)?;
+            }
+            self.list(entry)?;
+        }
+        Ok(new)
+    }
+
+    /// The index entries that a task keeps from its start to its removal.
+    fn put_identity(&mut self, task: TaskNumber, row: &TaskRow) -> Result<(), StoreError> {
+        self.ids.insert(row.id.as_str(), task.0).map_err(fault)?;
+        self.by_definition
+            .insert((row.def.0, task.0), ())
+            .map_err(fault)?;
+        self.writes += 2;
+        for label in &row.facts.labels {
+            let by_label = opened(&mut self.by_label, || self.txn.open_table(BY_LABEL))?;
+            let key = (row.def.0, &**label, task.0);
+            let was_there = by_label.insert(key, ()).map_err(fault)?.is_some();
+            self.writes += u64::from(!was_there);
+        }
+        Ok(())
+    }
+
+    /// Removes a task. The commit's last row, where it has one, is never written: it would be gone at once.
+    fn remove(&mut self, accepted: &Accepted<'_>, removed: &Removed) -> Result<(), StoreError> {
+        let task = accepted.commit.task;
+        self.tasks.remove(task.0).map_err(fault)?;
+        self.writes += 1;
+        if !cfg!(planted = "removed_task_keeps_its_id") {
+            self.ids.remove(removed.id.as_str()).map_err(fault)?;
+            self.writes += 1;
+        }
+        if let Some(old) = &accepted.old {
+            self.remove_listed(task, old, removed)?;
+        }
+        let mut room = SWEPT_AT_ONCE;
+        let more = self.hanging.sweep(task, &mut room)?;
+        if more && !cfg!(planted = "garbage_forgotten") {
+            let garbage = opened(&mut self.garbage, || self.txn.open_table(GARBAGE))?;
+            garbage.insert(task.0, ()).map_err(fault)?;
+            self.writes += 1;
+        }
+        for write in &accepted.commit.writes {
+            if let Write::Event(event) = write {
+                self.put_event(event)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn remove_listed(
+        &mut self,
+        task: TaskNumber,
+        old: &Header,
+        removed: &Removed,
+    ) -> Result<(), StoreError> {
+        if !cfg!(planted = "removed_task_stays_listed") {
+            self.by_definition
+                .remove((old.def.0, task.0))
+                .map_err(fault)?;
+            self.writes += 1;
+            self.unlist(old.entry(task))?;
+        }
+        for label in &removed.labels {
+            if cfg!(planted = "label_entry_leaks") {
+                continue;
+            }
+            let by_label = opened(&mut self.by_label, || self.txn.open_table(BY_LABEL))?;
+            let key = (old.def.0, &**label, task.0);
+            let was_there = by_label.remove(key).map_err(fault)?.is_some();
+            self.writes += u64::from(was_there);
+        }
+        Ok(())
+    }
+
+    fn list(&mut self, entry: Option<Entry>) -> Result<(), StoreError> {
+        match entry {
+            Some(Entry::Due(key)) => self.due.insert(key, ()).map_err(fault)?,
+            Some(Entry::Running(key)) => self.running.insert(key, ()).map_err(fault)?,
+            Some(Entry::Expiry(key)) => self.expiry.insert(key, ()).map_err(fault)?,
+            None => return Ok(()),
+        };
+        self.writes += 1;
+        Ok(())
+    }
+
+    fn unlist(&mut self, entry: Option<Entry>) -> Result<(), StoreError> {
+        match entry {
+            Some(Entry::Due(key)) => self.due.remove(key).map_err(fault)?,
+            Some(Entry::Running(key)) => self.running.remove(key).map_err(fault)?,
+            Some(Entry::Expiry(key)) => self.expiry.remove(key).map_err(fault)?,
+            None => return Ok(()),
+        };
+        self.writes += 1;
+        Ok(())
+    }
+
+    fn put_event(&mut self, event: &EventRow) -> Result<(), StoreError> {
+        codec::encode(Slot::Event(event.etag), event, &mut self.buffer)?;
+        let events = opened(&mut self.events, || self.txn.open_table(EVENTS))?;
+        events
+            .insert(event.etag.0, self.buffer.as_slice())
+            .map_err(fault)?;
+        self.writes += 1;
+        self.bytes += self.buffer.len() as u64;
+        Ok(())
+    }
+}
+
+/// The table, opened at its first use in the transaction.
+pub(super) fn opened<T>(
+    table: &mut Option<T>,
+    open: impl FnOnce() -> Result<T, TableError>,
+) -> Result<&mut T, StoreError> {
+    match table {
+        Some(table) => Ok(table),
+        None => Ok(table.insert(open().map_err(fault)?)),
+    }
+}
+
+impl Rows for Tables<'_> {
+    fn number(&self, id: &TaskId) -> Result<Option<TaskNumber>, StoreError> {
+        let found = self.ids.get(id.as_str()).map_err(fault)?;
+        Ok(found.map(|number| TaskNumber(number.value())))
+    }
+
+    fn header(&self, task: TaskNumber) -> Result<Option<Result<Header, StoreError>>, StoreError> {
+        let found = self.tasks.get(task.0).map_err(fault)?;
+        Ok(found.map(|bytes| codec::header(task, bytes.value())))
+    }
+
+    fn row(
+        &self,
+        task: TaskNumber,
+    ) -> Result<Result<Option<Box<TaskRow>>, StoreError>, StoreError> {
+        let found = self.tasks.get(task.0).map_err(fault)?;
+        let row = found
+            .map(|bytes| codec::decode_row(task, bytes.value()))
+            .transpose();
+        Ok(row.map(|row| row.map(Box::new)))
+    }
+}

@@ -1,0 +1,297 @@
+//! Every example runs to its end by itself, as a program of its own, and shows what it is there to show.
+
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
+use std::fs;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::{Duration, SystemTime};
+
+/// An example takes seconds; one that takes so long will not end.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// The examples with a test below.
+const RUN_HERE: [&str; 9] = [
+    "approval",
+    "benchmark_run",
+    "cancel_timeout",
+    "chat",
+    "hello",
+    "list_and_explain",
+    "provenance",
+    "retry",
+    "survive",
+];
+
+fn root() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+}
+
+/// The directory of the profile this test was built in: it has the tests' programs in `deps`, and the examples in
+/// `examples`.
+fn profile() -> PathBuf {
+    let this = std::env::current_exe().expect("the program's own path");
+    let profile = this
+        .ancestors()
+        .nth(2)
+        .expect("the programs of tests lie in deps");
+    profile.to_owned()
+}
+
+fn program(example: &str) -> PathBuf {
+    let name = format!("{example}{}", std::env::consts::EXE_SUFFIX);
+    profile().join("examples").join(name)
+}
+
+/// Whether the example was built from the sources as they are now. A test of one package alone builds none, and the
+/// one that lies there may be that of last week.
+fn is_built(example: &str) -> bool {
+    let program = program(example);
+    let built = changed(&program);
+    // The sources, as the compiler has written them down: `program: source source ...`, with `\ ` for a space.
+    let sources = fs::read_to_string(program.with_extension("d")).unwrap_or_default();
+    let Some((_, sources)) = sources.split_once(": ") else {
+        return false;
+    };
+    let sources = sources.trim().replace("\\ ", "\0");
+    let older = |source: &str| changed(Path::new(&source.replace('\0', " "))) <= built;
+    built.is_some() && sources.split(' ').all(older)
+}
+
+/// When a file was changed; nothing if there is none.
+fn changed(path: &Path) -> Option<SystemTime> {
+    fs::metadata(path)
+        .and_then(|metadata| metadata.modified())
+        .ok()
+}
+
+/// Sees to it that all examples are built, once for all tests. With a test of the whole workspace they are already.
+fn build() {
+    static BUILT: OnceLock<()> = OnceLock::new();
+    BUILT.get_or_init(|| {
+        if RUN_HERE.into_iter().all(is_built) {
+            return;
+        }
+        let profile = profile();
+        let target = profile
+            .parent()
+            .expect("a profile lies in the target directory");
+        let mut cargo = Command::new(env!("CARGO"));
+        cargo.args(["build", "--quiet", "-p", "outlive-examples", "--examples"]);
+        cargo.arg("--target-dir").arg(target);
+        if profile.file_name() == Some(OsStr::new("release")) {
+            cargo.arg("--release");
+        }
+        let status = cargo.current_dir(root()).status().expect("cargo runs");
+        assert!(status.success(), "the examples do not compile: {status}");
+    });
+}
+
+/// Ends the process however the test ends.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Of a process that is gone already there is nothing to end.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Runs the example in a directory of its own, and requires that it ends well and says each of `lines`, in this order.
+#[track_caller]
+fn shows(example: &str, args: &[&str], lines: &[&str]) {
+    assert!(RUN_HERE.contains(&example) && !lines.is_empty());
+    build();
+    let directory = tempfile::tempdir().expect("a directory");
+    let said = run(example, args, directory.path());
+    expect_lines(example, &said, lines);
+}
+
+#[track_caller]
+fn expect_lines(example: &str, said: &str, lines: &[&str]) {
+    let mut rest = said;
+    for line in lines {
+        let Some(at) = rest.find(line) else {
+            panic!("{example} does not say {line:?} where it should:\n{said}");
+        };
+        rest = &rest[at + line.len()..];
+    }
+}
+
+/// What it says on its standard output.
+#[track_caller]
+fn run(example: &str, args: &[&str], directory: &Path) -> String {
+    let stderr = directory.join("stderr.txt");
+    let spawned = Command::new(program(example))
+        .args(args)
+        .current_dir(directory)
+        .env_remove("RUST_LOG")
+        .env_remove("OUTLIVE_SESSION")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(fs::File::create(&stderr).expect("a file"))
+        .spawn();
+    let mut running = Running(spawned.expect("the example was built"));
+    let mut stdout = running.0.stdout.take().expect("its output");
+    let (sender, ended) = mpsc::channel();
+    thread::spawn(move || {
+        let mut said = String::new();
+        let read = stdout.read_to_string(&mut said).map(|_| said);
+        // A test that has given up does not listen any more.
+        let _ = sender.send(read);
+    });
+    let said = match ended.recv_timeout(PATIENCE) {
+        Ok(said) => said.expect("its output is text"),
+        Err(RecvTimeoutError::Timeout) => panic!("{example} does not end"),
+        Err(RecvTimeoutError::Disconnected) => panic!("nobody listened to {example}"),
+    };
+    let status = running.0.wait().expect("it ends");
+    let erred = fs::read_to_string(&stderr).unwrap_or_default();
+    assert!(status.success(), "{example}: {status}\n{said}\n{erred}");
+    said
+}
+
+#[test]
+fn every_example_is_run_here() {
+    let manifest = root().join("examples/Cargo.toml");
+    let manifest = fs::read_to_string(manifest).expect("the manifest of the examples");
+    let declared = manifest.split("[[example]]").skip(1).map(|example| {
+        let name = example.split('"').nth(1);
+        name.expect("an example has a name")
+    });
+    assert_eq!(declared.collect::<BTreeSet<_>>(), BTreeSet::from(RUN_HERE));
+}
+
+#[test]
+#[should_panic(expected = "does not say")]
+fn an_example_that_does_not_say_its_line_is_found_out() {
+    expect_lines("any", "one\ntwo\n", &["two", "one"]);
+}
+
+#[test]
+fn hello_greets_and_the_second_time_nothing_runs() {
+    build();
+    let directory = tempfile::tempdir().expect("a directory");
+    let first = run("hello", &[], directory.path());
+    assert_eq!(first, "greet-world: Fresh\nhello, world\n");
+    let second = run("hello", &[], directory.path());
+    assert_eq!(second, "hello, world\n");
+}
+
+#[test]
+fn retry_gets_through_and_keeps_the_time_of_its_back_off() {
+    let lines = [
+        "oslo: attempt 3, because the line is down",
+        "sunny in Oslo, at the third attempt",
+        "failed at once: the line is down",
+        "sunny in Rome, after 300 ms",
+        "nowhere: that is not a city (1 attempt)",
+        "atlantis: there is no such city (1 attempt)",
+        "sunny in Lima, in run 2; run 1 is history",
+        "opened again: it is still pending, and due when it was",
+        "sunny in Cairo",
+    ];
+    shows("retry", &[], &lines);
+}
+
+#[test]
+fn approval_waits_through_restarts_for_a_decision() {
+    let lines = [
+        "monday:",
+        "mail 1 (request): pay 2500 cents back for 17?",
+        "tuesday:",
+        "r-1 is suspended and waits for a decision",
+        "mail 2 (reminder): pay 2500 cents back for 17?",
+        "r-3 is cancelled: the customer keeps it",
+        "thursday:",
+        "paid under the key r-1/decision",
+        "r-1: a second decision is refused, the task is completed",
+        "r-2: Declined { by: \"ada\" }",
+    ];
+    shows("approval", &[], &lines);
+}
+
+#[test]
+fn chat_has_each_turn_once_in_its_transcript() {
+    let lines = [
+        "(turn 2 is entered again)",
+        "turn 2: \"what did I say?\" -> \"you said \\\"hello\\\"\"",
+        "turn 3: \"think hard\" -> \"hm, go on\" (and at once the next message)",
+        "turn 5: \"what did I say?\" -> \"you said \\\"about rain\\\"\"",
+        "turn 6: \"bye\"",
+        "the transcript has each of 6 turns once",
+    ];
+    shows("chat", &[], &lines);
+}
+
+#[test]
+fn cancel_timeout_shows_each_of_the_five_causes() {
+    let lines = [
+        "told: cancel requested (enough)",
+        "it agrees, and has no result: not needed any more",
+        "told: time-out",
+        "it pays no heed, and is dropped when the grace is over",
+        "told: steered",
+        "terminated, without asking the handler:",
+        "told: lease lost",
+        "told: shutdown",
+        "no page was lost, and no attempt was charged",
+    ];
+    shows("cancel_timeout", &[], &lines);
+}
+
+#[test]
+fn provenance_finds_tasks_by_session_owner_and_tag() {
+    let lines = [
+        "owner night-desk, session Some(\"monday-extra\")",
+        "source Source { kind: \"outlive.task\", name: \"write-article\"",
+        "x-2 was not started",
+        "of the session monday: n-2, n-1",
+        "of the day desk: d-1",
+        "about the weather: d-1, n-1",
+    ];
+    shows("provenance", &[], &lines);
+}
+
+#[test]
+fn list_and_explain_tells_of_each_state_what_would_release_it() {
+    let lines = [
+        "pending: tonight, in-line, jammed, fax",
+        "in_progress: printing",
+        "suspended: question",
+        "completed: given-up, torn, printed",
+        "7 print tasks on 3 pages",
+        "question: It waits for a further input",
+        "in-line: It is due, and 1 of the 1 tasks",
+        "jammed: Attempt 1 of 2 failed",
+        "fax: No program with a handler",
+        "the page in line was printed",
+    ];
+    shows("list_and_explain", &[], &lines);
+}
+
+#[test]
+fn benchmark_run_has_the_same_results_whatever_the_kills() {
+    let lines = [
+        "undisturbed:",
+        "47 cases met infrastructure errors; 14 of them were run a second time",
+        "kill 1: ",
+        "results identical, 239 questions answered, each of them once",
+        "nothing was asked again",
+        "all 239 questions were asked anew",
+    ];
+    shows("benchmark_run", &[], &lines);
+}
+
+#[test]
+fn survive_has_the_same_report_whatever_the_kills() {
+    let examples = root().join("examples");
+    let examples = examples.to_str().expect("a path of text");
+    let args = [examples, "--kills", "2", "--seed", "7"];
+    shows("survive", &args, &["under SIGKILL", "reports identical"]);
+}
