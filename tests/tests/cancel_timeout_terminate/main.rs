@@ -23,8 +23,8 @@ use tokio::time::Instant;
 pub(crate) const NO_GRACE: Duration = Duration::ZERO;
 /// Far longer than anything here takes: with a paused clock a wait without end is over at once.
 pub(crate) const NEVER: Duration = Duration::from_secs(30 * 24 * 3600);
-/// Timers are no finer than a millisecond.
-const TICK: Duration = Duration::from_millis(2);
+/// Timers are no finer than a millisecond, and a reopened engine reads the real clock.
+pub(crate) const TICK: Duration = Duration::from_millis(10);
 
 pub(crate) const fn secs(count: u64) -> Duration {
     Duration::from_secs(count)

@@ -238,3 +238,86 @@ async fn an_id_is_not_entered_again_before_its_former_thread_has_ended() {
     let lost: Vec<_> = late.take().iter().map(|late| late.lease_lost).collect();
     assert_eq!(lost, [true, false]);
 }
+
+/// Does something bad when it is dropped.
+struct Bad<F: FnMut()>(F);
+
+impl<F: FnMut()> Drop for Bad<F> {
+    fn drop(&mut self) {
+        (self.0)();
+    }
+}
+
+/// An engine with one slot, whose handler never ends when its input is 1, and does something bad when it is dropped.
+async fn dropped_badly(
+    builder: Builder,
+    gate: &Gate,
+    bad: impl Fn() + Clone + Send + Sync + 'static,
+) -> Engine {
+    let gate = gate.clone();
+    let builder = builder.max_running(1).task(FREE, move |_: Ctx, n| {
+        let (bad, gate) = (bad.clone(), gate.clone());
+        async move {
+            if n == 1 {
+                let _bad = Bad(bad);
+                gate.arrive();
+                std::future::pending::<()>().await;
+            }
+            Ok::<_, HandlerError>(n)
+        }
+    });
+    let engine = builder.open().await.unwrap();
+    engine.recovery().await;
+    engine
+}
+
+#[tokio::test]
+async fn a_handler_that_panics_when_it_is_dropped_holds_up_nobody() {
+    let builder = Engine::on_store(Arc::new(MemStore::new()));
+    // Quietly: the report on the terminal tells nothing.
+    let (gate, quietly) = (Gate::closed(), || {
+        std::panic::resume_unwind(Box::new("dropped"))
+    });
+    let engine = dropped_badly(builder, &gate, quietly).await;
+    let run = engine.start(FREE, "a", &1).await.unwrap();
+    came(&gate, 1).await;
+    engine.terminate("a", "gone mad").await.unwrap();
+    let ended = ended_in_time(&run).await;
+    assert!(matches!(ended, ResultError::Terminated { .. }), "{ended:?}");
+    assert_eq!(
+        engine.run(FREE, "b", &2).await.unwrap(),
+        2,
+        "its slot is free"
+    );
+    engine.retry(FREE, "a").await.unwrap();
+    engine.delete("a").force().await.unwrap();
+    assert_eq!(
+        engine.run(FREE, "a", &3).await.unwrap(),
+        3,
+        "and so is its id"
+    );
+}
+
+#[test]
+fn a_handler_that_blocks_when_it_is_dropped_does_not_hold_up_the_engine() {
+    let (callers, handlers) = (workers(1), workers(1));
+    let (latch, opens) = Latch::closed();
+    let builder = Engine::on_store(Arc::new(MemStore::new())).runtime(handlers.handle().clone());
+    let (held, gate) = (latch.clone(), Gate::closed());
+    callers.block_on(async {
+        let engine = dropped_badly(builder, &gate, move || held.wait()).await;
+        let run = engine.start(FREE, "a", &1).await.unwrap();
+        came(&gate, 1).await;
+        engine.terminate("a", "gone mad").await.unwrap();
+        let ended = ended_in_time(&run).await;
+        assert!(matches!(ended, ResultError::Terminated { .. }), "{ended:?}");
+        let next = engine.start(FREE, "b", &2).await.unwrap();
+        assert_eq!(
+            next.status().await.unwrap(),
+            Status::Pending,
+            "there is no slot yet"
+        );
+        drop(opens);
+        assert_eq!(next.result().await.unwrap(), 2);
+    });
+}

@@ -80,15 +80,3 @@ fn what_the_engine_asks_of_a_state_that_moved_on_is_told_how_it_stands() {
         }
     }
 }
-
-#[test]
-fn a_refusal_writes_nothing_down() {
-    for (state, task) in Task::in_every_state(STEERABLE) {
-        let before = task.clone();
-        for event in [delete(false), retry(), resume("b"), Event::Expire, died(1)] {
-            if task.asks(event).is_err() {
-                super::assert_nothing_changed(&before, &task, state);
-            }
-        }
-    }
-}

@@ -67,6 +67,8 @@ fn inputs(model: &Model, now: Micros) -> Vec<Event> {
     let mut inputs: Vec<NewInput> = known.map(|position| of(position, position)).collect();
     // The same id with other bytes is still the same input: the id is the key.
     inputs.extend((new > 0).then(|| of(model.turn.input, new)));
+    // Equal bytes under another id are another input.
+    inputs.extend((new > 0).then(|| of(new, model.turn.input)));
     // Without an id of its caller: equal to the first input, to the latest, and to none.
     for like in [0, model.turn.input, new] {
         inputs.push(NewInput {
