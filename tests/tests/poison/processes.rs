@@ -1,7 +1,7 @@
 //! Real processes that a handler ends, each in its own way, and processes that are killed from outside.
 
 use crate::simulated::Dice;
-use outlive::{Ctx, Engine, HandlerError, Status, TaskDef, WaitReason};
+use outlive::{Ctx, Engine, HandlerError, TaskDef, WaitReason};
 use outlive_tests::process::{self, Other};
 use std::hint::black_box;
 use std::path::{Path, PathBuf};
@@ -133,26 +133,34 @@ async fn exists(engine: &Engine, id: &str) -> bool {
     engine.get(id).await.unwrap().is_some()
 }
 
-/// Waits until every innocent runs, and what is poisonous is held.
-async fn settled(engine: &Engine, poison: Poison) -> bool {
-    for n in 0..INNOCENTS {
-        let snapshot = engine.get(format!("t{n}")).await.unwrap().unwrap();
-        assert!(
-            !matches!(snapshot.wait, Some(WaitReason::Quarantined { .. })),
-            "an innocent is quarantined: {snapshot:?}"
-        );
-        if snapshot.status != Status::InProgress {
-            return false;
-        }
+/// Waits until what is poisonous is held; without poison, until the process is let go.
+async fn settles(engine: &Engine, poison: Poison) {
+    if poison == Poison::None {
+        assert!(process::wait_for_go());
+        return;
     }
-    let Some(snapshot) = engine.get("poison").await.unwrap() else {
-        return poison == Poison::None;
-    };
+    while !is_quarantined(engine, "poison").await {
+        tokio::time::sleep(POLL).await;
+    }
+}
+
+async fn is_quarantined(engine: &Engine, id: &str) -> bool {
+    let snapshot = engine.get(id).await.unwrap().unwrap();
     matches!(snapshot.wait, Some(WaitReason::Quarantined { .. }))
 }
 
-/// Not a test of its own: a process with innocents and perhaps one that ends it. It says when it has settled, lets its
-/// innocents end when it is let go, and says that they did.
+/// Requires that every innocent ends as if nothing had happened.
+async fn all_end(engine: &Engine) {
+    for n in 0..INNOCENTS {
+        let id = format!("t{n}");
+        assert!(!is_quarantined(engine, &id).await, "{id} is innocent");
+        let run = engine.attach(HOLD, id).await.unwrap();
+        assert_eq!(run.result().await.unwrap(), n);
+    }
+}
+
+/// Not a test of its own: a process with innocents and perhaps one that ends it. It says when all innocents have ended,
+/// which they may once what is poisonous is held.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn child() {
     let Some(path) = process::path() else {
@@ -162,20 +170,12 @@ async fn child() {
     let gates = Gates::closed();
     let engine = open(&path, &gates).await;
     start(&engine, poison, &gates).await;
-    let settles = async {
-        while !settled(&engine, poison).await {
-            tokio::time::sleep(POLL).await;
-        }
-    };
-    let settles = tokio::time::timeout(PATIENCE, settles).await;
-    settles.expect("it settles");
-    process::say("settled");
-    assert!(process::wait_for_go());
-    gates.ends.send_replace(true);
-    for n in 0..INNOCENTS {
-        let run = engine.attach(HOLD, format!("t{n}")).await.unwrap();
-        assert_eq!(run.result().await.unwrap(), n);
-    }
+    let settled = tokio::time::timeout(PATIENCE, async {
+        settles(&engine, poison).await;
+        gates.ends.send_replace(true);
+        all_end(&engine).await;
+    });
+    settled.await.expect("it settles");
     engine.shutdown(Duration::ZERO).await;
     process::say("ended");
     process::wait_for_end();
@@ -185,15 +185,11 @@ async fn child() {
 fn deaths_until_settled(path: &Path) -> u32 {
     for deaths in 0..=DEATHS_MAX {
         let mut other = Other::test("processes::child", path);
-        let Some(word) = other.word() else {
-            let _by_its_own_hand = other.died();
-            continue;
-        };
-        assert_eq!(word, "settled");
-        other.go();
-        assert_eq!(other.word().as_deref(), Some("ended"));
-        other.end();
-        return deaths;
+        if other.word().as_deref() == Some("ended") {
+            other.end();
+            return deaths;
+        }
+        let _by_its_own_hand = other.died();
     }
     panic!("more than {DEATHS_MAX} deaths");
 }
@@ -234,8 +230,10 @@ fn processes_killed_from_outside_quarantine_nobody() {
         std::thread::sleep(dice.between(from, to));
         other.kill();
     }
-    // Nobody kills it any more, so it settles at once.
-    assert_eq!(deaths_until_settled(&path), 0);
+    let mut last = Other::test("processes::child", &path);
+    last.go();
+    assert_eq!(last.word().as_deref(), Some("ended"));
+    last.end();
     println!("{kills} kills from outside: nobody is quarantined");
 }
 
