@@ -1,7 +1,8 @@
 //! What the store, or the hub, knows of an input: its answer, that there is none yet, or that there never will be.
 
 use crate::error::ResultError;
-use outlive_storage::id::InputId;
+use crate::machine::{Named, Status};
+use outlive_storage::id::TaskId;
 use outlive_storage::row::{
     Outcome, Payload, Receipt, State, TaskNumber, TaskRow, TurnResult, ValueKey, ValueKind,
     WaitReason,
@@ -79,10 +80,10 @@ pub(crate) fn from_result(result: TurnResult, turn: u32) -> Known {
 pub(crate) fn look(
     store: &dyn Store,
     task: TaskNumber,
-    input_id: &InputId,
+    named: &Named,
 ) -> Result<Stored, StoreError> {
     loop {
-        if let Some(stored) = look_once(store, task, input_id)? {
+        if let Some(stored) = look_once(store, task, named)? {
             return Ok(stored);
         }
     }
@@ -92,40 +93,52 @@ pub(crate) fn look(
 fn look_once(
     store: &dyn Store,
     task: TaskNumber,
-    input_id: &InputId,
+    named: &Named,
 ) -> Result<Option<Stored>, StoreError> {
     let Some(row) = store.get(task)? else {
         return Ok(Some(Stored::Missing));
     };
-    if row.input_id == *input_id || cfg!(planted = "handle_answers_for_latest_turn") {
+    if named.is_of(&row) || cfg!(planted = "handle_answers_for_latest_turn") {
         return look_at_latest(store, task, row);
     }
     let ended = |error| Ok(Some(Stored::Answered(Answered::Error(error))));
-    match store.receipt(task, input_id)? {
+    match store.receipt(task, &named.input_id)? {
         // Between the look at the row and the look at the receipt the turn may have begun.
         Some(Receipt::Queued { .. }) => Ok(Some(Stored::Waits)),
+        // A later run worked the input again.
+        Some(Receipt::Turn { run, .. }) if run != named.run => {
+            look_at_run(store, task, (&row, named))
+        }
         Some(Receipt::Turn { total, .. }) if total >= row.turns_total => Ok(Some(Stored::Waits)),
-        Some(Receipt::Turn { total, turn, .. }) => {
-            let kept = store.turn(task, row.slot_of(total))?;
-            match kept.filter(|kept| kept.total == total || cfg!(planted = "place_taken_for_turn"))
-            {
-                Some(kept) => {
-                    let of = OfTurn {
-                        task,
-                        slot: row.slot_of(total),
-                        total,
-                        turn,
-                    };
-                    of.result(store, kept.result)
-                }
-                None => ended(ResultError::Gone { turn }),
-            }
+        Some(Receipt::Turn { turn, total, .. }) => {
+            OfTurn::of(&row, task, (turn, total)).kept(store)
         }
         Some(Receipt::Withdrawn { reason }) => ended(ResultError::Cancelled { reason }),
-        Some(Receipt::TaskEnded) => ended(ResultError::TaskEnded),
+        Some(Receipt::TaskEnded) => ended(ended_without(&row.id)),
         // INVARIANT: this crate and the storage crate are released together.
         Some(other) => unreachable!("a receipt this version does not know: {other:?}"),
         None => Ok(Some(Stored::Missing)),
+    }
+}
+
+/// The answer of the last turn of an earlier run: only its input can be worked again.
+fn look_at_run(
+    store: &dyn Store,
+    task: TaskNumber,
+    (row, named): (&TaskRow, &Named),
+) -> Result<Option<Stored>, StoreError> {
+    let runs = store.runs(task)?;
+    match runs.into_iter().find(|run| run.run == named.run) {
+        Some(run) => OfTurn::of(row, task, (run.turns, run.last_total)).kept(store),
+        None => Ok(Some(Stored::Missing)),
+    }
+}
+
+/// The task ended before the input got a turn.
+pub(crate) fn ended_without(id: &TaskId) -> ResultError {
+    ResultError::Conflict {
+        id: id.clone(),
+        status: Status::Completed,
     }
 }
 
@@ -136,12 +149,7 @@ fn look_at_latest(
     row: TaskRow,
 ) -> Result<Option<Stored>, StoreError> {
     let slot = row.slot();
-    let of = OfTurn {
-        task,
-        slot,
-        total: row.turns_total,
-        turn: row.turn,
-    };
+    let of = OfTurn::of(&row, task, (row.turn, row.turns_total));
     match row.state {
         State::Completed { outcome, .. } => {
             // A turn that suspended its task replied before; what became of the task then is not its result.
@@ -181,6 +189,28 @@ struct OfTurn {
 }
 
 impl OfTurn {
+    fn of(row: &TaskRow, task: TaskNumber, (turn, total): (u32, u64)) -> OfTurn {
+        OfTurn {
+            task,
+            slot: row.slot_of(total),
+            total,
+            turn,
+        }
+    }
+
+    /// The answer of a turn that is over, if it is still kept whole.
+    fn kept(&self, store: &dyn Store) -> Result<Option<Stored>, StoreError> {
+        let kept = store.turn(self.task, self.slot)?;
+        let own = |total| total == self.total || cfg!(planted = "place_taken_for_turn");
+        match kept.filter(|kept| own(kept.total)) {
+            Some(kept) => self.result(store, kept.result),
+            None => {
+                let gone = ResultError::Gone { turn: self.turn };
+                Ok(Some(Stored::Answered(Answered::Error(gone))))
+            }
+        }
+    }
+
     /// The answer; nothing when a later turn has taken the slot meanwhile.
     fn result(&self, store: &dyn Store, result: TurnResult) -> Result<Option<Stored>, StoreError> {
         let replied = match from_result(result, self.turn) {

@@ -7,12 +7,11 @@ use crate::feed::Feeds;
 use crate::flow::Slot;
 use crate::hub::{Answered, Hub};
 use crate::known::Known;
-use crate::machine::{self, Answer, Effect, Event, Now, Transition, View};
+use crate::machine::{self, Answer, Effect, Event, Named, Now, Transition, View};
 use crate::meter;
 use crate::registry::Registry;
 use crate::turn::{Dispatcher, Entered};
 use crate::writer::{PhaseChange, Poison, Refused, Request, Settled, Stop, Target, Told, Upkeep};
-use outlive_storage::id::InputId;
 use outlive_storage::row::{
     Etag, EventKind, Generation, LifeRow, TaskNumber, TaskRow, ValueKey, ValueKind,
 };
@@ -31,7 +30,7 @@ struct Pending {
     effects: Vec<Effect>,
     what: Option<EventKind>,
     output: Option<Vec<u8>>,
-    drained: Vec<InputId>,
+    drained: Vec<Named>,
     slot: Option<Slot>,
 }
 
@@ -316,7 +315,8 @@ impl Batcher {
             decided.output = brought.value;
         } else {
             let key = value_key.filter(|_| row.is_some());
-            self.write_beside(&mut decided, (key, brought), &mut beside);
+            let run = known.as_ref().map_or(1, |row| row.run);
+            self.write_beside(&mut decided, run, (key, brought), &mut beside);
         }
         decided.is_of(row.map(Arc::from).or(known));
         if let (Some(kind), Some(row)) = (what, &decided.row) {
@@ -351,13 +351,14 @@ impl Batcher {
     fn write_beside(
         &self,
         decided: &mut Decided,
+        run: u32,
         (key, brought): (Option<ValueKey>, Brought),
         beside: &mut Vec<Write>,
     ) {
         let task = decided.task;
         if let (Some(key), Some(bytes)) = (key, brought.value) {
-            let answered = decided.answered();
-            let awaited = answered.is_some_and(|input_id| self.hub.is_awaited(task, input_id));
+            let answered = decided.answered(run);
+            let awaited = answered.is_some_and(|named| self.hub.is_awaited(task, &named));
             decided.output = awaited.then(|| bytes.clone());
             beside.push(Write::Value { key, bytes });
         }
@@ -379,9 +380,9 @@ impl Batcher {
             }
             // Before the handler can run: the answer may pass before its caller has come to wait for it.
             if let (true, Ok(done)) = (one.ephemeral, &mut one.told)
-                && let Answer::Accepted { input_id, .. } = &done.answer
+                && let Answer::Accepted { named, .. } = &done.answer
             {
-                done.expecting = self.hub.expect(done.task, input_id);
+                done.expecting = self.hub.expect(done.task, named);
             }
             for effect in std::mem::take(&mut one.effects) {
                 self.perform(&mut one, effect);
@@ -398,13 +399,15 @@ impl Batcher {
 
     fn perform(&self, one: &mut Pending, effect: Effect) {
         let task = one.task;
+        let run = one.row.as_ref().map_or(1, |row| row.run);
+        let of_run = |input_id| Named { input_id, run };
         match effect {
             Effect::Enter(generation) => {
                 let (Some(row), Some(slot)) = (&one.row, one.slot.take()) else {
                     debug_assert!(false, "a claim carries its row and its slot");
                     return;
                 };
-                self.hub.running(task, &row.input_id);
+                self.hub.running(task, &of_run(row.input_id.clone()));
                 let entered = Entered {
                     task,
                     row: Arc::clone(row),
@@ -426,7 +429,7 @@ impl Batcher {
                 input_id,
                 what,
                 expected,
-            } => self.hub.parked(task, &input_id, what, expected),
+            } => self.hub.parked(task, &of_run(input_id), what, expected),
             Effect::Answered {
                 input_id,
                 turn,
@@ -436,14 +439,15 @@ impl Batcher {
                     Some(output) => with_output(result, output),
                     None => result,
                 };
-                self.hub.answer(task, &input_id, &Answered { turn, result });
+                self.hub
+                    .answer(task, &of_run(input_id), &Answered { turn, result });
             }
             Effect::Withdrawn { input_id, reason } => {
-                self.hub.withdrawn(task, &input_id, &reason);
+                self.hub.withdrawn(task, &of_run(input_id), &reason);
             }
             Effect::TaskEnded if one.what == Some(EventKind::Removed) => {
-                for input_id in &one.drained {
-                    self.hub.withdrawn(task, input_id, "the task was deleted");
+                for named in &one.drained {
+                    self.hub.withdrawn(task, named, "the task was deleted");
                 }
             }
             Effect::TaskEnded => self.hub.ended(task, &one.drained),

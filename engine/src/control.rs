@@ -89,10 +89,12 @@ impl IntoFuture for Order {
         Box::pin(async move {
             let id = self.id?;
             let if_etag = self.if_etag.map(Etag);
+            let instance = self.shared.dispatcher.claimant.instance;
             let of_task = |reason| machine::Order {
                 aim: Aim::Task,
                 reason,
                 if_etag,
+                instance,
             };
             let event = match self.what {
                 What::Cancel(reason) => Event::Cancel(of_task(reason)),
@@ -209,8 +211,8 @@ impl Shared {
     fn reentered<O>(self: Arc<Self>, told: Told, id: TaskId) -> Result<Run<O>, ReenterError> {
         match told {
             Ok(done) => match done.answer {
-                Answer::Accepted { how, input_id } => {
-                    let run = Run::new(self, done.task, id, input_id, Some(how));
+                Answer::Accepted { how, named } => {
+                    let run = Run::new(self, done.task, id, named, Some(how));
                     Ok(run.expecting(done.expecting))
                 }
                 // The machine answers these with an acceptance; anything else would be a bug told as a closed store.
@@ -238,7 +240,7 @@ impl<O: 'static> IntoFuture for Reenter<O> {
 impl Engine {
     /// Asks for the end of a task. Durable when awaited: a task that waits ends at once as cancelled; the handler
     /// of a running one is told ([`Ctx::cause`](crate::Ctx::cause)), and its own reply still counts; after a crash
-    /// it is not entered again. A task just started may still wait for its slot, and then ends without its handler.
+    /// it is not entered again, and one that still waits to be entered again ends at once. A task just started may still wait for its slot, and then ends without its handler.
     /// The reason is kept to 1,024 bytes; a second cancel changes nothing.
     pub fn cancel(&self, id: impl AsRef<str>, why: impl Into<String>) -> Order {
         self.order(id, What::Cancel(reason(why)))

@@ -1,8 +1,7 @@
 //! One decision of the writer: what the machine answered, with all that comes along.
 
 use crate::known::Live;
-use crate::machine::{Answer, Effect, Event, Now};
-use outlive_storage::id::InputId;
+use crate::machine::{Answer, Effect, Event, Named, Now};
 use outlive_storage::row::{
     EventKind, EventRow, Keep, Outcome, Payload, TaskNumber, TaskRow, TurnResult,
 };
@@ -18,7 +17,7 @@ pub(crate) struct Decided {
     /// The large output of a task that is gone with its end: whoever waits gets it from here.
     pub(crate) output: Option<Vec<u8>>,
     /// The inputs that waited when the task ended.
-    pub(crate) drained: Vec<InputId>,
+    pub(crate) drained: Vec<Named>,
     /// Whether the task is gone with its end.
     pub(crate) ephemeral: bool,
 }
@@ -38,9 +37,12 @@ impl Decided {
     ) -> Decided {
         let mut drained = Vec::new();
         if effects.contains(&Effect::TaskEnded) {
-            let inbox = live.map(|live| live.waiting.iter());
-            let inputs = inbox.into_iter().flatten().map(|(_, input)| input);
-            drained.extend(inputs.map(|input| input.input_id.clone()));
+            drained.extend(live.into_iter().flat_map(|live| {
+                live.waiting.iter().map(|(_, input)| Named {
+                    input_id: input.input_id.clone(),
+                    run: live.row.run,
+                })
+            }));
         }
         Decided {
             task,
@@ -61,10 +63,13 @@ impl Decided {
         self.row = row;
     }
 
-    /// The input whose turn it ends.
-    pub(crate) fn answered(&self) -> Option<&InputId> {
+    /// The input whose turn it ends, in this run.
+    pub(crate) fn answered(&self, run: u32) -> Option<Named> {
         self.effects.iter().find_map(|effect| match effect {
-            Effect::Answered { input_id, .. } => Some(input_id),
+            Effect::Answered { input_id, .. } => Some(Named {
+                input_id: input_id.clone(),
+                run,
+            }),
             Effect::Enter(_)
             | Effect::Due { .. }
             | Effect::Signal(_)
@@ -81,6 +86,7 @@ pub(crate) fn claims(event: &Event) -> bool {
     match event {
         Event::Claim(_) | Event::Recover { .. } | Event::Probe { .. } => true,
         Event::Orphan { .. }
+        | Event::Lapse
         | Event::Reconsider
         | Event::Input(_)
         | Event::Resume { .. }

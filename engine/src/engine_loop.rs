@@ -7,6 +7,7 @@ use crate::guard::Guard;
 use crate::live::LiveTable;
 use crate::lives::Lives;
 use crate::machine::{Claimant, Event};
+use crate::overdue::Overdue;
 use crate::recovery::Recovery;
 use crate::registry::Registry;
 use crate::sweep::Sweep;
@@ -81,6 +82,7 @@ pub(crate) struct EngineLoop {
     tools: Tools,
     recovery: Recovery,
     guard: Guard,
+    overdue: Overdue,
     /// Due tasks whose rows cannot be read: they are left alone, and hold up nobody.
     damaged: HashSet<TaskNumber>,
     /// The definition that got a slot last: where slots come free one by one, the others come first.
@@ -105,6 +107,7 @@ impl EngineLoop {
             tools,
             recovery,
             guard,
+            overdue: Overdue::default(),
             damaged: HashSet::new(),
             served: None,
         }
@@ -206,6 +209,11 @@ impl EngineLoop {
                 self.tools.slots.set_definition_backlog(def, backlog);
             }
             self.recovery.report(&self.tools);
+            let defs = self.tools.registry.defs().into_iter();
+            let short = defs
+                .filter(|(def, kind)| round.short.contains(kind) || round.limited.contains(def));
+            let looked = self.overdue.end(short, &self.tools).await?;
+            round.next = earlier(round.next, looked);
             // A slot given back before the backlog was known woke nobody.
             let mut claimable = round.short.difference(&recovering);
             let slots = &self.tools.slots;
@@ -315,7 +323,8 @@ impl Drop for Alive {
     }
 }
 
-fn earlier(one: Option<Micros>, other: Option<Micros>) -> Option<Micros> {
+/// The earlier of two moments.
+pub(crate) fn earlier(one: Option<Micros>, other: Option<Micros>) -> Option<Micros> {
     match (one, other) {
         (Some(one), Some(other)) => Some(one.min(other)),
         (only, None) | (None, only) => only,

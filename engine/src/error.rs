@@ -109,6 +109,8 @@ pub enum StartError {
         status: Status,
         /// What it waits for, when it waits.
         reason: Option<WaitReason>,
+        /// Its etag: for a call that is to hold only while it stands so.
+        etag: u64,
     },
     /// The id belongs to a task of another definition; nothing was written. Use another id.
     #[error("task {id} belongs to the definition {name:?}; use another id")]
@@ -210,9 +212,17 @@ pub enum ResultError {
         /// The turn, from 1.
         turn: u32,
     },
-    /// The task ended before this input got a turn. Start a new task with it.
-    #[error("the task ended before this input got a turn; start a new task with it")]
-    TaskEnded,
+    /// The task ended before this input got a turn, and takes none any more. Start a new task with it, or this one
+    /// once more with [`OnConflict::Restart`](crate::OnConflict::Restart).
+    #[error(
+        "task {id} is {status}: it ended before this input got a turn; start a new task with it"
+    )]
+    Conflict {
+        /// The task.
+        id: TaskId,
+        /// How it stands.
+        status: Status,
+    },
     /// The task or the input is not in the store: it was removed after its end.
     #[error("task {id} is not in the store any more")]
     NotFound {
@@ -269,6 +279,8 @@ pub enum ControlError {
         status: Status,
         /// What it waits for, when it waits.
         reason: Option<WaitReason>,
+        /// Its etag: for an order that is to hold only while it stands so.
+        etag: u64,
     },
     /// The task is not as the caller saw it; nothing was written. Look at it again and decide anew.
     #[error("task {id} has changed: its etag is {etag:?}; look at it and decide anew")]
@@ -348,11 +360,14 @@ impl ControlError {
     /// The writer's refusal in the caller's words.
     pub(crate) fn from_refused(refused: Refused, id: TaskId) -> ControlError {
         match refused {
-            Refused::Rejected(Rejected::Conflict { status, wait }) => ControlError::Conflict {
-                id,
-                status,
-                reason: wait,
-            },
+            Refused::Rejected(Rejected::Conflict { status, wait, etag }) => {
+                ControlError::Conflict {
+                    id,
+                    status,
+                    reason: wait,
+                    etag: etag.0,
+                }
+            }
             Refused::Rejected(Rejected::PreconditionFailed { etag, .. }) => {
                 ControlError::PreconditionFailed {
                     id,
@@ -420,10 +435,11 @@ impl StartError {
         name: impl Fn(outlive_storage::row::DefNumber) -> String,
     ) -> StartError {
         match refused {
-            Refused::Rejected(Rejected::Conflict { status, wait }) => StartError::Conflict {
+            Refused::Rejected(Rejected::Conflict { status, wait, etag }) => StartError::Conflict {
                 id: task_id,
                 status,
                 reason: wait,
+                etag: etag.0,
             },
             Refused::Rejected(Rejected::OtherDefinition { def }) => StartError::OtherDefinition {
                 id: task_id,

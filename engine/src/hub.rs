@@ -1,6 +1,6 @@
 //! Who waits for which answer. Waiters are told only what is durable.
 
-use outlive_storage::id::InputId;
+use crate::machine::Named;
 use outlive_storage::row::{Payload, TaskNumber, TurnResult};
 use parking_lot::Mutex;
 use std::collections::HashMap;
@@ -38,12 +38,12 @@ impl Told {
     }
 }
 
-type Waiters = Vec<(InputId, oneshot::Sender<Told>)>;
+type Waiters = Vec<(Named, oneshot::Sender<Told>)>;
 
 #[derive(Default)]
 struct Entry {
     /// The input of the turn that runs in this process: its end will pass through here.
-    running: Option<InputId>,
+    running: Option<Named>,
     waiters: Waiters,
     /// Inputs of a task that is gone with its end: who holds a handle finds the answer here, for the store forgets it.
     expected: Vec<Expected>,
@@ -51,22 +51,22 @@ struct Entry {
 
 /// The answer to an input, for those who hold a handle and may ask later.
 struct Expected {
-    input_id: InputId,
+    named: Named,
     handles: usize,
     told: Option<Told>,
 }
 
 impl Entry {
-    fn expected(&mut self, input_id: &InputId) -> Option<&mut Expected> {
+    fn expected(&mut self, named: &Named) -> Option<&mut Expected> {
         let mut expected = self.expected.iter_mut();
-        expected.find(|expected| expected.input_id == *input_id)
+        expected.find(|expected| expected.named == *named)
     }
 
     /// The first word on an input is the last. A word without its large output is none: the store has it, or somebody
     /// brings it.
-    fn keep(&mut self, input_id: &InputId, told: Told) {
+    fn keep(&mut self, named: &Named, told: Told) {
         let whole = told.is_whole() || cfg!(planted = "answer_kept_without_output");
-        if let Some(expected) = self.expected(input_id).filter(|_| whole) {
+        if let Some(expected) = self.expected(named).filter(|_| whole) {
             expected.told.get_or_insert(told);
         }
     }
@@ -76,16 +76,18 @@ impl Entry {
     }
 
     /// From here on a new waiter finds what became of the input in the store: nothing will pass for it any more.
-    fn turn_over(&mut self, input_id: &InputId) -> Waiters {
+    fn turn_over(&mut self, named: &Named) -> Waiters {
         if !cfg!(planted = "answered_turn_still_runs") {
             self.running = None;
         }
-        self.take(input_id)
+        self.take(named)
     }
 
-    fn take(&mut self, input_id: &InputId) -> Waiters {
+    fn take(&mut self, named: &Named) -> Waiters {
         let waiters = std::mem::take(&mut self.waiters);
-        let (told, left) = waiters.into_iter().partition(|(id, _)| id == input_id);
+        let (told, left) = waiters
+            .into_iter()
+            .partition(|(waiting, _)| waiting == named);
         self.waiters = left;
         told
     }
@@ -101,7 +103,7 @@ pub(crate) struct Hub {
 pub(crate) struct Expecting {
     hub: Arc<Hub>,
     task: TaskNumber,
-    input_id: InputId,
+    named: Named,
 }
 
 impl Drop for Expecting {
@@ -111,7 +113,7 @@ impl Drop for Expecting {
             .as_mut()
             .and_then(|entries| entries.get_mut(&self.task));
         if let Some(entry) = entry {
-            if let Some(expected) = entry.expected(&self.input_id) {
+            if let Some(expected) = entry.expected(&self.named) {
                 expected.handles -= 1;
             }
             entry.expected.retain(|expected| expected.handles > 0);
@@ -146,20 +148,16 @@ impl Hub {
 
     /// Keeps the answer to an input of a task that is gone with its end, for as long as this is held. Asked for before
     /// the turn can end. `None` once the engine stopped.
-    pub(crate) fn expect(
-        self: &Arc<Self>,
-        task: TaskNumber,
-        input_id: &InputId,
-    ) -> Option<Expecting> {
+    pub(crate) fn expect(self: &Arc<Self>, task: TaskNumber, named: &Named) -> Option<Expecting> {
         if cfg!(planted = "ephemeral_answer_lost") {
             return None;
         }
         let mut entries = self.entries.lock();
         let entry = entries.as_mut()?.entry(task).or_default();
-        match entry.expected(input_id) {
+        match entry.expected(named) {
             Some(expected) => expected.handles += 1,
             None => entry.expected.push(Expected {
-                input_id: input_id.clone(),
+                named: named.clone(),
                 handles: 1,
                 told: None,
             }),
@@ -167,21 +165,21 @@ impl Hub {
         Some(Expecting {
             hub: Arc::clone(self),
             task,
-            input_id: input_id.clone(),
+            named: named.clone(),
         })
     }
 
     /// Waits for the answer to an input. `None` once the engine stopped.
-    pub(crate) fn wait(self: &Arc<Self>, task: TaskNumber, input_id: &InputId) -> Option<Waiting> {
+    pub(crate) fn wait(self: &Arc<Self>, task: TaskNumber, named: &Named) -> Option<Waiting> {
         let (sender, told) = oneshot::channel();
         let mut entries = self.entries.lock();
         let entry = entries.as_mut()?.entry(task).or_default();
-        let kept = entry.expected(input_id);
+        let kept = entry.expected(named);
         let kept = kept.and_then(|expected| expected.told.clone());
-        let will_pass = kept.is_some() || entry.running.as_ref() == Some(input_id);
+        let will_pass = kept.is_some() || entry.running.as_ref() == Some(named);
         match kept {
             Some(told) => drop(sender.send(told)),
-            None => entry.waiters.push((input_id.clone(), sender)),
+            None => entry.waiters.push((named.clone(), sender)),
         }
         Some(Waiting {
             told,
@@ -207,17 +205,17 @@ impl Hub {
     }
 
     /// A turn of the task begins in this process, on this input.
-    pub(crate) fn running(&self, task: TaskNumber, input_id: &InputId) {
+    pub(crate) fn running(&self, task: TaskNumber, named: &Named) {
         if let Some(entries) = self.entries.lock().as_mut() {
-            entries.entry(task).or_default().running = Some(input_id.clone());
+            entries.entry(task).or_default().running = Some(named.clone());
         }
     }
 
     /// The turn of this input ended.
-    pub(crate) fn answer(&self, task: TaskNumber, input_id: &InputId, answer: &Answered) {
+    pub(crate) fn answer(&self, task: TaskNumber, named: &Named, answer: &Answered) {
         let told = self.take(task, |entry| {
-            entry.keep(input_id, Told::Answer(answer.clone()));
-            entry.turn_over(input_id)
+            entry.keep(named, Told::Answer(answer.clone()));
+            entry.turn_over(named)
         });
         for (_, waiter) in told {
             // A waiter that left needs no answer: it is in the store.
@@ -228,10 +226,10 @@ impl Hub {
     }
 
     /// The input was taken back.
-    pub(crate) fn withdrawn(&self, task: TaskNumber, input_id: &InputId, reason: &str) {
+    pub(crate) fn withdrawn(&self, task: TaskNumber, named: &Named, reason: &str) {
         let told = self.take(task, |entry| {
-            entry.keep(input_id, Told::Withdrawn(reason.into()));
-            entry.take(input_id)
+            entry.keep(named, Told::Withdrawn(reason.into()));
+            entry.take(named)
         });
         for (_, waiter) in told {
             let _ = waiter.send(Told::Withdrawn(reason.into()));
@@ -243,11 +241,11 @@ impl Hub {
     pub(crate) fn parked(
         &self,
         task: TaskNumber,
-        input_id: &InputId,
+        named: &Named,
         what: Box<str>,
         expected: Box<str>,
     ) {
-        let told = self.take(task, |entry| entry.turn_over(input_id));
+        let told = self.take(task, |entry| entry.turn_over(named));
         for (_, waiter) in told {
             let (what, expected) = (what.clone(), expected.clone());
             let _ = waiter.send(Told::Parked { what, expected });
@@ -275,11 +273,11 @@ impl Hub {
 
     /// The task ended: these inputs still waited, and get no turn. Nobody else is told: a further run may have begun in
     /// the very batch of the end.
-    pub(crate) fn ended(&self, task: TaskNumber, drained: &[InputId]) {
-        for input_id in drained {
+    pub(crate) fn ended(&self, task: TaskNumber, drained: &[Named]) {
+        for named in drained {
             let told = self.take(task, |entry| {
-                entry.keep(input_id, Told::TaskEnded);
-                entry.take(input_id)
+                entry.keep(named, Told::TaskEnded);
+                entry.take(named)
             });
             for (_, waiter) in told {
                 let _ = waiter.send(Told::TaskEnded);
@@ -289,12 +287,12 @@ impl Hub {
     }
 
     /// Whether somebody wants to be told of this input.
-    pub(crate) fn is_awaited(&self, task: TaskNumber, input_id: &InputId) -> bool {
+    pub(crate) fn is_awaited(&self, task: TaskNumber, named: &Named) -> bool {
         let mut entries = self.entries.lock();
         let entry = entries.as_mut().and_then(|entries| entries.get_mut(&task));
         entry.is_some_and(|entry| {
-            entry.expected(input_id).is_some()
-                || entry.waiters.iter().any(|(waiting, _)| waiting == input_id)
+            entry.expected(named).is_some()
+                || entry.waiters.iter().any(|(waiting, _)| waiting == named)
         })
     }
 
@@ -313,6 +311,7 @@ impl Hub {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use outlive_storage::id::InputId;
     use outlive_storage::row::{Failure, FailureKind, Outcome};
 
     fn failed() -> Answered {
@@ -328,8 +327,11 @@ mod tests {
         }
     }
 
-    fn input(id: &str) -> InputId {
-        InputId::new(id).expect("an id")
+    fn input(id: &str) -> Named {
+        Named {
+            input_id: InputId::new(id).expect("an id"),
+            run: 1,
+        }
     }
 
     /// A caller that began to wait between "this input is answered" and "the task ended" trusted the turn that had

@@ -81,6 +81,8 @@ mod options;
 #[cfg(feature = "runtime")]
 mod outcome;
 #[cfg(feature = "runtime")]
+mod overdue;
+#[cfg(feature = "runtime")]
 mod reader;
 #[cfg(feature = "runtime")]
 mod recovery;

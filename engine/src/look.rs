@@ -3,6 +3,7 @@
 use crate::def::TaskDef;
 use crate::engine::{Engine, Shared};
 use crate::error::{AttachError, GetError};
+use crate::machine::Named;
 use crate::metadata;
 use crate::run::Run;
 use crate::snapshot::{MetadataMap, PastRun, Snapshot};
@@ -67,16 +68,20 @@ impl Engine {
             });
         }
         let shared = Arc::clone(self.shared());
+        let named = Named {
+            input_id: row.input_id,
+            run: row.run,
+        };
         let mut expecting = None;
         if row.options.keep == Keep::Ephemeral {
-            expecting = shared.dispatcher.hub.expect(task, &row.input_id);
+            expecting = shared.dispatcher.hub.expect(task, &named);
             // Looked for once more: had it ended before this, nobody would know its answer.
             let found = shared.row(id.clone()).await?;
             if found.is_none_or(|(found, _)| found != task) {
                 return Err(AttachError::NotFound(id));
             }
         }
-        let run = Run::new(shared, task, id, row.input_id, None);
+        let run = Run::new(shared, task, id, named, None);
         Ok(run.expecting(expecting))
     }
 

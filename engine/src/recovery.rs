@@ -3,7 +3,7 @@
 use crate::engine_loop::Tools;
 use crate::flow::{Kind, Short, Slot};
 use crate::guard::Guard;
-use crate::machine::{Answer, Event, Recovered};
+use crate::machine::{Answer, Event, Recovered, Verdict};
 use crate::writer::Told;
 use outlive_storage::row::{Lease, Micros, State, TaskNumber};
 use outlive_storage::{Found, Scan, StoreError};
@@ -179,7 +179,10 @@ impl Recovery {
         };
         match tools.registry.get(row.def) {
             // Nobody here runs it, so it needs no slot: the async lane moves it.
-            None if kind == Kind::Async => Find::Send(self.put_back(lease, tools), None),
+            None if kind == Kind::Async => {
+                // Whether it kills its process is found out by the program that can run it.
+                Find::Send(put_back(lease, Verdict::Off, tools), None)
+            }
             // Nor does one that is not entered.
             Some(registered) if registered.kind() == kind && guard.suspects(row, tools) => {
                 Find::Send(event, None)
@@ -188,18 +191,14 @@ impl Recovery {
                 match tools.slots.take(kind, row.def) {
                     Ok(slot) => Find::Send(event, Some(slot)),
                     // Its definition allows itself fewer than ran: it waits with the due ones, and holds up nobody.
-                    Err(Short::Definition) => Find::Send(self.put_back(lease, tools), None),
+                    Err(Short::Definition) => {
+                        let verdict = guard.verdict(row, lease.instance, tools);
+                        Find::Send(put_back(lease, verdict, tools), None)
+                    }
                     Err(Short::Kind) => Find::OutOfSlots,
                 }
             }
             None | Some(_) => Find::Pass,
-        }
-    }
-
-    fn put_back(&self, lease: &Lease, tools: &Tools) -> Event {
-        Event::Orphan {
-            claimant: tools.claimant.clone(),
-            parting: tools.lives.parting(lease.instance),
         }
     }
 
@@ -230,6 +229,15 @@ impl Recovery {
             "recovery.scan"
         );
         self.done.send_replace(Some(self.report));
+    }
+}
+
+/// Nobody here runs it now: it waits in the store.
+fn put_back(lease: &Lease, verdict: Verdict, tools: &Tools) -> Event {
+    Event::Orphan {
+        claimant: tools.claimant.clone(),
+        parting: tools.lives.parting(lease.instance),
+        verdict,
     }
 }
 

@@ -1,11 +1,11 @@
 //! A handle to one input of a task: wait for its output, here or after a restart.
 
-use crate::answered::{Answered, Known, Stored, from_result, look};
+use crate::answered::{Answered, Known, Stored, ended_without, from_result, look};
 use crate::control;
 use crate::engine::Shared;
 use crate::error::{AttachError, ControlError, ResultError};
 use crate::hub::{Expecting, Told};
-use crate::machine::{Accepted, Aim, Event, Order, Status};
+use crate::machine::{Accepted, Aim, Event, Named, Order, Status};
 use crate::outcome::Outcome;
 use crate::snapshot::{MetadataMap, Snapshot};
 use crate::value;
@@ -18,7 +18,7 @@ use std::marker::PhantomData;
 use std::pin::Pin;
 use std::sync::Arc;
 
-/// A handle to one accepted input: it answers for that input alone, whatever the task does later.
+/// A handle to one accepted input in one run of its task: it answers for that alone, whatever the task does later.
 ///
 /// It can be dropped and made anew at any time, in any process: the task goes on, and
 /// [`Engine::attach`](crate::Engine::attach) or the same start with the same ids gives it back.
@@ -37,7 +37,7 @@ pub struct Run<O> {
     shared: Arc<Shared>,
     task: TaskNumber,
     id: TaskId,
-    input_id: InputId,
+    named: Named,
     accepted: Option<Accepted>,
     /// Keeps the answer of a task that is gone with its end.
     _expecting: Option<Expecting>,
@@ -49,14 +49,14 @@ impl<O> Run<O> {
         shared: Arc<Shared>,
         task: TaskNumber,
         id: TaskId,
-        input_id: InputId,
+        named: Named,
         accepted: Option<Accepted>,
     ) -> Run<O> {
         Run {
             shared,
             task,
             id,
-            input_id,
+            named,
             accepted,
             _expecting: None,
             output: PhantomData,
@@ -78,7 +78,13 @@ impl<O> Run<O> {
 
     /// The input this handle answers for.
     pub fn input_id(&self) -> &InputId {
-        &self.input_id
+        &self.named.input_id
+    }
+
+    /// The run of the task this handle answers for, from 1. A further run of the same input
+    /// ([`Engine::retry`](crate::Engine::retry)) has a handle of its own.
+    pub fn run(&self) -> u32 {
+        self.named.run
     }
 
     /// How the input was accepted; empty for a handle from `attach`.
@@ -157,14 +163,17 @@ impl<O> Run<O> {
 
     fn order(&self, reason: impl Into<String>) -> Order {
         Order {
-            aim: Aim::Input(self.input_id.clone()),
+            aim: Aim::Input(self.named.clone()),
             reason: control::reason(reason),
             if_etag: None,
+            instance: self.shared.dispatcher.claimant.instance,
         }
     }
 
-    /// Stops the task at once, without its handler, if it works on this input or waits to; a queued input is taken
-    /// back. Durable when this returns: the handler's future is dropped, and nothing it still does is recorded.
+    /// Stops this input's turn at once, without its handler, whose future is dropped; a queued input is taken back.
+    /// Durable when this returns: nothing the handler still does is recorded. On a steerable task, or one that was ever
+    /// suspended, only the turn ends and the task goes on; [`Engine::terminate`](crate::Engine::terminate) is for the
+    /// task.
     ///
     /// # Errors
     /// As [`Run::cancel`].
@@ -236,7 +245,7 @@ impl<O> Run<O> {
     async fn waited(&self) -> Result<Option<Answered>, ResultError> {
         let dispatcher = &self.shared.dispatcher;
         // First in the queue, then a look into the store: an answer between the two cannot be missed.
-        let waiting = dispatcher.hub.wait(self.task, &self.input_id);
+        let waiting = dispatcher.hub.wait(self.task, &self.named);
         let will_pass = waiting.as_ref().is_some_and(|waiting| waiting.will_pass);
         if !will_pass && let Some(answered) = self.stored().await? {
             return Ok(Some(answered));
@@ -245,7 +254,7 @@ impl<O> Run<O> {
             return Err(self.stopped());
         };
         let answered = match (&mut waiting.told).await {
-            Ok(Told::TaskEnded) => Answered::Error(ResultError::TaskEnded),
+            Ok(Told::TaskEnded) => Answered::Error(ended_without(&self.id)),
             Ok(Told::Withdrawn(reason)) => Answered::Error(ResultError::Cancelled { reason }),
             Ok(Told::Parked { what, expected }) => Answered::Error(self.parked(what, expected)),
             Ok(Told::Answer(told)) => match from_result(told.result, told.turn) {
@@ -276,12 +285,12 @@ impl<O> Run<O> {
 
     /// The answer, if the store has it.
     async fn stored(&self) -> Result<Option<Answered>, ResultError> {
-        let (task, input_id) = (self.task, self.input_id.clone());
+        let (task, named) = (self.task, self.named.clone());
         let found = self
             .shared
             .dispatcher
             .reader
-            .read(move |store| look(store, task, &input_id))
+            .read(move |store| look(store, task, &named))
             .await?;
         match found {
             Stored::Answered(answered) => Ok(Some(answered)),
@@ -309,7 +318,8 @@ impl<O> std::fmt::Debug for Run<O> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Run")
             .field("id", &self.id)
-            .field("input_id", &self.input_id)
+            .field("input_id", &self.named.input_id)
+            .field("run", &self.named.run)
             .finish_non_exhaustive()
     }
 }

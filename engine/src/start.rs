@@ -347,8 +347,8 @@ impl Wanted {
         } = self;
         match (told, cannot_create) {
             (Ok(done), _) => match done.answer {
-                Answer::Accepted { how, input_id } => {
-                    let run = Run::new(shared, done.task, id, input_id, Some(how));
+                Answer::Accepted { how, named } => {
+                    let run = Run::new(shared, done.task, id, named, Some(how));
                     Ok(run.expecting(done.expecting))
                 }
                 // The machine answers an input with an acceptance; anything else would be a bug told as a closed store.

@@ -2,7 +2,7 @@
 
 use super::answer::{Accepted, Answer, Effect, Rejected, Transition};
 use super::change::{at_once, by_others, changed, check_etag, enter_or_wait, nothing, written};
-use super::event::Claimant;
+use super::event::{Claimant, Named};
 use super::finish::{run_over, turn_is_open};
 use super::next_turn::{Following, begin};
 use super::turn::released;
@@ -44,7 +44,10 @@ pub(super) fn resume(
         writes,
         answer: Answer::Accepted {
             how: Accepted::Resumed,
-            input_id,
+            named: Named {
+                input_id,
+                run: row.run,
+            },
         },
         ..written(by_others(row), next, EventKind::Resumed, vec![effect])
     })
@@ -57,11 +60,13 @@ pub(super) fn retry(
     claimant: Option<Claimant>,
     now: Now,
 ) -> Result<Transition, Rejected> {
-    let attached = |transition| {
+    let attached = |transition: Transition| {
+        let run = transition.row.as_ref().map_or(row.run, |next| next.run);
+        let input_id = row.input_id.clone();
         Ok(Transition {
             answer: Answer::Accepted {
                 how: Accepted::Restarted,
-                input_id: row.input_id.clone(),
+                named: Named { input_id, run },
             },
             ..transition
         })

@@ -1,6 +1,6 @@
 //! What the machine answers: a transition and its effects, or a typed rejection.
 
-use super::event::Overdue;
+use super::event::{Named, Overdue};
 use outlive_storage::commit::{Expect, Write};
 use outlive_storage::id::InputId;
 use outlive_storage::row::{
@@ -70,8 +70,8 @@ pub enum Answer {
     Accepted {
         /// How.
         how: Accepted,
-        /// The input to ask for.
-        input_id: InputId,
+        /// The input to ask for, and its run.
+        named: Named,
     },
     /// For recoveries: what became of the turn.
     Recovered(Recovered),
@@ -184,6 +184,8 @@ pub enum Rejected {
         status: Status,
         /// What it waits for, if it waits.
         wait: Option<WaitReason>,
+        /// Its etag.
+        etag: Etag,
     },
     /// The task is not as the caller saw it.
     PreconditionFailed {
@@ -226,6 +228,7 @@ impl Rejected {
         Rejected::Conflict {
             status: Status::of(row),
             wait,
+            etag: row.etag,
         }
     }
 

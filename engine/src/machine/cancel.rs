@@ -3,7 +3,7 @@
 use super::answer::{Cause, Effect, Rejected, Transition};
 use super::change::{by_others, by_worker, changed, check_etag, nothing, written};
 use super::end::time_out;
-use super::event::{Aim, Order, Overdue};
+use super::event::{Aim, Named, Order, Overdue};
 use super::finish::{complete, turn_is_open, withdrawn};
 use super::next_turn::{Over, Runner, go_on};
 use super::view::{Now, View};
@@ -45,10 +45,15 @@ pub(super) fn cancel(
     };
     match &row.state {
         State::Completed { .. } => Err(Rejected::conflict(row)),
-        State::Pending { .. } | State::Suspended { .. } => {
+        State::InProgress { lease, .. }
+            if lease.instance == order.instance || cfg!(planted = "dead_turn_awaits_recovery") =>
+        {
+            Ok(record(row, cancel, now))
+        }
+        // Nobody runs it: it waits, or its process is gone and it was not entered again yet.
+        State::Pending { .. } | State::Suspended { .. } | State::InProgress { .. } => {
             Ok(cancelled_turn(view, row, by_others(row), cancel, now))
         }
-        State::InProgress { .. } => Ok(record(row, cancel, now)),
     }
 }
 
@@ -80,10 +85,10 @@ fn withdraw(
     order: Order,
     now: Now,
 ) -> Result<Transition, Rejected> {
-    let Aim::Input(input_id) = &order.aim else {
+    let Aim::Input(named) = &order.aim else {
         return Err(Rejected::NotFound);
     };
-    withdrawn(view, row, input_id, order.reason, now).ok_or(Rejected::NotFound)
+    withdrawn(view, row, &named.input_id, order.reason, now).ok_or(Rejected::NotFound)
 }
 
 /// The turn ends as cancelled, and with it the task unless the cancel was for the turn alone.
@@ -120,19 +125,32 @@ pub(super) fn terminate(
     now: Now,
 ) -> Result<Transition, Rejected> {
     check_etag(row, order.if_etag)?;
-    match target(view, row, &order.aim)? {
+    let scope = match target(view, row, &order.aim)? {
         Target::Withdrawn => return Ok(nothing(row)),
         Target::Queued => return withdraw(view, row, order, now),
-        Target::Task | Target::Turn => {}
-    }
+        Target::Turn if !cfg!(planted = "handle_terminates_task") => CancelScope::Turn,
+        Target::Turn | Target::Task => CancelScope::Task,
+    };
     if let State::Completed { .. } = row.state {
         return Err(Rejected::conflict(row));
     }
+    let wait_reason = order.reason.clone();
     let outcome = Outcome::Terminated {
         reason: order.reason,
         timed_out: false,
     };
-    let transition = complete(view, row, by_others(row), outcome, now);
+    let expect = by_others(row);
+    let transition = match scope {
+        CancelScope::Task => complete(view, row, expect, outcome, now),
+        CancelScope::Turn => {
+            let over = Over {
+                result: TurnResult::Ended(outcome),
+                wait_reason,
+                what: EventKind::TurnTerminated,
+            };
+            go_on(view, row, expect, over, Runner::Loop, now)
+        }
+    };
     Ok(fenced(row, transition, None, now))
 }
 
@@ -173,16 +191,16 @@ fn fenced(row: &TaskRow, mut transition: Transition, why: Option<Overdue>, now: 
 
 /// What an order is for. A handle can never end the turn of another input.
 fn target(view: &View<'_>, row: &TaskRow, aim: &Aim) -> Result<Target, Rejected> {
-    let input_id = match aim {
+    let Named { input_id, run } = match aim {
         Aim::Task => return Ok(Target::Task),
-        Aim::Input(input_id) => input_id,
-    };
-    if row.input_id == *input_id || cfg!(planted = "handle_cancels_successor") {
-        if !turn_is_open(row) {
-            return Err(Rejected::conflict(row));
+        Aim::Input(named) if named.is_of(row) || cfg!(planted = "handle_cancels_successor") => {
+            return open_turn(view, row);
         }
-        let goes_on = row.chained || view.limits.steerable_max.is_some();
-        return Ok(if goes_on { Target::Turn } else { Target::Task });
+        Aim::Input(named) => named,
+    };
+    // A further run works the input once more: the turn the handle names is over.
+    if row.input_id == *input_id && *run < row.run {
+        return Err(Rejected::conflict(row));
     }
     match view.receipt {
         None => Err(Rejected::NotFound),
@@ -192,4 +210,13 @@ fn target(view: &View<'_>, row: &TaskRow, aim: &Aim) -> Result<Target, Rejected>
         // INVARIANT: this crate and the storage crate are released together.
         Some(other) => unreachable!("a receipt this version does not know: {other:?}"),
     }
+}
+
+/// The turn of the row's input, if it is open: the whole task, where nothing comes after it.
+fn open_turn(view: &View<'_>, row: &TaskRow) -> Result<Target, Rejected> {
+    if !turn_is_open(row) {
+        return Err(Rejected::conflict(row));
+    }
+    let goes_on = row.chained || view.limits.steerable_max.is_some();
+    Ok(if goes_on { Target::Turn } else { Target::Task })
 }

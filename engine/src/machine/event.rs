@@ -93,13 +93,31 @@ pub enum TurnEnd {
     },
 }
 
+/// What a handle names of its task: an input, and the run it was worked in. A further run may work the same input
+/// again, and is another matter.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Named {
+    /// The input.
+    pub input_id: InputId,
+    /// The run, from 1.
+    pub run: u32,
+}
+
+impl Named {
+    /// Whether it is what the row's turn works or worked on.
+    pub fn is_of(&self, row: &TaskRow) -> bool {
+        let same_run = self.run == row.run || cfg!(planted = "handle_names_no_run");
+        self.input_id == row.input_id && same_run
+    }
+}
+
 /// What a cancel or a termination is for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Aim {
     /// The task.
     Task,
     /// One input of it: its handle asks.
-    Input(InputId),
+    Input(Named),
 }
 
 /// That something shall end.
@@ -111,6 +129,8 @@ pub struct Order {
     pub reason: Box<str>,
     /// Accepted only if the task's etag is this.
     pub if_etag: Option<Etag>,
+    /// The process that asks: on an exclusive store a turn claimed by any other one is a dead process's.
+    pub instance: u128,
 }
 
 /// How the process that held a turn went.
@@ -186,13 +206,18 @@ pub enum Event {
         /// What the poison guard says about it.
         verdict: Verdict,
     },
-    /// As [`Event::Recover`], but this program has no handler of that name.
+    /// As [`Event::Recover`], but nobody here can run it now: this program has no handler of that name, or as many of
+    /// its definition run as it allows itself.
     Orphan {
         /// Who looked.
         claimant: Claimant,
         /// How the process went.
         parting: Parting,
+        /// What the poison guard says about it.
+        verdict: Verdict,
     },
+    /// The time-out of a turn that waits for its slot has come.
+    Lapse,
     /// The engine was opened anew: what could not be read may be readable now.
     Reconsider,
     /// The poison guard enters a suspect.
@@ -244,7 +269,7 @@ impl Event {
             Event::Input(input) => input.input_id_given.then_some(&input.input_id),
             Event::ForgetInput { input_id, .. } => Some(input_id),
             Event::Cancel(order) | Event::Terminate(order) => match &order.aim {
-                Aim::Input(input_id) => Some(input_id),
+                Aim::Input(named) => Some(&named.input_id),
                 Aim::Task => None,
             },
             Event::Resume { .. }
@@ -253,6 +278,7 @@ impl Event {
             | Event::Claim(_)
             | Event::Recover { .. }
             | Event::Orphan { .. }
+            | Event::Lapse
             | Event::Reconsider
             | Event::Probe { .. }
             | Event::Acquit
@@ -291,6 +317,7 @@ impl Event {
             | Event::Claim(_)
             | Event::Recover { .. }
             | Event::Orphan { .. }
+            | Event::Lapse
             | Event::Reconsider
             | Event::Probe { .. }
             | Event::Acquit

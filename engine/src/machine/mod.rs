@@ -24,7 +24,7 @@ mod walk;
 
 pub use answer::{Accepted, Answer, Cause, Effect, Recovered, Rejected, Status, Transition};
 pub use event::{
-    Aim, Claimant, Event, NewInput, OnConflict, Order, Overdue, Parting, TurnEnd, Verdict,
+    Aim, Claimant, Event, Named, NewInput, OnConflict, Order, Overdue, Parting, TurnEnd, Verdict,
 };
 pub use guard::{ALONE_DEATHS, SUSPECT_DEATHS, would_hold_back};
 pub use retry::{delay_us, spread};
@@ -72,7 +72,12 @@ pub fn step(view: &View<'_>, event: Event, now: Now) -> Result<Transition, Rejec
             parting,
             verdict,
         } => turn::recover(view, row, (claimant, parting, verdict).into(), now),
-        Event::Orphan { claimant, parting } => turn::orphan(view, row, (claimant, parting), now),
+        Event::Orphan {
+            claimant,
+            parting,
+            verdict,
+        } => turn::orphan(view, row, (claimant, parting, verdict).into(), now),
+        Event::Lapse => turn::lapse(view, row, now),
         Event::Reconsider => turn::reconsider(row, now),
         Event::Probe { claimant, alone } => guard::probe(row, claimant, alone, now),
         Event::End {
@@ -107,6 +112,7 @@ fn absent(view: &View<'_>, event: Event, now: Now) -> Result<Transition, Rejecte
         | Event::Claim(_)
         | Event::Recover { .. }
         | Event::Orphan { .. }
+        | Event::Lapse
         | Event::Reconsider
         | Event::Probe { .. }
         | Event::Acquit

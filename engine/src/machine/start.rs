@@ -2,7 +2,7 @@
 
 use super::answer::{Accepted, Answer, Cause, Effect, Rejected, Transition};
 use super::change::{at_once, by_others, changed, check_etag, enter_or_wait, nothing, written};
-use super::event::{NewInput, OnConflict};
+use super::event::{Named, NewInput, OnConflict};
 use super::finish::run_over;
 use super::next_turn::{Following, begin};
 use super::view::{Now, View};
@@ -63,7 +63,7 @@ pub(super) fn new_task(view: &View<'_>, input: NewInput, now: Now) -> Result<Tra
         },
     };
     let effect = enter_or_wait(&mut row, input.claimant, due, now);
-    let answer = accepted(Accepted::Started, input.input_id);
+    let answer = accepted(Accepted::Started, input.input_id, row.run);
     Ok(Transition {
         answer,
         ..written(Expect::Absent, row, EventKind::Started, vec![effect])
@@ -92,13 +92,13 @@ pub(super) fn further_input(
     }
     let has_receipt = view.receipt.is_some() || row.input_id == input.input_id;
     if input.input_id_given && has_receipt && !cfg!(planted = "receipt_ignored") {
-        return Ok(attach(row, input.input_id));
+        return Ok(attach_by_id(view, row, input.input_id));
     }
     check_preconditions(row, &input)?;
     match &row.state {
         State::Pending { .. } | State::InProgress { .. } => {
             if repeats_first_input(view, row, &input) {
-                return Ok(attach(row, row.input_id.clone()));
+                return Ok(attach(row, current(row)));
             }
             queue(view, row, *input, now)
         }
@@ -113,7 +113,7 @@ pub(super) fn further_input(
                 let history = run_over(view, row, outcome, *at, now);
                 Ok(restart(view, row, *input, history, now))
             }
-            OnConflict::Attach => Ok(attach(row, row.input_id.clone())),
+            OnConflict::Attach => Ok(attach(row, current(row))),
             OnConflict::Refuse if cfg!(planted = "terminal_overwritten") => {
                 Ok(restart(view, row, *input, Vec::new(), now))
             }
@@ -143,22 +143,41 @@ fn repeats_first_input(view: &View<'_>, row: &TaskRow, input: &NewInput) -> bool
     !steerable && first_turn && !own_id && same_bytes
 }
 
-fn accepted(how: Accepted, input_id: InputId) -> Answer {
-    Answer::Accepted { how, input_id }
+fn accepted(how: Accepted, input_id: InputId, run: u32) -> Answer {
+    let named = Named { input_id, run };
+    Answer::Accepted { how, named }
 }
 
-fn attach(row: &TaskRow, input_id: InputId) -> Transition {
+/// What the row's turn works or worked on.
+fn current(row: &TaskRow) -> Named {
+    Named {
+        input_id: row.input_id.clone(),
+        run: row.run,
+    }
+}
+
+/// The call answers for an input that was accepted before: in its latest run, when it had several.
+fn attach_by_id(view: &View<'_>, row: &TaskRow, input_id: InputId) -> Transition {
+    let run = match view.receipt {
+        Some(Receipt::Turn { run, .. }) if row.input_id != input_id => *run,
+        Some(_) | None => row.run,
+    };
+    attach(row, Named { input_id, run })
+}
+
+fn attach(row: &TaskRow, named: Named) -> Transition {
     let writes_row = cfg!(planted = "attach_writes");
+    let how = Accepted::Attached;
     Transition {
         row: writes_row.then(|| Box::new(row.clone())),
-        answer: accepted(Accepted::Attached, input_id),
+        answer: Answer::Accepted { how, named },
         ..nothing(row)
     }
 }
 
 /// A suspended task goes on with the input, in one commit.
 fn resume(view: &View<'_>, row: &TaskRow, input: NewInput, now: Now) -> Transition {
-    let answer = accepted(Accepted::Resumed, input.input_id.clone());
+    let answer = accepted(Accepted::Resumed, input.input_id.clone(), row.run);
     let mut next = changed(row, now);
     let following = Following {
         seq: next.inputs_accepted,
@@ -186,7 +205,7 @@ fn restart(
     mut history: Vec<Write>,
     now: Now,
 ) -> Transition {
-    let answer = accepted(Accepted::Restarted, input.input_id.clone());
+    let answer = accepted(Accepted::Restarted, input.input_id.clone(), row.run + 1);
     let mut next = changed(row, now);
     let following = Following {
         seq: next.inputs_accepted,
@@ -232,7 +251,7 @@ fn queue(
 ) -> Result<Transition, Rejected> {
     let Some(max) = view.limits.steerable_max else {
         if input.on_conflict == OnConflict::Attach {
-            return Ok(attach(row, row.input_id.clone()));
+            return Ok(attach(row, current(row)));
         }
         return Err(Rejected::conflict(row));
     };
@@ -267,7 +286,7 @@ fn queue(
     ];
     Ok(Transition {
         writes,
-        answer: accepted(Accepted::Queued, input.input_id),
+        answer: accepted(Accepted::Queued, input.input_id, row.run),
         ..written(by_others(row), next, EventKind::InputQueued, effects)
     })
 }

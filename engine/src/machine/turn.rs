@@ -46,6 +46,28 @@ pub(super) fn claim(
     Ok(written(by_others(row), next, EventKind::Claimed, enter))
 }
 
+/// The time-out of a turn has come while it waits to be claimed: it ends without a slot. Who is held back by the poison
+/// guard waits without its doing, so its time does not run.
+pub(super) fn lapse(view: &View<'_>, row: &TaskRow, now: Now) -> Result<Transition, Rejected> {
+    match &row.state {
+        State::Pending {
+            wait: WaitReason::Isolated { .. },
+            ..
+        } => Err(Rejected::NotDue {
+            due_at: Micros::ISOLATED,
+        }),
+        State::Pending { .. } if now.at >= row.deadline || cfg!(planted = "lapsed_early") => {
+            Ok(complete(view, row, by_others(row), time_out(row), now))
+        }
+        State::Pending { .. } => Err(Rejected::NotDue {
+            due_at: row.deadline,
+        }),
+        State::InProgress { .. } | State::Suspended { .. } | State::Completed { .. } => {
+            Err(Rejected::wrong_state(row))
+        }
+    }
+}
+
 /// Who found the turn of a process that is gone, and what is known of its end.
 pub(super) struct Finder {
     pub(super) claimant: Claimant,
@@ -118,21 +140,21 @@ pub(super) fn recover(
     })
 }
 
-/// As [`recover`], but nobody here can run it: it waits for a program that can.
+/// As [`recover`], but nobody here can run it now: it waits for a program that can, or for others to end.
 pub(super) fn orphan(
     view: &View<'_>,
     row: &TaskRow,
-    (claimant, parting): (Claimant, Parting),
+    finder: Finder,
     now: Now,
 ) -> Result<Transition, Rejected> {
-    check_abandoned(row, &claimant, cfg!(planted = "orphan_adopts_own"))?;
+    check_abandoned(row, &finder.claimant, cfg!(planted = "orphan_adopts_own"))?;
     if let Some(cancel) = open_cancel(row) {
         return Ok(cancelled_turn(view, row, by_others(row), cancel, now));
     }
-    let mut next = recovered(row, parting, now);
-    // Whether it kills its process is found out by the program that can run it: here deaths decide nothing.
+    let mut next = recovered(row, finder.parting, now);
+    // Nobody is entered here, so nobody is held back either: the deaths are counted, and decide at its next recovery.
     if !cfg!(planted = "orphan_stays_on_probation") {
-        died(row, &mut next, parting, Verdict::Off);
+        died(row, &mut next, finder.parting, finder.verdict);
     }
     next.state = State::Pending {
         due_at: now.at,

@@ -44,6 +44,8 @@ pub enum EventKind {
     CancelRequested,
     /// A turn was cancelled and the task goes on.
     TurnCancelled,
+    /// A turn was stopped by somebody and the task goes on.
+    TurnTerminated,
     /// It ended with an output.
     Succeeded,
     /// It ended with a failure.

@@ -183,7 +183,10 @@ async fn what_was_queued_learns_that_the_task_ended() {
         gate.let_through(9);
         for run in &queued {
             let ended = in_time(run.result()).await;
-            assert!(matches!(ended, Err(ResultError::TaskEnded)), "{ended:?}");
+            assert!(
+                matches!(ended, Err(ResultError::Conflict { .. })),
+                "{ended:?}"
+            );
         }
         let task = known(engine.get("a").await);
         assert_eq!(
@@ -196,7 +199,7 @@ async fn what_was_queued_learns_that_the_task_ended() {
             .await;
         let again = asked_again.unwrap().result().await;
         assert!(
-            matches!(again, Err(ResultError::TaskEnded)),
+            matches!(again, Err(ResultError::Conflict { .. })),
             "its receipt says so: {again:?}"
         );
     }

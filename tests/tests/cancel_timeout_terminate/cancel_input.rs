@@ -234,7 +234,7 @@ async fn a_cancel_of_the_task_comes_over_a_cancel_of_its_turn() {
     engine.cancel("a", "all of it").await.unwrap();
     run.cancel("this one not").await.unwrap();
     let result = in_time(next.result()).await;
-    assert!(matches!(result, Err(ResultError::TaskEnded)));
+    assert!(matches!(result, Err(ResultError::Conflict { .. })));
     assert_cancelled(run.result().await, "all of it");
     let task = known(engine.get("a").await);
     assert!(matches!(task.ended, Some(Ended::Cancelled { reason }) if reason == "all of it"));

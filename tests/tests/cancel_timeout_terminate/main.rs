@@ -6,6 +6,7 @@ mod causes;
 mod killed;
 mod remove;
 mod shutdown;
+mod slotless;
 mod stubborn;
 mod terminate;
 mod timeout;

@@ -180,7 +180,10 @@ async fn what_was_queued_learns_that_the_task_ended() {
     let queued = engine.start(CHAT, "a", &2).await.unwrap();
     engine.terminate("a", "gone mad").await.unwrap();
     let told = in_time(queued.result()).await;
-    assert!(matches!(told, Err(ResultError::TaskEnded)), "{told:?}");
+    assert!(
+        matches!(told, Err(ResultError::Conflict { .. })),
+        "{told:?}"
+    );
     assert_terminated(run.result().await, "gone mad");
     assert_eq!(known(engine.get("a").await).inputs_waiting, 0);
 }
@@ -201,7 +204,16 @@ async fn a_handle_terminates_for_its_own_input_alone() {
     assert_eq!(known(engine.get("a").await).status, Status::InProgress);
     run.terminate("gone mad").await.unwrap();
     assert_terminated(in_time(run.result()).await, "gone mad");
-    assert_eq!(known(engine.get("a").await).status, Status::Completed);
+    assert_eq!(stage.gone.count(), 1, "its future is dropped");
+    let task = known(engine.get("a").await);
+    assert_eq!(task.status, Status::Suspended, "it takes the next input");
+    let next = engine.start(CHAT, "a", &3).await.unwrap();
+    in_time(stage.gate.came(1)).await;
+    let late = run.terminate("gone mad").await;
+    assert!(matches!(late, Err(ControlError::Conflict { .. })));
+    assert_eq!(known(engine.get("a").await).status, Status::InProgress);
+    next.terminate("enough").await.unwrap();
+    assert_terminated(in_time(next.result()).await, "enough");
 }
 
 #[tokio::test(start_paused = true)]

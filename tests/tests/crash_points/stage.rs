@@ -260,7 +260,7 @@ impl Caller {
             Err(ResultError::Terminated { timed_out, .. }) => {
                 Told::Error(format!("terminated, timed out: {timed_out}"))
             }
-            Err(ResultError::TaskEnded) => Told::Error("task ended".to_owned()),
+            Err(ResultError::Conflict { .. }) => Told::Error("task ended".to_owned()),
             Err(other) => panic!("{name}: {other:?}"),
         };
         let before = self

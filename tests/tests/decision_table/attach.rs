@@ -143,7 +143,8 @@ async fn an_equal_input_of_any_size_attaches_and_one_byte_makes_it_another() {
     let other = world
         .engine
         .start(PLAY, ID, &say(format!("{}y", &large[1..])));
-    assert_conflict(world.unwritten(other).await, Stand::Delayed);
+    let answer = world.unwritten(other).await;
+    assert_conflict(&world, answer, Stand::Delayed).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -151,7 +152,8 @@ async fn an_equal_input_of_its_own_id_is_another_input() {
     for stand in PENDING.into_iter().chain([Stand::InProgress]) {
         let world = World::of(stand, PLAY).await;
         let other = world.engine.start(PLAY, ID, &stand.act()).input_id("other");
-        assert_conflict(world.unwritten(other).await, stand);
+        let answer = world.unwritten(other).await;
+        assert_conflict(&world, answer, stand).await;
     }
 }
 
@@ -160,7 +162,8 @@ async fn an_equal_input_in_a_later_turn_is_another_input() {
     let world = World::of(Stand::LaterTurn, PLAY).await;
     for input in [ask("first"), held(say("second"))] {
         let equal = world.engine.start(PLAY, ID, &input);
-        assert_conflict(world.unwritten(equal).await, Stand::LaterTurn);
+        let answer = world.unwritten(equal).await;
+        assert_conflict(&world, answer, Stand::LaterTurn).await;
     }
 }
 
@@ -179,7 +182,8 @@ async fn an_equal_input_of_an_ended_task_is_another_input() {
     for stand in COMPLETED {
         let world = World::of(stand, PLAY).await;
         let equal = world.engine.start(PLAY, ID, &stand.act());
-        assert_conflict(world.unwritten(equal).await, stand);
+        let answer = world.unwritten(equal).await;
+        assert_conflict(&world, answer, stand).await;
     }
     let world = World::of(Stand::ForInput, PLAY).await;
     let equal = world.engine.start(PLAY, ID, &ask("first")).await.unwrap();

@@ -43,7 +43,8 @@ async fn another_input_is_refused_where_the_task_takes_one_at_a_time() {
                 Some(id) => other.input_id(id),
                 None => other,
             };
-            assert_conflict(world.unwritten(other).await, stand);
+            let answer = world.unwritten(other).await;
+            assert_conflict(&world, answer, stand).await;
         }
     }
 }
@@ -53,7 +54,8 @@ async fn an_input_of_an_ended_steerable_task_is_refused() {
     for stand in COMPLETED {
         let world = World::of(stand, STEERED).await;
         let other = world.engine.start(STEERED, ID, &say("other"));
-        assert_conflict(world.unwritten(other).await, stand);
+        let answer = world.unwritten(other).await;
+        assert_conflict(&world, answer, stand).await;
     }
 }
 
@@ -65,7 +67,8 @@ async fn a_restart_does_not_break_into_a_turn() {
         let world = World::of(stand, PLAY).await;
         let other = world.engine.start(PLAY, ID, &say("other"));
         let other = other.on_conflict(OnConflict::Restart);
-        assert_conflict(world.unwritten(other).await, stand);
+        let answer = world.unwritten(other).await;
+        assert_conflict(&world, answer, stand).await;
     }
 }
 
@@ -120,7 +123,7 @@ async fn a_queued_input_gets_the_turn_after_the_one_it_waits_for() {
         // The failing act uses up its attempts, and the queue learns that its task has ended.
         let answer = queued.result().await;
         if stand == Stand::BackOff {
-            assert!(matches!(answer, Err(outlive::ResultError::TaskEnded)));
+            assert!(matches!(answer, Err(outlive::ResultError::Conflict { .. })));
             continue;
         }
         assert_eq!(answer.unwrap(), "queued", "{stand:?}");
@@ -227,7 +230,7 @@ async fn a_parked_turn_is_not_entered_by_an_input() {
     assert!(world.acts().is_empty());
     world.engine.cancel(ID, "give it up").await.unwrap();
     let answer = queued.result().await;
-    assert!(matches!(answer, Err(outlive::ResultError::TaskEnded)));
+    assert!(matches!(answer, Err(outlive::ResultError::Conflict { .. })));
 }
 
 #[tokio::test(start_paused = true)]

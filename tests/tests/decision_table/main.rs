@@ -258,13 +258,23 @@ impl World {
     }
 }
 
-/// Requires a conflict that says how the task stands.
-#[track_caller]
-pub(crate) fn assert_conflict(answer: Result<Run<String>, StartError>, stand: Stand) {
+/// Requires a conflict that says how the task stands, and in which version.
+pub(crate) async fn assert_conflict(
+    world: &World,
+    answer: Result<Run<String>, StartError>,
+    stand: Stand,
+) {
     match answer {
-        Err(StartError::Conflict { id, status, reason }) => {
+        Err(StartError::Conflict {
+            id,
+            status,
+            reason,
+            etag,
+        }) => {
             assert_eq!((id.as_str(), status), (ID, stand.status()), "{stand:?}");
             assert!(stand.waits_for(reason.as_ref()), "{stand:?}: {reason:?}");
+            let task = world.task_if_any().await.expect("the task is there");
+            assert_eq!(etag, task.etag, "{stand:?}");
         }
         other => panic!("{stand:?}: {other:?}"),
     }

@@ -72,7 +72,9 @@ async fn what_does_not_wait_for_an_input_is_not_resumed_and_says_how_it_stands()
         for stand in ALL.into_iter().filter(|stand| *stand != Stand::ForInput) {
             let world = World::of(stand, def).await;
             let refused = world.unwritten(world.engine.resume(def, ID)).await;
-            let Err(ReenterError::Control(ControlError::Conflict { id, status, reason })) = refused
+            let Err(ReenterError::Control(ControlError::Conflict {
+                id, status, reason, ..
+            })) = refused
             else {
                 panic!("{stand:?}: {refused:?}");
             };

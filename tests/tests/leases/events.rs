@@ -1,7 +1,7 @@
 //! What people, engines and workers may send: also everything that somebody may send too late.
 
 use outlive::machine::{
-    Aim, Claimant, Event, NewInput, OnConflict, Order, Overdue, Parting, TurnEnd, Verdict,
+    Aim, Claimant, Event, Named, NewInput, OnConflict, Order, Overdue, Parting, TurnEnd, Verdict,
 };
 use outlive_storage::id::{InputId, TaskId};
 use outlive_storage::row::{
@@ -122,6 +122,7 @@ pub(crate) fn orphan(instance: u128) -> Event {
     Event::Orphan {
         claimant: claimant(instance),
         parting: Parting::Died,
+        verdict: Verdict::Count,
     }
 }
 
@@ -137,7 +138,14 @@ fn order(aim: Aim) -> Order {
         aim,
         reason: "enough".into(),
         if_etag: None,
+        instance: FIRST,
     }
+}
+
+/// The input of this id, in the first run.
+pub(crate) fn of(text: &str) -> Aim {
+    let (input_id, run) = (input_id(text), 1);
+    Aim::Input(Named { input_id, run })
 }
 
 pub(crate) fn cancel(aim: Aim) -> Event {
@@ -190,6 +198,7 @@ pub(crate) fn everything(generation: u64) -> Vec<Event> {
         events.push(orphan(instance));
     }
     events.extend([
+        Event::Lapse,
         Event::Reconsider,
         Event::Acquit,
         Event::Expire,
@@ -203,8 +212,8 @@ pub(crate) fn everything(generation: u64) -> Vec<Event> {
         },
         retry(),
         cancel(Aim::Task),
-        cancel(Aim::Input(input_id("first"))),
-        cancel(Aim::Input(input_id("second"))),
+        cancel(of("first")),
+        cancel(of("second")),
         terminate(),
         delete(),
         Event::ForgetInput {

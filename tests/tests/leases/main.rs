@@ -5,7 +5,7 @@ mod world;
 
 use events::{
     FIRST, KEEP_TICKS, SECOND, TIMEOUT_TICKS, by_the_worker, cancel, claimant, delete, end,
-    everything, failed, input, input_id, orphan, probe, recover, retry, stop, succeeded, suspended,
+    everything, failed, input, of, orphan, probe, recover, retry, stop, succeeded, suspended,
     terminate, undecodable,
 };
 use outlive::machine::{
@@ -123,7 +123,7 @@ fn goes_on<S: Store>(world: &mut World<S>, then: Then) {
             world.happens(recover(SECOND, Parting::Died, Verdict::Count));
         }
         Then::TurnCancelled => {
-            world.happens(cancel(Aim::Input(input_id("first"))));
+            world.happens(cancel(of("first")));
             world.happens(end(first, TurnEnd::Cancelled));
         }
         Then::Terminated => world.happens(terminate()),
@@ -132,7 +132,7 @@ fn goes_on<S: Store>(world: &mut World<S>, then: Then) {
             world.happens(stop(first, Overdue::TimedOut));
         }
         Then::CancelIgnored => {
-            world.happens(cancel(Aim::Input(input_id("first"))));
+            world.happens(cancel(of("first")));
             world.happens(input("second", OnConflict::Refuse));
             world.happens(stop(first, Overdue::CancelIgnored));
         }

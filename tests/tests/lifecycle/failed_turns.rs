@@ -80,7 +80,10 @@ async fn any_other_task_ends_with_the_turn_that_failed_for_good() {
     let three = engine.start(STEERED, ID, &say("three")).await.unwrap();
     play.gate.let_through(1);
     assert!(matches!(two.result().await, Err(ResultError::Failed(_))));
-    assert!(matches!(three.result().await, Err(ResultError::TaskEnded)));
+    assert!(matches!(
+        three.result().await,
+        Err(ResultError::Conflict { .. })
+    ));
     let ended = task(&engine, ID).await;
     assert!(matches!(ended.ended, Some(Ended::Failed(_))), "{ended:?}");
     assert_eq!((ended.turn, ended.inputs_waiting), (2, 0));

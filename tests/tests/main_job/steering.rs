@@ -106,14 +106,20 @@ async fn inputs_that_wait_when_their_task_fails_learn_that_it_ended() {
         .unwrap();
     gate.let_through(1);
     assert!(matches!(first.result().await, Err(ResultError::Failed(_))));
-    assert!(matches!(second.result().await, Err(ResultError::TaskEnded)));
+    assert!(matches!(
+        second.result().await,
+        Err(ResultError::Conflict { .. })
+    ));
     let again = engine
         .start(CHAT, "a", &text("two"))
         .input_id("two")
         .await
         .unwrap();
     assert_eq!(again.accepted(), Some(Accepted::Attached));
-    assert!(matches!(again.result().await, Err(ResultError::TaskEnded)));
+    assert!(matches!(
+        again.result().await,
+        Err(ResultError::Conflict { .. })
+    ));
 }
 
 #[tokio::test]

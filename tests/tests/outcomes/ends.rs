@@ -115,7 +115,10 @@ async fn an_error_for_good_fails_the_task_and_its_queue_learns_that_it_ended() {
         attempts: 1,
     };
     assert_eq!(failure, expected);
-    assert!(matches!(queued.result().await, Err(ResultError::TaskEnded)));
+    assert!(matches!(
+        queued.result().await,
+        Err(ResultError::Conflict { .. })
+    ));
     let ended = task(&engine).await;
     assert_eq!(ended.ended, Some(Ended::Failed(expected)));
     assert_eq!((ended.inputs_waiting, ended.output), (0, None));
@@ -124,7 +127,7 @@ async fn an_error_for_good_fails_the_task_and_its_queue_learns_that_it_ended() {
     let again = engine.start(STEERED, ID, &say("queued")).input_id("queued");
     assert!(matches!(
         again.await.unwrap().result().await,
-        Err(ResultError::TaskEnded)
+        Err(ResultError::Conflict { .. })
     ));
     let further = engine.start(STEERED, ID, &say("further")).await;
     assert!(matches!(

@@ -100,8 +100,14 @@ async fn an_input_without_a_turn_is_told_that_the_task_ended() {
         tokio::task::yield_now().await;
         end(&engine).await.unwrap();
         let (told, later) = waits.await.unwrap();
-        assert!(matches!(told, Err(ResultError::TaskEnded)), "{told:?}");
-        assert!(matches!(later, Err(ResultError::TaskEnded)), "{later:?}");
+        assert!(
+            matches!(told, Err(ResultError::Conflict { .. })),
+            "{told:?}"
+        );
+        assert!(
+            matches!(later, Err(ResultError::Conflict { .. })),
+            "{later:?}"
+        );
     }
 }
 

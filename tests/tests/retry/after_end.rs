@@ -283,7 +283,7 @@ async fn a_retried_chain_begins_with_the_input_it_failed_at() {
     play.gate.let_through(1);
     again.result().await.unwrap_err();
     assert!(
-        matches!(queued.result().await, Err(ResultError::TaskEnded)),
+        matches!(queued.result().await, Err(ResultError::Conflict { .. })),
         "it ended with its run"
     );
     let seen = play.seen.take();

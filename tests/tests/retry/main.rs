@@ -4,6 +4,7 @@ mod after_end;
 mod budget;
 mod policies;
 mod predicates;
+mod runs;
 mod said;
 
 use outlive::{Ctx, Engine, HandlerError, RetryPolicy, Snapshot, TaskDef};

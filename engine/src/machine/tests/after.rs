@@ -160,7 +160,7 @@ fn what_runs_is_deleted_only_by_force() {
     let task = Task::running(STEERABLE);
     let (status, wait) = (Status::InProgress, None);
     let told = task.refuses(delete(false));
-    assert_eq!(told, Rejected::Conflict { status, wait });
+    assert_eq!(told, task.conflict(status, wait));
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! Ends from outside: a cancel on record and each way its turn may end, termination, and whom a handle may end.
 
 use super::task::{
-    OPTIONS, PLAIN, STEERABLE, Task, cancel, died, every_end, failed, id, input, of, orphan,
-    recover, succeeded, suspended, terminate, undecodable, us,
+    OPTIONS, PLAIN, STEERABLE, Task, cancel, cancel_by, died, every_end, failed, id, input, of,
+    of_run, orphan, recover, retry, succeeded, suspended, terminate, undecodable, us,
 };
 use super::{answered, assert_nothing_changed, replied};
 use crate::machine::{
@@ -96,7 +96,7 @@ fn an_ended_task_is_neither_cancelled_nor_terminated() {
             for event in [cancel(aim.clone(), "enough"), terminate(aim)] {
                 let (status, wait) = (Status::Completed, None);
                 let told = task.refuses(event);
-                assert_eq!(told, Rejected::Conflict { status, wait }, "{state}");
+                assert_eq!(told, task.conflict(status, wait), "{state}");
             }
         }
     }
@@ -317,6 +317,7 @@ fn a_cancel_decided_on_another_version_is_refused() {
             aim: Aim::Task,
             reason: "enough".into(),
             if_etag,
+            instance: 1,
         };
         let events = [
             Event::Cancel(order.clone()),
@@ -345,30 +346,28 @@ fn a_cancel_decided_on_another_version_is_refused() {
 
 #[test]
 fn a_terminated_task_ends_at_once_and_what_runs_is_fenced_off_first() {
-    for aim in [Aim::Task, of("a")] {
-        let mut task = Task::running(STEERABLE);
-        task.send(input("b"));
-        let etag = task.row().etag;
-        let transition = task.does(terminate(aim));
-        assert_eq!(transition.expect, Expect::Etag(etag));
-        assert_eq!(transition.what, Some(EventKind::Terminated));
-        assert!(matches!(
-            transition.effects[..],
-            [
-                Effect::Fence(None),
-                Effect::Answered { .. },
-                Effect::TaskEnded
-            ]
-        ));
-        assert!(task.row().generation > Generation(1), "a new one");
-        assert!(matches!(
-            outcome(&task),
-            Outcome::Terminated {
-                timed_out: false,
-                ..
-            }
-        ));
-    }
+    let mut task = Task::running(STEERABLE);
+    task.send(input("b"));
+    let etag = task.row().etag;
+    let transition = task.does(terminate(Aim::Task));
+    assert_eq!(transition.expect, Expect::Etag(etag));
+    assert_eq!(transition.what, Some(EventKind::Terminated));
+    assert!(matches!(
+        transition.effects[..],
+        [
+            Effect::Fence(None),
+            Effect::Answered { .. },
+            Effect::TaskEnded
+        ]
+    ));
+    assert!(task.row().generation > Generation(1), "a new one");
+    assert!(matches!(
+        outcome(&task),
+        Outcome::Terminated {
+            timed_out: false,
+            ..
+        }
+    ));
 }
 
 #[test]
@@ -429,5 +428,69 @@ fn what_was_fenced_off_ends_nothing_any_more() {
             generation: Generation(1),
         };
         assert_eq!(task.refuses(keep), Rejected::LeaseLost);
+    }
+}
+
+/// A cancel of a task whose process was gone, and which still waited to be entered again, was on record and carried out
+/// only when a slot came free for a turn that would not be entered.
+#[test]
+fn a_cancel_ends_at_once_the_turn_of_a_process_that_is_gone() {
+    for limits in [PLAIN, STEERABLE] {
+        let mut task = Task::running(limits);
+        let transition = task.does(cancel_by(2, Aim::Task, "enough"));
+        assert_eq!(transition.what, Some(EventKind::Cancelled));
+        let told = answered("a", 1, cancelled("enough"));
+        assert_eq!(transition.effects, [told, Effect::TaskEnded]);
+        let (status, generation) = (Status::Completed, Generation(1));
+        assert_eq!(Status::of(task.row()), status);
+        let told = task.refuses(recover(2, Parting::Died, Verdict::Count));
+        assert_eq!(told, Rejected::WrongState { status });
+        assert_eq!(task.row().generation, generation, "nobody is left to fence");
+    }
+}
+
+#[test]
+fn a_handle_terminates_its_turn_and_the_task_goes_on_with_what_waits() {
+    let mut task = Task::running(STEERABLE);
+    task.send(input("b"));
+    let transition = task.does(terminate(of("a")));
+    assert_eq!(transition.what, Some(EventKind::NextTurn));
+    let stopped = TurnResult::Ended(Outcome::Terminated {
+        reason: "stop it".into(),
+        timed_out: false,
+    });
+    assert_eq!(transition.effects[0], Effect::Fence(None));
+    assert_eq!(transition.effects[1], answered("a", 1, stopped));
+    assert_eq!(task.row().input_id, id("b"));
+    assert_eq!(Status::of(task.row()), Status::Pending);
+    assert!(
+        task.row().generation > Generation(1),
+        "its worker is fenced"
+    );
+}
+
+#[test]
+fn a_handle_terminates_its_turn_and_the_task_waits_when_nothing_else_does() {
+    let mut task = Task::running(STEERABLE);
+    let transition = task.does(terminate(of("a")));
+    assert_eq!(transition.what, Some(EventKind::TurnTerminated));
+    assert_waits_for_input(&task);
+    let mut plain = Task::running(PLAIN);
+    let transition = plain.does(terminate(of("a")));
+    assert_eq!(transition.what, Some(EventKind::Terminated));
+}
+
+/// A further run works the same input: a handle of the run before cancelled it.
+#[test]
+fn a_handle_of_an_earlier_run_ends_nothing_of_a_later_one() {
+    for limits in [PLAIN, STEERABLE] {
+        let mut task = Task::ended(limits, failed(true));
+        task.does(retry());
+        for event in [cancel(of("a"), "enough"), terminate(of("a"))] {
+            let told = task.refuses(event);
+            assert_eq!(told, task.conflict(Status::InProgress, None));
+        }
+        task.does(cancel(of_run("a", 2), "enough"));
+        assert!(task.row().cancel.is_some());
     }
 }

@@ -247,3 +247,20 @@ fn a_turn_that_nobody_cancelled_ignores_no_cancel() {
     let told = task.refuses(stop(&task, Overdue::CancelIgnored));
     assert_eq!(told, Rejected::WrongState { status });
 }
+
+#[test]
+fn a_time_out_that_comes_while_its_turn_waits_for_a_slot_ends_it_without_one() {
+    let mut task = Task::timed(PLAIN, BACK_OFF_US + 20);
+    task.end(failed(false));
+    let due_at = Micros(10_000 + BACK_OFF_US + 20);
+    task.at += BACK_OFF_US;
+    let told = task.refuses(Event::Lapse);
+    assert_eq!(told, Rejected::NotDue { due_at }, "it is only due");
+    task.at += 20;
+    let transition = task.does(Event::Lapse);
+    assert_timed_out(&task, "while it waited");
+    assert_eq!(transition.what, Some(EventKind::TimedOut));
+    let untimed = Task::due(PLAIN, OPTIONS);
+    let due_at = Micros::NEVER;
+    assert_eq!(untimed.refuses(Event::Lapse), Rejected::NotDue { due_at });
+}

@@ -169,7 +169,7 @@ fn a_restarted_batch_attaches_by_equal_bytes() {
             assert_accepted(&transition, Accepted::Attached, "a");
             let (status, wait) = conflict(&task);
             let told = task.refuses_input(anonymous("b"));
-            assert_eq!(told, Rejected::Conflict { status, wait }, "{state}");
+            assert_eq!(told, task.conflict(status, wait), "{state}");
         }
     }
 }
@@ -194,8 +194,9 @@ fn equal_bytes_are_a_new_input_where_they_may_be_meant_as_one() {
         ..input("a")
     };
     let (status, wait) = (Status::InProgress, None);
-    let told = Task::running(PLAIN).refuses_input(given);
-    assert_eq!(told, Rejected::Conflict { status, wait });
+    let running = Task::running(PLAIN);
+    let told = running.refuses_input(given);
+    assert_eq!(told, running.conflict(status, wait));
     let mut waiting = Task::ended(PLAIN, suspended("1"));
     let transition = waiting.send(anonymous("a"));
     assert_accepted(&transition, Accepted::Resumed, "generated");
@@ -206,7 +207,7 @@ fn equal_bytes_are_a_new_input_where_they_may_be_meant_as_one() {
     };
     let (status, wait) = (Status::InProgress, None);
     let told = waiting.refuses_input(again);
-    assert_eq!(told, Rejected::Conflict { status, wait });
+    assert_eq!(told, waiting.conflict(status, wait));
 }
 
 #[test]
@@ -217,7 +218,7 @@ fn another_input_conflicts_with_a_task_that_is_not_steerable_unless_it_waits_for
             continue;
         }
         let told = task.refuses_input(input("b"));
-        assert_eq!(told, Rejected::Conflict { status, wait }, "{state}");
+        assert_eq!(told, task.conflict(status, wait), "{state}");
     }
 }
 
@@ -227,7 +228,7 @@ fn an_ended_task_takes_no_input() {
         let (status, wait) = conflict(&task);
         if status == Status::Completed {
             let told = task.refuses_input(input("b"));
-            assert_eq!(told, Rejected::Conflict { status, wait }, "{state}");
+            assert_eq!(told, task.conflict(status, wait), "{state}");
         }
     }
 }
@@ -338,7 +339,7 @@ fn a_restart_is_refused_like_any_input_while_the_task_goes_on() {
             continue;
         }
         let told = task.refuses_input(with(OnConflict::Restart, "b"));
-        assert_eq!(told, Rejected::Conflict { status, wait }, "{state}");
+        assert_eq!(told, task.conflict(status, wait), "{state}");
     }
 }
 
@@ -425,10 +426,10 @@ fn an_input_decided_on_another_version_of_the_task_is_refused() {
             };
             assert_eq!(told, known, "{state}");
         }
-        let Answer::Accepted { input_id, .. } = task.send(seen(etag.0)).answer else {
+        let Answer::Accepted { named, .. } = task.send(seen(etag.0)).answer else {
             panic!("{state}: not accepted")
         };
-        assert_eq!(input_id, id("b"), "{state}");
+        assert_eq!(named.input_id, id("b"), "{state}");
     }
 }
 

@@ -1,7 +1,7 @@
 //! Events that do not fit: each says how the task stands and changes nothing.
 
 use super::task::{
-    PLAIN, STEERABLE, Task, cancel, delete, died, every_end, id, orphan, probe, resume, retry,
+    PLAIN, STEERABLE, Task, cancel, delete, died, every_end, id, of, orphan, probe, resume, retry,
     terminate, us,
 };
 use crate::machine::{Aim, Event, Overdue, Parting, Rejected, Status};
@@ -14,13 +14,14 @@ fn nothing_but_an_input_finds_an_absent_task() {
         Event::Claim(us(1)),
         died(1),
         orphan(1, Parting::Stopped),
+        Event::Lapse,
         Event::Reconsider,
         probe(1, true),
         Event::Acquit,
         resume("b"),
         retry(),
         cancel(Aim::Task, "enough"),
-        cancel(Aim::Input(id("a")), "enough"),
+        cancel(of("a"), "enough"),
         terminate(Aim::Task),
         delete(true),
         Event::Expire,

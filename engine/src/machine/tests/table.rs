@@ -1,12 +1,12 @@
 //! The table "States and events" of `ARCHITECTURE.md` is what the machine does: it is made from its answers.
 
 use super::task::{
-    OPTIONS, PLAIN, STEERABLE, Task, anonymous, cancel, delete, died, failed, id, input, of,
-    orphan, probe, recover, succeeded, suspended, terminate, undecodable, us,
+    OPTIONS, PLAIN, STEERABLE, Task, anonymous, cancel, cancel_by, delete, died, failed, id, input,
+    of, orphan, probe, recover, succeeded, suspended, terminate, undecodable, us,
 };
 use crate::machine::{
-    Accepted, Aim, Answer, Claimant, DefLimits, Event, NewInput, OnConflict, Overdue, Parting,
-    Rejected, Transition, TurnEnd, Verdict,
+    Accepted, Aim, Answer, Claimant, DefLimits, Event, Named, NewInput, OnConflict, Overdue,
+    Parting, Rejected, Transition, TurnEnd, Verdict,
 };
 use outlive_storage::commit::Write;
 use outlive_storage::id::InputId;
@@ -247,12 +247,24 @@ fn current(task: &Task) -> InputId {
     row.map_or_else(|| id("a"), |row| row.input_id.clone())
 }
 
+/// What a handle to the present turn names.
+fn named(task: &Task) -> Named {
+    let run = task.held.row.as_ref().map_or(1, |row| row.run);
+    Named {
+        input_id: current(task),
+        run,
+    }
+}
+
 /// Cancels the inputs whose receipts are like this, the present turn's aside.
 fn cancel_those(task: &Task, like: fn(&Receipt) -> bool) -> Vec<Event> {
     let receipts = task.held.receipts.iter();
     let found =
         receipts.filter(|(input_id, (receipt, _))| like(receipt) && **input_id != current(task));
-    let event = |(input_id, _): (&InputId, _)| cancel(Aim::Input(input_id.clone()), "enough");
+    let event = |(input_id, _): (&InputId, _)| {
+        let (input_id, run) = (input_id.clone(), task.row().run);
+        cancel(Aim::Input(Named { input_id, run }), "enough")
+    };
     found.map(event).collect()
 }
 
@@ -275,7 +287,7 @@ fn stop(task: &Task, why: Overdue) -> Vec<Event> {
 }
 
 /// What people and programs ask for.
-const ASKED: [(&str, Events); 14] = [
+const ASKED: [(&str, Events); 17] = [
     ("a new input", |_| new_input(OnConflict::Refuse)),
     ("a new input, or restart", |_| {
         new_input(OnConflict::Restart)
@@ -306,7 +318,7 @@ const ASKED: [(&str, Events); 14] = [
     }),
     ("cancel the task", |_| vec![cancel(Aim::Task, "enough")]),
     ("cancel the input of the turn", |task| {
-        vec![cancel(Aim::Input(current(task)), "enough")]
+        vec![cancel(Aim::Input(named(task)), "enough")]
     }),
     ("cancel the input of an earlier turn", |task| {
         cancel_those(task, |receipt| matches!(receipt, Receipt::Turn { .. }))
@@ -314,19 +326,31 @@ const ASKED: [(&str, Events); 14] = [
     ("cancel an input that waits", |task| {
         cancel_those(task, |receipt| matches!(receipt, Receipt::Queued { .. }))
     }),
-    ("terminate", |_| vec![terminate(Aim::Task)]),
+    ("cancel the input of an earlier run", |task| {
+        let mut earlier = named(task);
+        earlier.run = earlier.run.saturating_sub(1);
+        vec![cancel(Aim::Input(earlier), "enough")]
+    }),
+    ("cancel the task, its process being gone", |_| {
+        vec![cancel_by(99, Aim::Task, "enough")]
+    }),
+    ("terminate the task", |_| vec![terminate(Aim::Task)]),
+    ("terminate the input of the turn", |task| {
+        vec![terminate(Aim::Input(named(task)))]
+    }),
     ("delete", |_| vec![delete(false)]),
     ("delete by force", |_| vec![delete(true)]),
 ];
 
 /// What the engine's own loops send.
-const SENT: [(&str, Events); 9] = [
+const SENT: [(&str, Events); 10] = [
     ("claim", |_| vec![Event::Claim(us(1))]),
     ("recover: died", |_| vec![died(99)]),
     ("recover: stopped in order", |_| {
         vec![recover(99, Parting::Stopped, Verdict::Count)]
     }),
     ("orphan", |_| vec![orphan(99, Parting::Died)]),
+    ("lapse", |_| vec![Event::Lapse]),
     ("reconsider", |_| vec![Event::Reconsider]),
     ("probe", |_| vec![probe(1, true)]),
     ("acquit", |_| vec![Event::Acquit]),

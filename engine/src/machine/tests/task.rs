@@ -2,13 +2,13 @@
 
 use super::held::Held;
 use crate::machine::{
-    Aim, Claimant, DefLimits, Event, NewInput, Now, OnConflict, Order, Parting, Rejected,
-    Transition, TurnEnd, Verdict,
+    Aim, Claimant, DefLimits, Event, Named, NewInput, Now, OnConflict, Order, Parting, Rejected,
+    Status, Transition, TurnEnd, Verdict,
 };
 use outlive_storage::id::{InputId, TaskId};
 use outlive_storage::row::{
     BackOff, DefNumber, Etag, Facts, Failure, FailureKind, Generation, Keep, Micros, OptionsRow,
-    Payload, Priority, Receipt, RetryRow, State, TaskRow,
+    Payload, Priority, Receipt, RetryRow, State, TaskRow, WaitReason,
 };
 
 pub(super) const DEF: DefNumber = DefNumber(1);
@@ -144,6 +144,7 @@ pub(super) fn orphan(process: u128, parting: Parting) -> Event {
     Event::Orphan {
         claimant: us(process),
         parting,
+        verdict: Verdict::Off,
     }
 }
 
@@ -160,10 +161,15 @@ pub(super) fn probe(process: u128, alone: bool) -> Event {
 }
 
 pub(super) fn cancel(aim: Aim, reason: &str) -> Event {
+    cancel_by(1, aim, reason)
+}
+
+pub(super) fn cancel_by(process: u128, aim: Aim, reason: &str) -> Event {
     Event::Cancel(Order {
         aim,
         reason: reason.into(),
         if_etag: None,
+        instance: process,
     })
 }
 
@@ -172,6 +178,7 @@ pub(super) fn terminate(aim: Aim) -> Event {
         aim,
         reason: "stop it".into(),
         if_etag: None,
+        instance: 1,
     })
 }
 
@@ -197,9 +204,14 @@ pub(super) fn resume(text: &str) -> Event {
     }
 }
 
-/// For the input of this name.
+/// For the input of this name, in the first run.
 pub(super) fn of(text: &str) -> Aim {
-    Aim::Input(id(text))
+    of_run(text, 1)
+}
+
+pub(super) fn of_run(text: &str, run: u32) -> Aim {
+    let input_id = id(text);
+    Aim::Input(Named { input_id, run })
 }
 
 /// One task, a clock, and the counters a writer keeps.
@@ -374,6 +386,12 @@ impl Task {
     }
 
     #[track_caller]
+    /// The refusal of what does not fit a task that stands like this.
+    pub(super) fn conflict(&self, status: Status, wait: Option<WaitReason>) -> Rejected {
+        let etag = self.row().etag;
+        Rejected::Conflict { status, wait, etag }
+    }
+
     pub(super) fn row(&self) -> &TaskRow {
         self.held.row.as_ref().expect("a task")
     }

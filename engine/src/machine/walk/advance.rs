@@ -6,8 +6,8 @@ use super::model::{
 use super::ops::{BACK_OFF_US, DEF};
 use super::verdict::Target;
 use crate::machine::{
-    Accepted, Aim, Answer, Cause as Told, Claimant, Effect, Event, NewInput, Overdue, Parting,
-    Recovered, TurnEnd, Verdict,
+    Accepted, Aim, Answer, Cause as Told, Claimant, Effect, Event, NewInput, Order, Overdue,
+    Parting, Recovered, TurnEnd, Verdict,
 };
 use outlive_storage::id::InputId;
 use outlive_storage::row::{EventKind, Generation, Micros, Outcome, TurnResult};
@@ -39,7 +39,7 @@ impl Advance<'_> {
                 self.run_or_wait(claimant.as_ref(), Wait::Slot, self.now);
             }
             Event::Retry { claimant, .. } => self.retry(claimant.as_ref()),
-            Event::Cancel(order) => self.cancel(&order.aim, &order.reason),
+            Event::Cancel(order) => self.cancel(order),
             Event::Terminate(order) => self.terminate(&order.aim, &order.reason),
             Event::Delete { .. } => self.delete(),
             Event::Claim(_) if self.model.is_timed_out(self.now) => self.time_out(),
@@ -49,7 +49,10 @@ impl Advance<'_> {
                 parting,
                 verdict,
             } => self.recover(claimant, *parting, *verdict),
-            Event::Orphan { parting, .. } => self.orphan(*parting),
+            Event::Orphan {
+                parting, verdict, ..
+            } => self.orphan(*parting, *verdict),
+            Event::Lapse => self.time_out(),
             Event::Reconsider => self.release(EventKind::Reconsidered),
             Event::Probe { claimant, alone } => {
                 let watch = if *alone { Watch::Alone } else { Watch::Group };
@@ -203,15 +206,18 @@ impl Advance<'_> {
         self.wait(Wait::Slot, self.now);
     }
 
-    fn cancel(&mut self, aim: &Aim, text: &str) {
-        let scope = match self.model.target(aim) {
+    fn cancel(&mut self, order: &Order) {
+        let text = &order.reason;
+        let scope = match self.model.target(&order.aim) {
             Ok(Target::Task) => Scope::Task,
             Ok(Target::Turn) => Scope::Turn,
             Ok(Target::Queued(position)) => return self.withdraw(position, text),
             Ok(Target::Withdrawn) | Err(_) => return,
         };
         let reason = Reason::of(text);
-        if !self.model.runs_now() {
+        // Whoever asks later than the process that holds the claim finds nobody to tell.
+        let instance = order.instance;
+        if self.model.phase != (Phase::Running { instance }) {
             return self.cancelled((scope, reason), None);
         }
         let known = self.model.turn.cancel;
@@ -236,14 +242,18 @@ impl Advance<'_> {
     }
 
     fn terminate(&mut self, aim: &Aim, text: &str) {
-        match self.model.target(aim) {
-            Ok(Target::Task | Target::Turn) => {}
+        let goes_on = match self.model.target(aim) {
+            Ok(Target::Task) => false,
+            Ok(Target::Turn) => true,
             Ok(Target::Queued(position)) => return self.withdraw(position, text),
             Ok(Target::Withdrawn) | Err(_) => return,
-        }
+        };
         if self.model.runs_now() {
             self.fence();
             self.tell(Effect::Fence(None));
+        }
+        if goes_on {
+            return self.go_on(End::Terminated, Why::Terminated, None);
         }
         self.complete(End::Terminated);
     }
@@ -280,17 +290,7 @@ impl Advance<'_> {
         if self.died(parting) {
             return;
         }
-        let suspect = &mut self.model.turn.suspect;
-        let alone = suspect.watch == Watch::Alone;
-        suspect.watch = Watch::No;
-        match (parting, verdict) {
-            (Parting::Stopped, _) | (_, Verdict::Innocent) => *suspect = Suspect::CLEAR,
-            (Parting::Died, Verdict::Off) => suspect.deaths += 1,
-            (Parting::Died, Verdict::Count) => {
-                suspect.deaths += 1;
-                suspect.alone += u32::from(alone);
-            }
-        }
+        self.count_death(parting, verdict);
         match fate {
             Recovered::Entered | Recovered::Cancelled => self.run(claimant, EventKind::Recovered),
             Recovered::Isolated => {
@@ -305,16 +305,25 @@ impl Advance<'_> {
         }
     }
 
-    fn orphan(&mut self, parting: Parting) {
+    fn count_death(&mut self, parting: Parting, verdict: Verdict) {
+        let suspect = &mut self.model.turn.suspect;
+        let alone = suspect.watch == Watch::Alone;
+        suspect.watch = Watch::No;
+        match (parting, verdict) {
+            (Parting::Stopped, _) | (_, Verdict::Innocent) => *suspect = Suspect::CLEAR,
+            (Parting::Died, Verdict::Off) => suspect.deaths += 1,
+            (Parting::Died, Verdict::Count) => {
+                suspect.deaths += 1;
+                suspect.alone += u32::from(alone);
+            }
+        }
+    }
+
+    fn orphan(&mut self, parting: Parting, verdict: Verdict) {
         if self.died(parting) {
             return;
         }
-        let suspect = &mut self.model.turn.suspect;
-        suspect.watch = Watch::No;
-        match parting {
-            Parting::Died => suspect.deaths += 1,
-            Parting::Stopped => *suspect = Suspect::CLEAR,
-        }
+        self.count_death(parting, verdict);
         let (wait, due) = (Wait::Handler, self.now);
         self.model.phase = Phase::Pending { wait, due };
         self.story.what = Some(EventKind::Orphaned);

@@ -153,6 +153,7 @@ pub(super) enum Wait {
 pub(super) enum Why {
     More,
     Cancelled(Reason),
+    Terminated,
     Failed,
 }
 
@@ -407,6 +408,7 @@ impl Model {
                 reason: match why {
                     Why::More => "more".into(),
                     Why::Cancelled(reason) => reason.text(),
+                    Why::Terminated => Reason::First.text(),
                     Why::Failed => "its last turn failed".into(),
                 },
             }),

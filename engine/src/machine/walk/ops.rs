@@ -3,7 +3,7 @@
 use super::model::{Model, Reason, Rules, id};
 use super::world::World;
 use crate::machine::{
-    Aim, Claimant, Event, NewInput, OnConflict, Order, Overdue, Parting, TurnEnd, Verdict,
+    Aim, Claimant, Event, Named, NewInput, OnConflict, Order, Overdue, Parting, TurnEnd, Verdict,
 };
 use outlive_storage::id::TaskId;
 use outlive_storage::row::{
@@ -216,23 +216,29 @@ fn orders(world: &World) -> Vec<Event> {
         events.extend(ends_from_outside(&Aim::Task, Reason::First, if_etag));
     }
     events.extend(ends_from_outside(&Aim::Task, Reason::Second, None));
-    // One that was never accepted is among them.
-    for position in 0..=new {
-        let aim = Aim::Input(id(position));
+    // One that was never accepted is among them, and one of the run before.
+    let run = world.model.turn.run;
+    let earlier = (run > 1).then(|| (world.model.turn.input, run - 1));
+    for (position, run) in (0..=new).map(|position| (position, run)).chain(earlier) {
+        let input_id = id(position);
+        let aim = Aim::Input(Named { input_id, run });
         events.extend(ends_from_outside(&aim, Reason::First, None));
     }
     events
 }
 
-fn ends_from_outside(aim: &Aim, reason: Reason, if_etag: Option<Etag>) -> [Event; 2] {
-    let order = |reason: Reason| Order {
+/// By the process that holds the claim, if one does, and by one that comes after it.
+fn ends_from_outside(aim: &Aim, reason: Reason, if_etag: Option<Etag>) -> [Event; 3] {
+    let order = |reason: Reason, instance| Order {
         aim: aim.clone(),
         reason: reason.text(),
         if_etag,
+        instance,
     };
     [
-        Event::Cancel(order(reason)),
-        Event::Terminate(order(Reason::First)),
+        Event::Cancel(order(reason, INSTANCES[0])),
+        Event::Cancel(order(reason, INSTANCES[1])),
+        Event::Terminate(order(Reason::First, INSTANCES[0])),
     ]
 }
 
@@ -240,6 +246,7 @@ fn ends_from_outside(aim: &Aim, reason: Reason, if_etag: Option<Etag>) -> [Event
 fn by_the_engine(world: &World) -> Vec<Event> {
     let mut events = vec![
         Event::Claim(claimant(INSTANCES[0])),
+        Event::Lapse,
         Event::Reconsider,
         Event::Acquit,
         Event::Expire,
@@ -257,11 +264,10 @@ fn by_the_engine(world: &World) -> Vec<Event> {
                 parting,
                 verdict,
             });
-        }
-        for parting in [Parting::Died, Parting::Stopped] {
             events.push(Event::Orphan {
                 claimant: claimant(instance),
                 parting,
+                verdict,
             });
         }
     }

@@ -72,6 +72,7 @@ impl Advance<'_> {
             self.story.what = Some(match why {
                 Why::More | Why::Failed => EventKind::Suspended,
                 Why::Cancelled(_) => EventKind::TurnCancelled,
+                Why::Terminated => EventKind::TurnTerminated,
             });
             return;
         };

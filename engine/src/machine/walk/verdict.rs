@@ -3,8 +3,8 @@
 use super::model::{End, Model, Paper, Phase, Suspect, Watch, id};
 use super::ops::{DEF, ETAG};
 use crate::machine::{
-    ALONE_DEATHS, Accepted, Aim, Answer, Event, NewInput, OnConflict, Overdue, Parting, Recovered,
-    Rejected, SUSPECT_DEATHS, Verdict as GuardVerdict,
+    ALONE_DEATHS, Accepted, Aim, Answer, Event, Named, NewInput, OnConflict, Overdue, Parting,
+    Recovered, Rejected, SUSPECT_DEATHS, Verdict as GuardVerdict,
 };
 use outlive_storage::id::InputId;
 use outlive_storage::row::{Etag, Generation, Micros};
@@ -20,11 +20,10 @@ pub(super) enum Target {
     Withdrawn,
 }
 
-pub(super) fn accepted(how: Accepted, input_id: &InputId) -> Answer {
-    Answer::Accepted {
-        how,
-        input_id: input_id.clone(),
-    }
+pub(super) fn accepted(how: Accepted, input_id: &InputId, run: u32) -> Answer {
+    let input_id = input_id.clone();
+    let named = Named { input_id, run };
+    Answer::Accepted { how, named }
 }
 
 impl Model {
@@ -39,12 +38,15 @@ impl Model {
             } => {
                 self.check_etag(*if_etag)?;
                 let waits = matches!(self.phase, Phase::Waiting(_));
-                let answer = accepted(Accepted::Resumed, input_id);
+                let answer = accepted(Accepted::Resumed, input_id, self.turn.run);
                 waits.then_some(answer).ok_or_else(|| self.conflict())
             }
             Event::Retry { if_etag, .. } => {
                 self.check_etag(*if_etag)?;
-                let answer = accepted(Accepted::Restarted, &self.current_id());
+                // What is only held back goes on in its run.
+                let ended = matches!(self.phase, Phase::Ended { .. });
+                let run = self.turn.run + u32::from(ended);
+                let answer = accepted(Accepted::Restarted, &self.current_id(), run);
                 let may = self.may_be_retried();
                 may.then_some(answer).ok_or_else(|| self.conflict())
             }
@@ -67,6 +69,7 @@ impl Model {
             Event::Claim(_)
             | Event::Recover { .. }
             | Event::Orphan { .. }
+            | Event::Lapse
             | Event::Reconsider
             | Event::Probe { .. }
             | Event::Acquit
@@ -80,21 +83,27 @@ impl Model {
         if input.def != DEF {
             return Err(Rejected::OtherDefinition { def: DEF });
         }
-        if input.input_id_given && self.position(&input.input_id).is_some() {
-            return Ok(accepted(Accepted::Attached, &input.input_id));
+        let run = self.turn.run;
+        if input.input_id_given
+            && let Some(position) = self.position(&input.input_id)
+        {
+            let run = self.latest_run_of(position);
+            return Ok(accepted(Accepted::Attached, &input.input_id, run));
         }
         self.check_etag(input.if_etag)?;
         let last = id(self.inputs.len() - 1);
         if input.after.as_ref().is_some_and(|after| *after != last) {
             return Err(self.precondition());
         }
-        let attached = Ok(accepted(Accepted::Attached, &self.current_id()));
+        let attached = Ok(accepted(Accepted::Attached, &self.current_id(), run));
         match self.phase {
-            Phase::Waiting(_) => return Ok(accepted(Accepted::Resumed, &input.input_id)),
+            Phase::Waiting(_) => return Ok(accepted(Accepted::Resumed, &input.input_id, run)),
             Phase::Ended { .. } => {
                 return match input.on_conflict {
                     OnConflict::Refuse => Err(self.conflict()),
-                    OnConflict::Restart => Ok(accepted(Accepted::Restarted, &input.input_id)),
+                    OnConflict::Restart => {
+                        Ok(accepted(Accepted::Restarted, &input.input_id, run + 1))
+                    }
                     OnConflict::Attach => attached,
                 };
             }
@@ -117,7 +126,7 @@ impl Model {
         if self.queue().len() as u64 >= max {
             return Err(Rejected::QueueFull { max });
         }
-        Ok(accepted(Accepted::Queued, &input.input_id))
+        Ok(accepted(Accepted::Queued, &input.input_id, run))
     }
 
     fn verdict_on_stop(&self, why: Overdue, now: Micros) -> Verdict {
@@ -143,6 +152,15 @@ impl Model {
                 return Err(Rejected::NotDue { due_at: due });
             }
             (Event::Claim(_), phase) => matches!(phase, Phase::Pending { .. }),
+            (Event::Lapse, Phase::Isolated) => {
+                let due_at = Micros::ISOLATED;
+                return Err(Rejected::NotDue { due_at });
+            }
+            (Event::Lapse, Phase::Pending { .. }) if !self.is_timed_out(now) => {
+                let due_at = self.turn.deadline.unwrap_or(Micros::NEVER);
+                return Err(Rejected::NotDue { due_at });
+            }
+            (Event::Lapse, phase) => matches!(phase, Phase::Pending { .. }),
             (
                 Event::Recover { claimant, .. } | Event::Orphan { claimant, .. },
                 Phase::Running { instance },
@@ -191,7 +209,7 @@ impl Model {
 
     /// Whom an order is for: a handle can end its own turn, and take back what still waits.
     pub(super) fn target(&self, aim: &Aim) -> Result<Target, Rejected> {
-        let Aim::Input(input_id) = aim else {
+        let Aim::Input(Named { input_id, run }) = aim else {
             let ended = matches!(self.phase, Phase::Ended { .. });
             return if ended {
                 Err(self.conflict())
@@ -203,7 +221,7 @@ impl Model {
             return Err(Rejected::NotFound);
         };
         if position == self.turn.input {
-            if !self.is_open() {
+            if *run != self.turn.run || !self.is_open() {
                 return Err(self.conflict());
             }
             let goes_on = self.chained || self.rules.steerable_max.is_some();
@@ -214,6 +232,14 @@ impl Model {
             Some(Paper::Withdrawn(_)) => Ok(Target::Withdrawn),
             Some(Paper::Turn { .. } | Paper::TaskEnded) => Err(self.conflict()),
             None => Err(Rejected::NotFound),
+        }
+    }
+
+    /// The run that worked an input last, or the present one for an input that had no turn.
+    fn latest_run_of(&self, position: usize) -> u32 {
+        match self.inputs[position].paper {
+            Some(Paper::Turn { run, .. }) if position != self.turn.input => run,
+            Some(_) | None => self.turn.run,
         }
     }
 
@@ -250,6 +276,7 @@ impl Model {
         Rejected::Conflict {
             status: self.status(),
             wait: self.wait(),
+            etag: ETAG,
         }
     }
 }
@@ -263,7 +290,7 @@ fn verdict_on_nothing(event: &Event) -> Verdict {
             })
         }
         Event::Input(input) if input.facts.is_none() => Err(Rejected::CannotCreate),
-        Event::Input(input) => Ok(accepted(Accepted::Started, &input.input_id)),
+        Event::Input(input) => Ok(accepted(Accepted::Started, &input.input_id, 1)),
         Event::End { .. } | Event::Stop { .. } | Event::Keep { .. } => Err(Rejected::LeaseLost),
         _ => Err(Rejected::NotFound),
     }

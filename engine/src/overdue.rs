@@ -1,0 +1,75 @@
+//! Turns whose time-out comes while they wait for a slot: a claim would end them, but a claim takes a slot.
+
+use crate::engine_loop::{Tools, earlier};
+use crate::env::micros;
+use crate::flow::Kind;
+use crate::machine::Event;
+use outlive_storage::StoreError;
+use outlive_storage::row::{DefNumber, Micros};
+use std::time::Duration;
+
+/// Waiting tasks looked at in one go for each definition: those that get a slot next.
+const LOOK_MAX: usize = 256;
+/// How long after one look the next one comes, while tasks wait.
+const LOOK_EACH: Duration = Duration::from_secs(1);
+
+/// When waiting tasks were last looked at.
+#[derive(Default)]
+pub(crate) struct Overdue {
+    looked_at: Option<Micros>,
+}
+
+impl Overdue {
+    /// Ends the turns whose time-out has come, among those of `short` definitions, for which there are too few slots.
+    /// Answers when to look again; nothing when nobody waits.
+    ///
+    /// # Errors
+    /// What the store fails with; a damaged row is passed over.
+    pub(crate) async fn end(
+        &mut self,
+        short: impl Iterator<Item = (DefNumber, Kind)>,
+        tools: &Tools,
+    ) -> Result<Option<Micros>, StoreError> {
+        let now = tools.clock.now();
+        let mut short = short.peekable();
+        if short.peek().is_none() || cfg!(planted = "timeout_awaits_slot") {
+            return Ok(None);
+        }
+        let next = self.looked_at.map(|at| at.plus(micros(LOOK_EACH)));
+        if let Some(next) = next.filter(|next| *next > now) {
+            return Ok(Some(next));
+        }
+        self.looked_at = Some(now);
+        let mut first = None;
+        for (def, _) in short {
+            first = earlier(first, end_of(def, now, tools).await?);
+        }
+        Ok(first)
+    }
+}
+
+/// Those of one definition. Answers the first time-out that comes later.
+async fn end_of(def: DefNumber, now: Micros, tools: &Tools) -> Result<Option<Micros>, StoreError> {
+    let due = tools.store.due(def, now, LOOK_MAX)?;
+    let (mut first, mut ending) = (None, Vec::new());
+    for task in due.ready {
+        let row = match tools.store.get(task) {
+            Ok(Some(row)) => row,
+            // It moved on, or its row is damaged, which the claim reports.
+            Ok(None) => continue,
+            Err(error) if error.is_of_one_entry() => continue,
+            Err(error) => return Err(error),
+        };
+        if row.deadline > now {
+            let falls = Some(row.deadline).filter(|at| *at != Micros::NEVER);
+            first = earlier(first, falls);
+        } else if let Ok(answer) = tools.send(task, Event::Lapse, None).await {
+            ending.push(answer);
+        }
+    }
+    for answer in ending {
+        // Refused: it was claimed in between, or ended otherwise.
+        let _ = answer.await;
+    }
+    Ok(first)
+}
