@@ -8,8 +8,8 @@ use outlive::{InputId, InvalidId, TaskId};
 use outlive_storage::Commit;
 use outlive_storage::commit::Write;
 use outlive_storage::row::{
-    BackOff, DefNumber, Etag, Facts, Generation, Keep, Micros, OptionsRow, Payload, Priority,
-    RetryRow, TaskNumber, TaskRow,
+    BackOff, DefNumber, Delivery, Etag, Facts, Generation, Keep, Micros, OptionsRow, Payload,
+    Priority, RetryRow, TaskNumber, TaskRow,
 };
 use std::collections::VecDeque;
 
@@ -48,6 +48,7 @@ pub fn input(number: u64) -> Result<Event, InvalidId> {
         input_id_given: false,
         digest: [7; 16],
         payload: Payload::Inline(b"123".to_vec()),
+        delivery: Delivery::Interrupt,
         priority: Priority::NORMAL,
         options: options(),
         facts: Some(Box::new(Facts {
@@ -88,6 +89,7 @@ pub fn end(row: &TaskRow) -> Event {
         generation: row.generation,
         end: TurnEnd::Succeeded(Payload::Inline(b"456".to_vec())),
         claimant: claimant(),
+        missed: Vec::new(),
     }
 }
 

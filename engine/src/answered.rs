@@ -109,7 +109,13 @@ fn look_once(
         Some(Receipt::Turn { run, .. }) if run != named.run => {
             look_at_run(store, task, (&row, named))
         }
-        Some(Receipt::Turn { total, .. }) if total >= row.turns_total => Ok(Some(Stored::Waits)),
+        // One that a turn took has this receipt only since that turn is over.
+        Some(Receipt::Turn { total, step, .. })
+            if total >= row.turns_total
+                && (step.is_none() || cfg!(planted = "taken_input_waits_for_ever")) =>
+        {
+            Ok(Some(Stored::Waits))
+        }
         Some(Receipt::Turn { turn, total, .. }) => {
             OfTurn::of(&row, task, (turn, total)).kept(store)
         }

@@ -216,7 +216,9 @@ impl Shared {
                     Ok(run.expecting(done.expecting))
                 }
                 // The machine answers these with an acceptance; anything else would be a bug told as a closed store.
-                Answer::Done | Answer::Recovered(_) => Err(ControlError::ShuttingDown.into()),
+                Answer::Done | Answer::Recovered(_) | Answer::Taken(_) => {
+                    Err(ControlError::ShuttingDown.into())
+                }
             },
             Err(refused) => Err(ControlError::from_refused(refused, id).into()),
         }

@@ -1,8 +1,11 @@
 //! What a handler knows about its turn.
 
 use crate::error::{FlushError, NotShuttingDown};
+use crate::inbox::{Inbox, Keys, PendingInput};
+use crate::input_error::PendingError;
 use crate::machine::Event;
 use crate::metadata::{Metadata, MetadataCell};
+use crate::reader::Reader;
 use crate::signal::{Causes, Signal};
 use crate::snapshot::Source;
 use crate::value;
@@ -52,6 +55,9 @@ pub(crate) struct CtxCore {
     pub(crate) previous: Option<Vec<u8>>,
     pub(crate) metadata: MetadataCell,
     pub(crate) writer: Arc<Writer>,
+    pub(crate) reader: Arc<Reader>,
+    /// The keys under which it took inputs.
+    pub(crate) keys: Keys,
 }
 
 impl CtxCore {
@@ -219,6 +225,26 @@ impl<S> Ctx<S> {
     pub fn previous_input<T: DeserializeOwned>(&self) -> Result<Option<T>, serde_json::Error> {
         let previous = self.core.previous.as_deref();
         previous.map(value::decode).transpose()
+    }
+
+    /// The inputs that wait for the task: to take what was given [`AtBoundary`](crate::Delivery::AtBoundary).
+    pub fn inbox(&self) -> Inbox {
+        Inbox::new(Arc::clone(&self.core))
+    }
+
+    /// The inputs that wait, oldest first, each read as `I`; nothing is consumed. See [`Inbox::pending`].
+    ///
+    /// # Errors
+    /// [`PendingError`]: what to do is in each variant.
+    pub async fn pending_inputs<I: DeserializeOwned>(
+        &self,
+    ) -> Result<Vec<PendingInput<I>>, PendingError> {
+        self.inbox().pending().await
+    }
+
+    /// How many inputs wait. It follows each commit, without a read.
+    pub fn pending_count(&self) -> u64 {
+        self.core.signal.waiting()
     }
 
     /// The task's metadata, to read and to change.

@@ -35,25 +35,28 @@ impl Decided {
         (answer, effects, what): (Answer, Vec<Effect>, Option<EventKind>),
         live: Option<&Live>,
     ) -> Decided {
-        let mut drained = Vec::new();
-        if effects.contains(&Effect::TaskEnded) {
-            drained.extend(live.into_iter().flat_map(|live| {
-                live.waiting.iter().map(|(_, input)| Named {
-                    input_id: input.input_id.clone(),
-                    run: live.row.run,
-                })
-            }));
-        }
-        Decided {
+        let mut decided = Decided {
             task,
             row: None,
             answer,
             effects,
             what,
             output: None,
-            drained,
+            drained: Vec::new(),
             ephemeral: false,
+        };
+        if decided.effects.contains(&Effect::TaskEnded) {
+            let run = live.map_or(1, |live| live.row.run);
+            let inbox = live.into_iter().flat_map(|live| &live.waiting);
+            let inputs = inbox.map(|(_, input)| Named {
+                input_id: input.input_id.clone(),
+                run,
+            });
+            // What the last turn took is answered with its result.
+            let answered: Vec<Named> = decided.answered(run).collect();
+            decided.drained = inputs.filter(|input| !answered.contains(input)).collect();
         }
+        decided
     }
 
     /// The row it is about.
@@ -63,16 +66,17 @@ impl Decided {
         self.row = row;
     }
 
-    /// The input whose turn it ends, in this run.
-    pub(crate) fn answered(&self, run: u32) -> Option<Named> {
-        self.effects.iter().find_map(|effect| match effect {
+    /// The inputs whose turn it ends, in this run.
+    pub(crate) fn answered(&self, run: u32) -> impl Iterator<Item = Named> {
+        self.effects.iter().filter_map(move |effect| match effect {
             Effect::Answered { input_id, .. } => Some(Named {
                 input_id: input_id.clone(),
                 run,
             }),
-            Effect::Enter(_)
+            Effect::Enter { .. }
             | Effect::Due { .. }
             | Effect::Signal(_)
+            | Effect::Waiting(_)
             | Effect::Fence(_)
             | Effect::Parked { .. }
             | Effect::Withdrawn { .. }
@@ -98,6 +102,7 @@ pub(crate) fn claims(event: &Event) -> bool {
         | Event::End { .. }
         | Event::Stop { .. }
         | Event::Keep { .. }
+        | Event::Take { .. }
         | Event::Expire
         | Event::ForgetInput { .. } => false,
     }

@@ -1,8 +1,10 @@
 //! The typed name of a task: the anchor by which a restarted program finds its work again.
 
+use crate::inbox::TAKEN_MAX;
 use crate::options::TaskOptions;
 use crate::retry_policy::RetryPolicy;
 use outlive_storage::id::{self, InvalidId};
+use outlive_storage::store::PAGE_MAX;
 use std::fmt;
 use std::marker::PhantomData;
 use std::time::Duration;
@@ -48,8 +50,9 @@ pub enum Index {
 
 /// Inputs that may wait on a [`TaskDef::steerable`] task unless another number is given.
 pub const STEERABLE_DEFAULT: u64 = 9;
-/// Most inputs that may ever wait on a task.
-pub const STEERABLE_MAX: u64 = 1024;
+/// Most inputs that may ever wait on a task, 768. With those its open turn has taken they are no more than a page of the
+/// store, so the writer always knows all of them.
+pub const STEERABLE_MAX: u64 = PAGE_MAX as u64 - TAKEN_MAX;
 
 impl<I, O, S> TaskDef<I, O, S> {
     /// A definition of this name: 1 to 128 characters of `A-Za-z0-9._:-`, not `.` or `..`. A constant of another name
@@ -207,7 +210,7 @@ impl<I, O, S> TaskDef<I, O, S> {
     /// When `max` is above [`STEERABLE_MAX`]; in a `const` that is an error of the compiler.
     #[must_use]
     pub const fn steerable(mut self, max: u64) -> Self {
-        assert!(max <= STEERABLE_MAX, "at most 1,024 inputs may wait");
+        assert!(max <= STEERABLE_MAX, "at most 768 inputs may wait");
         self.options.steerable_max = Some(max);
         self
     }

@@ -3,6 +3,7 @@
 use crate::call::text_of;
 use crate::env::micros;
 use crate::handler::{CallError, CallResult, ErrorKind, HandlerError, Replied};
+use crate::input_error::TakeError;
 use crate::machine::TurnEnd;
 use crate::registry::Registered;
 use crate::value;
@@ -72,6 +73,10 @@ fn failed(error: HandlerError, registered: &Registered) -> TurnEnd {
     let described = catch_unwind(AssertUnwindSafe(move || match error.kind() {
         ErrorKind::Cancelled => TurnEnd::Cancelled,
         ErrorKind::Terminal => describe(&error, true),
+        ErrorKind::Retryable if unreadable(&error).is_some() => {
+            let expected = unreadable(&error).unwrap_or_default();
+            undecodable("taken input", expected)
+        }
         ErrorKind::Retryable => {
             let retry_if = registered.retry_if.as_ref();
             let refused = retry_if.is_some_and(|retry_if| !retry_if(&error));
@@ -82,6 +87,23 @@ fn failed(error: HandlerError, registered: &Registered) -> TurnEnd {
         let terminal = cfg!(planted = "predicate_panic_is_terminal");
         ended_badly(FailureKind::Panic, text_of(panic), terminal)
     })
+}
+
+/// What an error says of an input that the turn took and cannot read: that parks the task, and never fails it.
+fn unreadable(error: &HandlerError) -> Option<String> {
+    let error = error.error().downcast_ref::<TakeError>()?;
+    match error {
+        TakeError::Undecodable { expected, .. } if !cfg!(planted = "unreadable_take_fails") => {
+            Some(expected.to_string())
+        }
+        TakeError::Undecodable { .. }
+        | TakeError::TurnOver
+        | TakeError::KeyUsed { .. }
+        | TakeError::InvalidKey { .. }
+        | TakeError::TooMany { .. }
+        | TakeError::ShuttingDown
+        | TakeError::Store(_) => None,
+    }
 }
 
 fn describe(error: &HandlerError, terminal: bool) -> TurnEnd {

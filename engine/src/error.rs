@@ -380,6 +380,7 @@ impl ControlError {
             Refused::Rejected(
                 Rejected::OtherDefinition { .. }
                 | Rejected::QueueFull { .. }
+                | Rejected::TakenFull { .. }
                 | Rejected::LeaseLost
                 | Rejected::NotDue { .. }
                 | Rejected::WrongState { .. },
@@ -457,6 +458,7 @@ impl StartError {
             Refused::Rejected(
                 Rejected::NotFound
                 | Rejected::CannotCreate
+                | Rejected::TakenFull { .. }
                 | Rejected::LeaseLost
                 | Rejected::NotDue { .. }
                 | Rejected::WrongState { .. },

@@ -12,8 +12,20 @@ use std::sync::Arc;
 /// A task as the batch at hand has left it.
 pub(crate) struct Live {
     pub(crate) row: Arc<TaskRow>,
-    /// The waiting inputs, oldest first: all of them, for a queue is no longer than a page.
+    /// The inputs that wait and those the open turn has taken, oldest first: all of them, for they are no more than a
+    /// page.
     pub(crate) waiting: VecDeque<(u64, InputRow)>,
+}
+
+impl Live {
+    /// A new input goes to the end; one that is there is replaced where it stands.
+    fn push(&mut self, seq: u64, input: &InputRow) {
+        let mut waiting = self.waiting.iter_mut();
+        match waiting.find(|(there, _)| *there == seq) {
+            Some((_, there)) => *there = input.clone(),
+            None => self.waiting.push_back((seq, input.clone())),
+        }
+    }
 }
 
 /// Running tasks, and whatever the batch at hand has touched.
@@ -81,7 +93,8 @@ impl Known {
         let Some(row) = self.store.get(task)? else {
             return Ok(());
         };
-        let waiting = if row.inputs_waiting > 0 {
+        let taken = row.inputs_taken > 0 && !cfg!(planted = "taken_inputs_unknown");
+        let waiting = if row.inputs_waiting > 0 || taken {
             self.store.inputs(task, PAGE_MAX)?.into()
         } else {
             VecDeque::new()
@@ -125,35 +138,42 @@ impl Known {
             }
         });
         live.row = Arc::clone(row);
+        self.note(task, writes);
+        debug_assert!(self.live.get(&task).is_some_and(|live| {
+            live.waiting.len() as u64 == live.row.inputs_waiting + live.row.inputs_taken
+        }));
+    }
+
+    /// The receipts and the queue as this batch leaves them.
+    pub(crate) fn note(&mut self, task: TaskNumber, writes: &[Write]) {
+        let mut live = self.live.get_mut(&task);
         for write in writes {
             match write {
-                Write::PushInput { seq, input } => live.waiting.push_back((*seq, input.clone())),
-                Write::PopInput { seq } => live.waiting.retain(|(waiting, _)| waiting != seq),
+                Write::Receipt {
+                    input_id, receipt, ..
+                } => {
+                    let of = (task, input_id.clone());
+                    self.fresh_receipts.insert(of, receipt.clone());
+                }
+                Write::PushInput { seq, input } => {
+                    if let Some(live) = &mut live {
+                        live.push(*seq, input);
+                    }
+                }
+                Write::PopInput { seq } => {
+                    if let Some(live) = &mut live {
+                        live.waiting.retain(|(waiting, _)| waiting != seq);
+                    }
+                }
                 Write::Row(_)
                 | Write::Value { .. }
                 | Write::RemoveValue(_)
-                | Write::Receipt { .. }
                 | Write::KeepReceipt { .. }
                 | Write::RemoveReceipt { .. }
                 | Write::Turn { .. }
                 | Write::Run(_)
                 | Write::Event(_)
                 | Write::RemoveTask => {}
-            }
-        }
-        debug_assert_eq!(live.waiting.len() as u64, row.inputs_waiting);
-        self.note_receipts(task, writes);
-    }
-
-    /// The receipts this batch writes.
-    pub(crate) fn note_receipts(&mut self, task: TaskNumber, writes: &[Write]) {
-        for write in writes {
-            if let Write::Receipt {
-                input_id, receipt, ..
-            } = write
-            {
-                self.fresh_receipts
-                    .insert((task, input_id.clone()), receipt.clone());
             }
         }
     }

@@ -61,7 +61,11 @@ mod hold;
 #[cfg(feature = "runtime")]
 mod hub;
 #[cfg(feature = "runtime")]
+mod inbox;
+#[cfg(feature = "runtime")]
 mod indexes;
+#[cfg(feature = "runtime")]
+mod input_error;
 #[cfg(feature = "runtime")]
 mod known;
 #[cfg(feature = "runtime")]
@@ -84,6 +88,8 @@ mod outcome;
 mod overdue;
 #[cfg(feature = "runtime")]
 mod reader;
+#[cfg(feature = "runtime")]
+mod receipt;
 #[cfg(feature = "runtime")]
 mod recovery;
 #[cfg(feature = "runtime")]
@@ -118,7 +124,7 @@ mod writer;
 pub use machine::{Accepted, OnConflict, Status};
 pub use outlive_storage::StoreError;
 pub use outlive_storage::id::{InputId, InvalidId, TaskId};
-pub use outlive_storage::row::{EventKind, Failure, FailureKind, WaitReason};
+pub use outlive_storage::row::{Delivery, EventKind, Failure, FailureKind, WaitReason};
 
 #[cfg(feature = "runtime")]
 pub use blocking::{BlockingEngine, BlockingError};
@@ -155,6 +161,10 @@ pub use flow::{MAX_BLOCKING, MAX_RUNNING};
 #[cfg(feature = "runtime")]
 pub use handler::{Handler, HandlerError, Reply};
 #[cfg(feature = "runtime")]
+pub use inbox::{Inbox, PendingInput, TAKE_KEY_MAX, TAKEN_MAX, TakenInput};
+#[cfg(feature = "runtime")]
+pub use input_error::{InputError, PendingError, TakeError};
+#[cfg(feature = "runtime")]
 pub use list::{Cursor, InvalidCursor, LIST_LIMIT, LIST_MAX, LIST_TIME, List, Listing};
 #[cfg(feature = "runtime")]
 pub use metadata::{METADATA_KEY_MAX, METADATA_MAX, Metadata, MetadataError};
@@ -162,6 +172,8 @@ pub use metadata::{METADATA_KEY_MAX, METADATA_MAX, Metadata, MetadataError};
 pub use options::{GRACE, KEEP, KEEP_TURNS, TaskOptions};
 #[cfg(feature = "runtime")]
 pub use outcome::Outcome;
+#[cfg(feature = "runtime")]
+pub use receipt::InputStatus;
 #[cfg(feature = "runtime")]
 pub use recovery::RecoveryReport;
 #[cfg(feature = "runtime")]

@@ -352,7 +352,7 @@ mod tests {
         Claim {
             task: TaskNumber(task),
             generation: Generation(generation),
-            signal: Arc::new(Signal::new(false)),
+            signal: Arc::new(Signal::new(false, 0)),
             watched: alarms.unwatched(),
         }
     }

@@ -148,7 +148,9 @@ impl Recovery {
             Answer::Recovered(Recovered::Isolated) => &mut self.report.isolated,
             Answer::Recovered(Recovered::Quarantined) => &mut self.report.quarantined,
             Answer::Recovered(Recovered::Cancelled) => &mut self.report.cancelled,
-            Answer::Done | Answer::Accepted { .. } => &mut self.report.waiting_handler,
+            Answer::Done | Answer::Accepted { .. } | Answer::Taken(_) => {
+                &mut self.report.waiting_handler
+            }
         };
         *counter += 1;
     }

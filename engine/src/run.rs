@@ -5,8 +5,10 @@ use crate::control;
 use crate::engine::Shared;
 use crate::error::{AttachError, ControlError, ResultError};
 use crate::hub::{Expecting, Told};
+use crate::input_error::InputError;
 use crate::machine::{Accepted, Aim, Event, Named, Order, Status};
 use crate::outcome::Outcome;
+use crate::receipt::InputStatus;
 use crate::snapshot::{MetadataMap, Snapshot};
 use crate::value;
 use crate::writer::{Stop, Target};
@@ -195,6 +197,15 @@ impl<O> Run<O> {
     pub async fn refresh(&self) -> Result<Snapshot, AttachError> {
         let found = self.shared.snapshot(self.task).await?;
         found.ok_or_else(|| AttachError::NotFound(self.id.clone()))
+    }
+
+    /// What became of the input; see [`Engine::input`](crate::Engine::input).
+    ///
+    /// # Errors
+    /// As for [`Engine::input`](crate::Engine::input).
+    pub async fn receipt(&self) -> Result<InputStatus, InputError> {
+        let (id, input_id) = (self.id.clone(), self.input_id().clone());
+        self.shared.input(self.task, id, input_id).await
     }
 
     /// Where the task stands.

@@ -2,6 +2,7 @@
 
 use crate::machine::Cause;
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::watch;
 
 /// Why a turn may want to end. Causes add up within a turn, and each is visible before [`Ctx::cancelled`] resolves.
@@ -49,7 +50,7 @@ impl Causes {
         self.timed_out
     }
 
-    /// A further input waits: the next turn begins when this one ends.
+    /// A further input waits that interrupts: the next turn begins with it when this one ends.
     pub fn steered(&self) -> bool {
         self.steered
     }
@@ -90,11 +91,13 @@ pub(crate) struct Signal {
     causes: watch::Sender<Causes>,
     /// The handler left its turn to the next open.
     left: watch::Sender<bool>,
+    /// How many inputs wait, as of the last commit.
+    waiting: AtomicU64,
 }
 
 impl Signal {
     /// What is known when the turn is entered.
-    pub(crate) fn new(steered: bool) -> Signal {
+    pub(crate) fn new(steered: bool, waiting: u64) -> Signal {
         let causes = Causes {
             steered,
             ..Causes::default()
@@ -102,7 +105,20 @@ impl Signal {
         Signal {
             causes: watch::Sender::new(causes),
             left: watch::Sender::new(false),
+            waiting: AtomicU64::new(waiting),
         }
+    }
+
+    /// So many inputs wait now.
+    pub(crate) fn wait_for(&self, inputs: u64) {
+        if !cfg!(planted = "count_stands_still") {
+            self.waiting.store(inputs, Ordering::Relaxed);
+        }
+    }
+
+    /// How many inputs wait.
+    pub(crate) fn waiting(&self) -> u64 {
+        self.waiting.load(Ordering::Relaxed)
     }
 
     /// A cause the machine decided on.

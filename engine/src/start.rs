@@ -12,7 +12,7 @@ use crate::run::Run;
 use crate::value::{self, ValueError};
 use crate::writer::{Draft, Origin, Refused, Target, Told};
 use outlive_storage::id::{InputId, TaskId};
-use outlive_storage::row::{DefNumber, Etag, Micros};
+use outlive_storage::row::{DefNumber, Delivery, Etag, Micros};
 use serde::Serialize;
 use std::collections::VecDeque;
 use std::future::{Future, IntoFuture};
@@ -84,6 +84,7 @@ pub struct Start<O> {
     after: Option<String>,
     if_etag: Option<u64>,
     on_conflict: OnConflict,
+    delivery: Delivery,
     when: When,
     options: TaskOptions,
     said: Said,
@@ -124,6 +125,7 @@ impl<O> Start<O> {
             after: None,
             if_etag: None,
             on_conflict: OnConflict::Refuse,
+            delivery: Delivery::Interrupt,
             when: When::Now,
             options: def.options.task,
             said: Said::default(),
@@ -153,6 +155,13 @@ impl<O> Start<O> {
     /// What happens where the task's state refuses the input; by default [`StartError::Conflict`].
     pub fn on_conflict(mut self, policy: OnConflict) -> Self {
         self.on_conflict = policy;
+        self
+    }
+
+    /// How the input comes to a task that has an open turn and is [`steerable`](TaskDef::steerable); by default it
+    /// interrupts that turn. Of no effect where the input begins a turn at once.
+    pub fn delivery(mut self, delivery: Delivery) -> Self {
+        self.delivery = delivery;
         self
     }
 
@@ -267,7 +276,6 @@ impl<O> Start<O> {
             Err(error) if cfg!(planted = "attach_needs_factory") => return Err(error.into()),
             Err(error) => (None, Some(error)),
         };
-        let start_at = self.when.moment(dispatcher.clock);
         let slot = dispatcher.slots.take_for_start(registered.kind(), def);
         let digest = value::digest(&bytes);
         let (payload, value) = value::split(bytes);
@@ -278,10 +286,11 @@ impl<O> Start<O> {
             input_id_given,
             digest,
             payload,
+            delivery: self.delivery,
             priority: options.rank(),
             options: options_row,
             facts,
-            start_at,
+            start_at: self.when.moment(dispatcher.clock),
             on_conflict: self.on_conflict,
             after,
             if_etag: self.if_etag.map(Etag),
@@ -352,7 +361,9 @@ impl Wanted {
                     Ok(run.expecting(done.expecting))
                 }
                 // The machine answers an input with an acceptance; anything else would be a bug told as a closed store.
-                Answer::Done | Answer::Recovered(_) => Err(StartError::ShuttingDown),
+                Answer::Done | Answer::Recovered(_) | Answer::Taken(_) => {
+                    Err(StartError::ShuttingDown)
+                }
             },
             (Err(Refused::Rejected(Rejected::CannotCreate)), Some(error)) => Err(error.into()),
             (Err(refused), _) => {

@@ -9,6 +9,7 @@ use crate::facts::Creator;
 use crate::flow::{Slot, Slots};
 use crate::handler::{CallResult, Erased};
 use crate::hub::Hub;
+use crate::inbox::Keys;
 use crate::live::{Claim, LiveTable, Occupied};
 use crate::machine::{Cause, Claimant, Event, TurnEnd};
 use crate::metadata::MetadataCell;
@@ -35,6 +36,8 @@ pub(crate) struct Entered {
     pub(crate) task: TaskNumber,
     pub(crate) row: Arc<TaskRow>,
     pub(crate) generation: Generation,
+    /// Whether it begins with the signal set.
+    pub(crate) steered: bool,
 }
 
 /// Enters handlers, each on the caller's runtime.
@@ -86,11 +89,11 @@ impl Dispatcher {
             return;
         };
         let dispatcher = Arc::clone(self);
-        let steered = entered.row.inputs_waiting > 0;
+        let (steered, waiting) = (entered.steered, entered.row.inputs_waiting);
         let claim = Claim {
             task: entered.task,
             generation: entered.generation,
-            signal: Arc::new(Signal::new(steered)),
+            signal: Arc::new(Signal::new(steered, waiting)),
             watched: self
                 .alarms
                 .watch(entered.task, &entered.row, entered.generation),
@@ -121,6 +124,13 @@ impl Dispatcher {
         if cancel && cancel_grace_us != u64::MAX && !cfg!(planted = "cancel_not_enforced") {
             let at = self.clock.now().plus(cancel_grace_us);
             claim.watched.stop_after_cancel(at);
+        }
+    }
+
+    /// Tells the task's handler how many inputs wait.
+    pub(crate) fn waiting(&self, task: TaskNumber, inputs: u64) {
+        if let Some(claim) = self.live.latest(task) {
+            claim.signal.wait_for(inputs);
         }
     }
 
@@ -161,6 +171,9 @@ impl Dispatcher {
             generation: entered.generation,
             end,
             claimant: self.claimant.clone(),
+            missed: ended
+                .as_ref()
+                .map_or_else(Vec::new, |core| core.keys.close()),
         };
         let draft = Draft {
             target: Target::Number(entered.task),
@@ -222,6 +235,8 @@ impl Dispatcher {
             previous,
             metadata,
             writer: Arc::clone(&self.writer),
+            reader: Arc::clone(&self.reader),
+            keys: Keys::default(),
         };
         Ok(Prepared {
             registered,

@@ -32,9 +32,10 @@ pub enum Write {
     },
     /// Remove a large value; nothing happens when it is not there.
     RemoveValue(ValueKey),
-    /// Append to `pending_steering_inputs`.
+    /// Put into `pending_steering_inputs`: an input that is there under its position is replaced, so that a mark on it
+    /// does not move it.
     PushInput {
-        /// Position among the task's inputs; ascends.
+        /// Position among the task's inputs; a new one ascends.
         seq: u64,
         /// The input.
         input: InputRow,

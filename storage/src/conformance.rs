@@ -90,6 +90,7 @@ promises! {
     pages_are_bounded,
     values_come_back_as_given,
     inputs_wait_in_order,
+    an_input_is_marked_in_its_place,
     receipts_come_back,
     receipts_expire_in_order_of_time,
     a_receipt_is_listed_where_it_was_put_last,

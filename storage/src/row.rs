@@ -13,7 +13,7 @@ mod value;
 
 pub use event::{EventKind, EventRow};
 pub use index::IndexRow;
-pub use input::{InputRow, Mark, Receipt, RunRow, TurnResult, TurnRow};
+pub use input::{Delivery, InputRow, Mark, Receipt, RunRow, Taken, TurnResult, TurnRow};
 pub use life::{GuardPhase, LifeRow};
 pub use options::{BackOff, Keep, OptionsRow, RetryRow};
 pub use outcome::{Failure, FailureKind, Outcome};
@@ -283,8 +283,10 @@ pub struct TaskRow {
     pub input_seq: u64,
     /// How many inputs the task has accepted; the next one gets this number.
     pub inputs_accepted: u64,
-    /// How many inputs wait in `pending_steering_inputs`.
+    /// How many inputs wait in `pending_steering_inputs`; those the open turn has taken do not.
     pub inputs_waiting: u64,
+    /// How many of those in `pending_steering_inputs` the open turn has taken; zero when no turn is open.
+    pub inputs_taken: u64,
     /// The id of the last accepted input; empty while it is the current turn's.
     pub last_input_id: Option<InputId>,
     /// The first 16 bytes of the SHA-256 of the current input.
@@ -332,6 +334,8 @@ impl TaskRow {
     pub const MARKS_MAX: usize = 16;
     /// Most ended runs kept beside a task.
     pub const RUNS_KEPT: u32 = 100;
+    /// Most inputs one turn may take beside its own. With those that may wait, they are no more than a page.
+    pub const TAKEN_MAX: u64 = 256;
 
     /// Where the results of the current turn are kept when it has ended: a later turn gets the same slot, so a chain
     /// of any length takes the same room and the same writes.

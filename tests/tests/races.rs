@@ -1,7 +1,7 @@
 //! What two things at once could make of a task: answers that move while they are read, ids and slots whose former
 //! handler runs on.
 
-use outlive::{Ctx, Engine, HandlerError, Reply, ResultError, Status, TaskDef};
+use outlive::{Ctx, Engine, HandlerError, Reply, ResultError, STEERABLE_MAX, Status, TaskDef};
 use outlive_storage::MemStore;
 use outlive_tests::faulty::Faulty;
 use outlive_tests::latch::Latch;
@@ -10,7 +10,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Its outputs lie beside their rows, and each takes the place of the one before.
 const CHAIN: TaskDef<String, String> = TaskDef::new("chain").keep_turns(1);
-const STEERED: TaskDef<String, String> = TaskDef::new("steered").keep_turns(1).steerable(1024);
+const STEERED: TaskDef<String, String> = TaskDef::new("steered")
+    .keep_turns(1)
+    .steerable(STEERABLE_MAX);
 const BLOCKS: TaskDef<u32, u32> = TaskDef::new("blocks");
 const ONE_BLOCKS: TaskDef<u32, u32> = TaskDef::new("one-blocks").concurrency(1);
 

@@ -110,6 +110,7 @@ fn waiting(number: u64, wait: Wait) -> Result<Vec<Commit>, Failed> {
                 reason: "the next input".into(),
             },
             claimant: rows::claimant(),
+            missed: Vec::new(),
         };
         debug_assert!(row.etag < Etag(number + 1));
         commits.push(rows::commit(task, decide(Some(&row), end, number + 1)?));

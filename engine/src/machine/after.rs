@@ -4,6 +4,7 @@ use super::answer::{Accepted, Answer, Effect, Rejected, Transition};
 use super::change::{at_once, by_others, changed, check_etag, enter_or_wait, nothing, written};
 use super::event::{Claimant, Named};
 use super::finish::{run_over, turn_is_open};
+use super::inbox::answered;
 use super::next_turn::{Following, begin};
 use super::turn::released;
 use super::view::{Now, View};
@@ -123,6 +124,7 @@ fn another_run(row: &TaskRow, claimant: Option<Claimant>, now: Now) -> Transitio
 
 /// Somebody removes the task. What runs is removed only by force, and its handler dropped.
 pub(super) fn delete(
+    view: &View<'_>,
     row: &TaskRow,
     force: bool,
     if_etag: Option<Etag>,
@@ -141,11 +143,7 @@ pub(super) fn delete(
             reason: "the task was deleted".into(),
             output: None,
         };
-        effects.push(Effect::Answered {
-            input_id: row.input_id.clone(),
-            turn: row.turn,
-            result: TurnResult::Ended(outcome),
-        });
+        effects.extend(answered(view, row, &TurnResult::Ended(outcome)));
     }
     effects.push(Effect::TaskEnded);
     Ok(removed(row, effects))

@@ -4,7 +4,7 @@ use super::event::{Named, Overdue};
 use outlive_storage::commit::{Expect, Write};
 use outlive_storage::id::InputId;
 use outlive_storage::row::{
-    DefNumber, Etag, EventKind, Generation, Micros, State, TaskRow, TurnResult, WaitReason,
+    DefNumber, Etag, EventKind, Generation, Micros, Payload, State, TaskRow, TurnResult, WaitReason,
 };
 
 /// The four names of a task's state, as callers and the wire see them.
@@ -75,8 +75,23 @@ pub enum Answer {
     },
     /// For recoveries: what became of the turn.
     Recovered(Recovered),
+    /// For takes: the input, or that there is none which the turn may have.
+    Taken(Option<Box<Handed>>),
     /// The event was carried out.
     Done,
+}
+
+/// An input that a running turn takes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Handed {
+    /// Its position among the task's inputs, under which a large one is kept.
+    pub seq: u64,
+    /// Its id.
+    pub input_id: InputId,
+    /// Its bytes.
+    pub payload: Payload,
+    /// When it was accepted.
+    pub accepted_at: Micros,
 }
 
 /// What a recovery makes of a turn whose process is gone.
@@ -100,15 +115,20 @@ pub enum Cause {
         /// Why.
         reason: Box<str>,
     },
-    /// A further input waits.
+    /// A further input waits, which interrupts.
     Steered,
 }
 
 /// What the shell does once the commit is durable, never before.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Effect {
-    /// Enter the handler under this claim.
-    Enter(Generation),
+    /// Enter the handler.
+    Enter {
+        /// Its claim.
+        generation: Generation,
+        /// Whether it begins with the signal set: an input waits that interrupts.
+        steered: bool,
+    },
     /// The task will be due: wake the engine loop then.
     Due {
         /// Its definition.
@@ -118,6 +138,8 @@ pub enum Effect {
     },
     /// Tell the running handler.
     Signal(Cause),
+    /// Tell the running handler how many inputs wait.
+    Waiting(u64),
     /// Drop the running handler: its claim is no longer the task's.
     Fence(Option<Overdue>),
     /// Tell those who wait for this input.
@@ -197,6 +219,11 @@ pub enum Rejected {
     /// The queue of inputs is full.
     QueueFull {
         /// Its bound.
+        max: u64,
+    },
+    /// The turn has taken as many inputs as one turn may.
+    TakenFull {
+        /// The bound.
         max: u64,
     },
     /// The worker's claim is no longer the task's.

@@ -85,10 +85,12 @@ fn withdraw(
     order: Order,
     now: Now,
 ) -> Result<Transition, Rejected> {
-    let Aim::Input(named) = &order.aim else {
-        return Err(Rejected::NotFound);
-    };
-    withdrawn(view, row, &named.input_id, order.reason, now).ok_or(Rejected::NotFound)
+    match &order.aim {
+        Aim::Input(Named { input_id, .. }) | Aim::Queued(input_id) => {
+            withdrawn(view, row, input_id, order.reason, now)
+        }
+        Aim::Task => Err(Rejected::NotFound),
+    }
 }
 
 /// The turn ends as cancelled, and with it the task unless the cancel was for the turn alone.
@@ -191,15 +193,17 @@ fn fenced(row: &TaskRow, mut transition: Transition, why: Option<Overdue>, now: 
 
 /// What an order is for. A handle can never end the turn of another input.
 fn target(view: &View<'_>, row: &TaskRow, aim: &Aim) -> Result<Target, Rejected> {
-    let Named { input_id, run } = match aim {
+    let input_id = match aim {
         Aim::Task => return Ok(Target::Task),
         Aim::Input(named) if named.is_of(row) || cfg!(planted = "handle_cancels_successor") => {
             return open_turn(view, row);
         }
-        Aim::Input(named) => named,
+        Aim::Queued(_) if cfg!(planted = "withdrawal_ends_turn") => return open_turn(view, row),
+        Aim::Input(named) => &named.input_id,
+        Aim::Queued(input_id) => input_id,
     };
-    // A further run works the input once more: the turn the handle names is over.
-    if row.input_id == *input_id && *run < row.run {
+    // Its turn has begun, or a further run works the input once more.
+    if row.input_id == *input_id {
         return Err(Rejected::conflict(row));
     }
     match view.receipt {

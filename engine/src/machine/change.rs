@@ -64,7 +64,11 @@ pub(super) fn enter_or_wait(
     };
     next.attempt += 1;
     claimed(next, claimant, now.at, now);
-    Effect::Enter(next.generation)
+    // No input waits for a turn that begins like this.
+    Effect::Enter {
+        generation: next.generation,
+        steered: false,
+    }
 }
 
 /// Due now, waiting for a slot.

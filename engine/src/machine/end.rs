@@ -4,6 +4,7 @@ use super::answer::{Effect, Transition};
 use super::change::{by_worker, changed, written};
 use super::event::{Claimant, TurnEnd};
 use super::finish::complete;
+use super::inbox::left;
 use super::next_turn::{Over, Runner, go_on};
 use super::retry::delay_us;
 use super::view::{Now, View};
@@ -54,8 +55,7 @@ impl Ending<'_> {
     }
 
     fn succeed(self, output: Payload) -> Transition {
-        let queue =
-            self.view.inbox.front().is_some() && !cfg!(planted = "completion_ignores_queue");
+        let queue = self.is_followed() && !cfg!(planted = "completion_ignores_queue");
         if !queue || self.task_is_cancelled() {
             return self.complete(Outcome::Succeeded(output));
         }
@@ -79,7 +79,7 @@ impl Ending<'_> {
                 output: Some(output),
             });
         }
-        let superseded = self.view.inbox.front().is_some();
+        let superseded = self.is_followed();
         let result = TurnResult::Replied {
             output,
             suspended: Some(reason.clone()),
@@ -102,8 +102,7 @@ impl Ending<'_> {
             }
             None if self.deadline_passed() => self.timed_out(),
             None => {
-                let steered =
-                    self.view.inbox.front().is_some() && !cfg!(planted = "steered_turn_ends_task");
+                let steered = self.is_followed() && !cfg!(planted = "steered_turn_ends_task");
                 let scope = if steered {
                     CancelScope::Turn
                 } else {
@@ -228,6 +227,11 @@ impl Ending<'_> {
             runner,
             self.now,
         )
+    }
+
+    /// Whether an input waits that the turn has not taken.
+    fn is_followed(&self) -> bool {
+        left(self.view, self.row).next().is_some()
     }
 
     fn task_cancel(&self) -> Option<&CancelRow> {

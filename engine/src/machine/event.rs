@@ -2,8 +2,8 @@
 
 use outlive_storage::id::{InputId, TaskId};
 use outlive_storage::row::{
-    DefNumber, Etag, Facts, Failure, Generation, Micros, OptionsRow, Payload, Priority, TaskNumber,
-    TaskRow, ValueKey, ValueKind,
+    DefNumber, Delivery, Etag, Facts, Failure, Generation, Micros, OptionsRow, Payload, Priority,
+    TaskNumber, TaskRow, ValueKey, ValueKind,
 };
 
 /// The process that wants to run a turn.
@@ -42,6 +42,8 @@ pub struct NewInput {
     pub digest: [u8; 16],
     /// The input.
     pub payload: Payload,
+    /// How it comes to a task that has an open turn.
+    pub delivery: Delivery,
     /// Rank among due tasks, for a new run.
     pub priority: Priority,
     /// The options of a new run.
@@ -118,6 +120,8 @@ pub enum Aim {
     Task,
     /// One input of it: its handle asks.
     Input(Named),
+    /// One input of it, as long as it waits: somebody takes it back.
+    Queued(InputId),
 }
 
 /// That something shall end.
@@ -237,6 +241,15 @@ pub enum Event {
         end: TurnEnd,
         /// Who would run the next turn, if an input waits.
         claimant: Claimant,
+        /// The keys of takes whose answers did not reach the handler: what was taken under them is not the turn's.
+        missed: Vec<Box<str>>,
+    },
+    /// A running turn asks for the oldest input that waits.
+    Take {
+        /// The claim the worker holds.
+        generation: Generation,
+        /// What the take is recorded under: the same one finds the same input in a later attempt.
+        key: Box<str>,
     },
     /// A turn did not end in the time it had.
     Stop {
@@ -269,7 +282,7 @@ impl Event {
             Event::Input(input) => input.input_id_given.then_some(&input.input_id),
             Event::ForgetInput { input_id, .. } => Some(input_id),
             Event::Cancel(order) | Event::Terminate(order) => match &order.aim {
-                Aim::Input(named) => Some(&named.input_id),
+                Aim::Input(Named { input_id, .. }) | Aim::Queued(input_id) => Some(input_id),
                 Aim::Task => None,
             },
             Event::Resume { .. }
@@ -285,6 +298,7 @@ impl Event {
             | Event::End { .. }
             | Event::Stop { .. }
             | Event::Keep { .. }
+            | Event::Take { .. }
             | Event::Expire => None,
         }
     }
@@ -323,6 +337,7 @@ impl Event {
             | Event::Acquit
             | Event::Stop { .. }
             | Event::Keep { .. }
+            | Event::Take { .. }
             | Event::Expire
             | Event::ForgetInput { .. } => None,
         }

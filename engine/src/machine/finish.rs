@@ -1,7 +1,8 @@
 //! The end of a turn and the end of a task: what is kept, who is told, what becomes of the queue.
 
-use super::answer::{Effect, Transition};
+use super::answer::{Effect, Rejected, Transition};
 use super::change::{changed, written};
+use super::inbox::{answered, consume, left, waiting};
 use super::view::{Now, View};
 use outlive_storage::commit::{Expect, Write};
 use outlive_storage::id::InputId;
@@ -11,7 +12,7 @@ use outlive_storage::row::{
 };
 
 /// Whether the turn of the row's input is still open: it runs, waits to, or is parked.
-pub(super) fn turn_is_open(row: &TaskRow) -> bool {
+pub fn turn_is_open(row: &TaskRow) -> bool {
     match &row.state {
         State::Pending { .. } | State::InProgress { .. } => true,
         State::Suspended { wait, .. } => !matches!(wait, WaitReason::Input { .. }),
@@ -47,11 +48,7 @@ pub(super) fn complete(
         if keeps_turns(row) {
             writes = turn_over(view, row, result.clone(), now);
         }
-        effects.push(Effect::Answered {
-            input_id: row.input_id.clone(),
-            turn: row.turn,
-            result,
-        });
+        effects = answered(view, row, &result);
     }
     effects.push(Effect::TaskEnded);
     let what = kind_of(&outcome);
@@ -63,6 +60,7 @@ pub(super) fn complete(
     if row.options.keep == Keep::Ephemeral && !cfg!(planted = "ephemeral_kept") {
         writes = vec![Write::RemoveTask];
     } else {
+        writes.extend(consume(view, row, &mut next, now));
         writes.extend(drain(view, row, &mut next, now));
     }
     Transition {
@@ -107,7 +105,7 @@ fn drain(view: &View<'_>, row: &TaskRow, next: &mut TaskRow, now: Now) -> Vec<Wr
     }
     next.inputs_waiting = 0;
     let mut writes = Vec::new();
-    for (seq, input) in view.inbox {
+    for (seq, input) in left(view, row) {
         writes.push(Write::PopInput { seq: *seq });
         if !cfg!(planted = "drained_values_left_behind") {
             writes.extend(forget_input(view, &input.payload, *seq));
@@ -124,8 +122,11 @@ fn drain(view: &View<'_>, row: &TaskRow, next: &mut TaskRow, now: Now) -> Vec<Wr
 /// Whether each turn of the task is put down when it is over. The only turn of a task is told by the row alone, until
 /// another run needs the row: most tasks are done with a row. A turn that suspended its task was put down then, so what
 /// became of the task later is not taken for its result.
+/// A task of several inputs may have a turn that took some: their callers find its result there alone.
 fn keeps_turns(row: &TaskRow) -> bool {
-    (row.turns_total > 1 && !cfg!(planted = "last_turn_not_kept")) || row.chained
+    let several_inputs = row.inputs_accepted > 1 && !cfg!(planted = "turn_of_taken_not_kept");
+    let several = row.turns_total > 1 || several_inputs;
+    (several && !cfg!(planted = "last_turn_not_kept")) || row.chained
 }
 
 /// A turn is over: how it ended is kept in the turn's slot and in its input's receipt.
@@ -172,6 +173,7 @@ pub(super) fn receipt_of_turn(row: &TaskRow) -> Receipt {
         run: row.run,
         turn: row.turn,
         total: row.turns_total,
+        step: None,
     }
 }
 
@@ -202,7 +204,7 @@ pub(super) fn run_over(
 }
 
 /// When the receipt of an input that is done with may be forgotten; never for a task that is kept for ever.
-fn forgotten_at(row: &TaskRow, now: Now) -> Option<Micros> {
+pub(super) fn forgotten_at(row: &TaskRow, now: Now) -> Option<Micros> {
     match row.options.keep_receipts_us() {
         u64::MAX => None,
         us => Some(now.at.plus(us)),
@@ -228,11 +230,16 @@ pub(super) fn withdrawn(
     input_id: &InputId,
     reason: Box<str>,
     now: Now,
-) -> Option<Transition> {
-    let (seq, input) = view
-        .inbox
-        .iter()
-        .find(|(_, input)| input.input_id == *input_id)?;
+) -> Result<Transition, Rejected> {
+    let mut inbox = view.inbox.iter();
+    let found = inbox.find(|(_, input)| input.input_id == *input_id);
+    let Some((seq, input)) = found else {
+        return Err(Rejected::NotFound);
+    };
+    // It is being worked on: taken back now, its caller would be told that it never was.
+    if input.taken.is_some() && !cfg!(planted = "taken_input_withdrawn") {
+        return Err(Rejected::conflict(row));
+    }
     let mut next = changed(row, now);
     next.inputs_waiting -= 1;
     let mut writes = vec![Write::PopInput { seq: *seq }];
@@ -244,13 +251,14 @@ pub(super) fn withdrawn(
         },
         expires_at: forgotten_at(row, now),
     });
-    let effect = Effect::Withdrawn {
+    let mut effects = vec![Effect::Withdrawn {
         input_id: input_id.clone(),
         reason,
-    };
+    }];
+    effects.extend(waiting(&next));
     let expect = super::change::by_others(row);
-    Some(Transition {
+    Ok(Transition {
         writes,
-        ..written(expect, next, EventKind::InputWithdrawn, vec![effect])
+        ..written(expect, next, EventKind::InputWithdrawn, effects)
     })
 }

@@ -1,11 +1,11 @@
 //! The poison guard: deaths are counted before a turn is entered again, suspects are held back and entered in ever
 //! smaller groups, and only what kills its process alone, twice, is quarantined.
 
-use super::answer::{Effect, Rejected, Transition};
+use super::answer::{Rejected, Transition};
 use super::change::{by_others, changed, claimed, written};
 use super::event::{Claimant, Parting, Verdict};
-use super::turn::released;
-use super::view::Now;
+use super::turn::{enter, released};
+use super::view::{Now, View};
 use outlive_storage::row::{EventKind, Guard, Micros, Probation, State, TaskRow, WaitReason};
 
 /// Deaths in a row after which a turn is not entered with everybody else.
@@ -65,9 +65,9 @@ fn judged(before: Guard, parting: Parting, verdict: Verdict) -> (Guard, Suspicio
 
 /// A suspect is entered, apart from others.
 pub(super) fn probe(
+    view: &View<'_>,
     row: &TaskRow,
-    claimant: Claimant,
-    alone: bool,
+    (claimant, alone): (Claimant, bool),
     now: Now,
 ) -> Result<Transition, Rejected> {
     match &row.state {
@@ -91,7 +91,7 @@ pub(super) fn probe(
         next.deadline = Micros::NEVER;
     }
     claimed(&mut next, claimant, now.at, now);
-    let enter = vec![Effect::Enter(next.generation)];
+    let enter = vec![enter(view, &next)];
     Ok(written(by_others(row), next, EventKind::Probed, enter))
 }
 

@@ -11,6 +11,7 @@ mod end;
 mod event;
 mod finish;
 mod guard;
+mod inbox;
 mod next_turn;
 mod retry;
 mod start;
@@ -22,10 +23,13 @@ mod tests;
 #[cfg(test)]
 mod walk;
 
-pub use answer::{Accepted, Answer, Cause, Effect, Recovered, Rejected, Status, Transition};
+pub use answer::{
+    Accepted, Answer, Cause, Effect, Handed, Recovered, Rejected, Status, Transition,
+};
 pub use event::{
     Aim, Claimant, Event, Named, NewInput, OnConflict, Order, Overdue, Parting, TurnEnd, Verdict,
 };
+pub use finish::turn_is_open;
 pub use guard::{ALONE_DEATHS, SUSPECT_DEATHS, would_hold_back};
 pub use retry::{delay_us, spread};
 pub use view::{DefLimits, Now, View};
@@ -59,7 +63,7 @@ pub fn step(view: &View<'_>, event: Event, now: Now) -> Result<Transition, Rejec
         }
         Event::Cancel(order) => cancel::cancel(view, row, order, now),
         Event::Terminate(order) => cancel::terminate(view, row, order, now),
-        Event::Delete { force, if_etag } => after::delete(row, force, if_etag),
+        Event::Delete { force, if_etag } => after::delete(view, row, force, if_etag),
         Event::Acquit => guard::acquit(row, now),
         Event::Expire => after::expire(row, now),
         Event::ForgetInput {
@@ -79,14 +83,24 @@ pub fn step(view: &View<'_>, event: Event, now: Now) -> Result<Transition, Rejec
         } => turn::orphan(view, row, (claimant, parting, verdict).into(), now),
         Event::Lapse => turn::lapse(view, row, now),
         Event::Reconsider => turn::reconsider(row, now),
-        Event::Probe { claimant, alone } => guard::probe(row, claimant, alone, now),
+        Event::Probe { claimant, alone } => guard::probe(view, row, (claimant, alone), now),
         Event::End {
             generation,
             end,
             claimant,
+            missed,
         } => {
             held(row, generation)?;
-            Ok(end::decide(view, row, (end, claimant), now))
+            if missed.is_empty() {
+                return Ok(end::decide(view, row, (end, claimant), now));
+            }
+            let inbox = &inbox::without_missed(view.inbox, &missed);
+            let view = View { inbox, ..*view };
+            Ok(end::decide(&view, row, (end, claimant), now))
+        }
+        Event::Take { generation, key } => {
+            held(row, generation)?;
+            inbox::take(view, row, key, now)
         }
         Event::Stop { generation, why } => {
             held(row, generation)?;
@@ -103,7 +117,9 @@ pub fn step(view: &View<'_>, event: Event, now: Now) -> Result<Transition, Rejec
 fn absent(view: &View<'_>, event: Event, now: Now) -> Result<Transition, Rejected> {
     match event {
         Event::Input(input) => start::new_task(view, *input, now),
-        Event::End { .. } | Event::Stop { .. } | Event::Keep { .. } => Err(Rejected::LeaseLost),
+        Event::End { .. } | Event::Stop { .. } | Event::Keep { .. } | Event::Take { .. } => {
+            Err(Rejected::LeaseLost)
+        }
         Event::Resume { .. }
         | Event::Retry { .. }
         | Event::Cancel(_)

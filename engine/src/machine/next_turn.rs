@@ -3,6 +3,7 @@
 use super::change::{changed, claimed, enter_or_wait, written};
 use super::event::Claimant;
 use super::finish::{forget_input, receipt_of_turn, turn_over};
+use super::inbox::{answered, consume, interrupts, left, put_back};
 use super::view::{Now, View};
 use super::{Effect, Transition};
 use outlive_storage::commit::{Expect, Write};
@@ -90,13 +91,16 @@ pub(super) fn go_on(
         wait_reason,
         what,
     } = over;
-    let answered_id = row.input_id.clone();
-    let mut effects = Vec::new();
-    let mut writes = turn_over(view, row, result.clone(), now);
+    let mut effects = answered(view, row, &result);
+    let mut writes = turn_over(view, row, result, now);
     let mut next = changed(row, now);
-    let what = match view.inbox.front() {
+    writes.extend(consume(view, row, &mut next, now));
+    let following = left(view, row).next();
+    let own = following.map(|(seq, _)| *seq);
+    writes.extend(put_back(view, row, own));
+    let what = match following {
         Some((seq, input)) if !cfg!(planted = "suspension_ignores_queue") => {
-            writes.extend(take(view, row, &mut next, (*seq, input)));
+            writes.extend(draw(view, row, &mut next, (*seq, input)));
             effects.push(match runner {
                 Runner::Worker(claimant) => {
                     next.attempt += 1;
@@ -105,7 +109,10 @@ pub(super) fn go_on(
                     if cfg!(planted = "next_turn_keeps_generation") {
                         keep_generation(&mut next, kept);
                     }
-                    Effect::Enter(next.generation)
+                    Effect::Enter {
+                        generation: next.generation,
+                        steered: interrupts(view, own),
+                    }
                 }
                 Runner::Loop => enter_or_wait(&mut next, None, super::change::at_once(now), now),
             });
@@ -127,19 +134,11 @@ pub(super) fn go_on(
             what
         }
     };
-    let answered_id = if cfg!(planted = "answered_with_next_inputs_id") {
-        next.input_id.clone()
-    } else {
-        answered_id
-    };
-    effects.insert(
-        0,
-        Effect::Answered {
-            input_id: answered_id,
-            turn: row.turn,
-            result,
-        },
-    );
+    if cfg!(planted = "answered_with_next_inputs_id")
+        && let Some(Effect::Answered { input_id, .. }) = effects.first_mut()
+    {
+        *input_id = next.input_id.clone();
+    }
     Transition {
         writes,
         ..written(expect, next, what, effects)
@@ -156,7 +155,7 @@ pub(super) struct Over {
 }
 
 /// The oldest waiting input becomes the turn's.
-fn take(
+fn draw(
     view: &View<'_>,
     row: &TaskRow,
     next: &mut TaskRow,

@@ -4,13 +4,14 @@ use super::answer::{Accepted, Answer, Cause, Effect, Rejected, Transition};
 use super::change::{at_once, by_others, changed, check_etag, enter_or_wait, nothing, written};
 use super::event::{Named, NewInput, OnConflict};
 use super::finish::run_over;
+use super::inbox::waiting;
 use super::next_turn::{Following, begin};
 use super::view::{Now, View};
 use outlive_storage::commit::{Expect, Write};
 use outlive_storage::id::InputId;
 use outlive_storage::row::{
-    EntryKind, EventKind, Generation, Guard, InputRow, Micros, OptionsRow, Receipt, State, TaskRow,
-    WaitReason,
+    Delivery, EntryKind, EventKind, Generation, Guard, InputRow, Micros, OptionsRow, Receipt,
+    State, TaskRow, WaitReason,
 };
 
 /// No task has the id: it begins, claimed in the same commit when a slot is free.
@@ -45,6 +46,7 @@ pub(super) fn new_task(view: &View<'_>, input: NewInput, now: Now) -> Result<Tra
         input_seq: 0,
         inputs_accepted: 1,
         inputs_waiting: 0,
+        inputs_taken: 0,
         last_input_id: None,
         input_digest: input.digest,
         input: input.payload,
@@ -263,21 +265,23 @@ fn queue(
     next.inputs_accepted += 1;
     next.inputs_waiting += 1;
     next.last_input_id = Some(input.input_id.clone());
-    let waiting = InputRow {
+    let queued = InputRow {
         input_id: input.input_id.clone(),
         digest: input.digest,
         payload: input.payload,
         accepted_at: now.at,
+        delivery: input.delivery,
+        taken: None,
     };
-    let effects = match row.state {
-        State::InProgress { .. } => vec![Effect::Signal(Cause::Steered)],
-        State::Pending { .. } | State::Suspended { .. } | State::Completed { .. } => Vec::new(),
-    };
+    // The count first: whoever wakes up by the signal sees it.
+    let mut effects: Vec<Effect> = waiting(&next).into_iter().collect();
+    let interrupts =
+        input.delivery == Delivery::Interrupt || cfg!(planted = "every_delivery_signals");
+    if interrupts && !effects.is_empty() {
+        effects.push(Effect::Signal(Cause::Steered));
+    }
     let writes = vec![
-        Write::PushInput {
-            seq,
-            input: waiting,
-        },
+        Write::PushInput { seq, input: queued },
         Write::Receipt {
             input_id: input.input_id.clone(),
             receipt: Receipt::Queued { seq },

@@ -12,12 +12,13 @@ mod start;
 mod states;
 mod steer;
 mod table;
+mod take;
 
 mod task;
 mod turns;
 
 use super::{Accepted, Answer, Effect, Transition};
-use outlive_storage::row::{Payload, TurnResult};
+use outlive_storage::row::{Generation, Payload, TurnResult};
 use task::{Task, id};
 
 /// The event was taken as an input in this way, and the call answers for this input.
@@ -43,6 +44,14 @@ fn answered(text: &str, turn: u32, result: TurnResult) -> Effect {
         input_id: id(text),
         turn,
         result,
+    }
+}
+
+/// The handler is entered under this claim, and nothing interrupts it.
+fn enters(generation: u64) -> Effect {
+    Effect::Enter {
+        generation: Generation(generation),
+        steered: false,
     }
 }
 

@@ -7,6 +7,7 @@ use super::end::time_out;
 use super::event::{Claimant, Parting, Verdict};
 use super::finish::complete;
 use super::guard::{Suspicion, died};
+use super::inbox::interrupts;
 use super::view::{Now, View};
 use outlive_storage::row::{
     CancelRow, EntryKind, EventKind, Guard, Micros, State, TaskRow, WaitReason,
@@ -42,8 +43,16 @@ pub(super) fn claim(
         next.attempt += 1;
     }
     claimed(&mut next, claimant, now.at, now);
-    let enter = vec![Effect::Enter(now.generation)];
+    let enter = vec![enter(view, &next)];
     Ok(written(by_others(row), next, EventKind::Claimed, enter))
+}
+
+/// The handler of a claimed turn is entered, and told at once what interrupts it.
+pub(super) fn enter(view: &View<'_>, next: &TaskRow) -> Effect {
+    Effect::Enter {
+        generation: next.generation,
+        steered: interrupts(view, None),
+    }
 }
 
 /// The time-out of a turn has come while it waits to be claimed: it ends without a slot. Who is held back by the poison
@@ -111,7 +120,7 @@ pub(super) fn recover(
                 started_at
             };
             claimed(&mut next, finder.claimant, started_at, now);
-            let enter = vec![Effect::Enter(next.generation)];
+            let enter = vec![enter(view, &next)];
             (Recovered::Entered, EventKind::Recovered, enter)
         }
         Suspicion::Isolate => {

@@ -17,7 +17,7 @@ pub struct View<'a> {
     pub task: TaskNumber,
     /// The row, if there is one.
     pub row: Option<&'a TaskRow>,
-    /// The inputs that wait, oldest first, with their positions: all of them.
+    /// The inputs that wait and those the open turn has taken, oldest first, with their positions: all of them.
     pub inbox: &'a VecDeque<(u64, InputRow)>,
     /// The receipt of the input the event names, where it names one that has a receipt.
     pub receipt: Option<&'a Receipt>,

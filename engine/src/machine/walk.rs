@@ -31,6 +31,7 @@ const PLAIN: Rules = Rules {
     keep_us: Some(500),
     keep_turns: 2,
     keep_alive: false,
+    deliveries: false,
 };
 const STEERABLE: Rules = Rules {
     steerable_max: Some(1),
@@ -208,6 +209,33 @@ fn every_law_holds_over_a_queue() {
         ..NARROW
     };
     every_law_holds(rules, bounds, (7_000, 134_000));
+}
+
+#[test]
+fn every_law_holds_over_what_turns_take_while_processes_die() {
+    let rules = Rules {
+        steerable_max: Some(2),
+        attempts_max: 1,
+        deliveries: true,
+        ..PLAIN
+    };
+    let bounds = Bounds {
+        inputs: 3,
+        deaths: 1,
+        turns: 1,
+        ..NARROW
+    };
+    every_law_holds(rules, bounds, (18_400, 382_000));
+}
+
+#[test]
+fn every_law_holds_over_what_turns_take_before_they_fail() {
+    let rules = Rules {
+        deliveries: true,
+        ..STEERABLE
+    };
+    let bounds = Bounds { turns: 2, ..NARROW };
+    every_law_holds(rules, bounds, (9_500, 177_000));
 }
 
 #[test]

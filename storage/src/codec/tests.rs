@@ -6,9 +6,9 @@ use crate::conformance::rows::{
     undecodable,
 };
 use crate::row::{
-    CancelRow, CancelScope, EventKind, Facts, Failure, FailureKind, Guard, GuardPhase, Mark,
-    Outcome, Payload, PreviousInput, Probation, Receipt, State, TurnResult, ValueKey, ValueKind,
-    WaitReason,
+    CancelRow, CancelScope, Delivery, EventKind, Facts, Failure, FailureKind, Guard, GuardPhase,
+    Mark, Outcome, Payload, PreviousInput, Probation, Receipt, State, Taken, TurnResult, ValueKey,
+    ValueKind, WaitReason,
 };
 
 /// One line per entry: its name and its bytes in hex. These files must be readable for ever.
@@ -39,6 +39,7 @@ fn failure() -> Failure {
 fn full() -> TaskRow {
     let mut row = running(&pending(10, "doc-17"), 16, 7);
     (row.steered, row.chained) = (true, true);
+    (row.inputs_waiting, row.inputs_taken) = (2, 1);
     row.guard = Guard {
         deaths: 2,
         alone: 1,
@@ -99,10 +100,11 @@ fn rows() -> Vec<(&'static str, TaskRow)> {
 }
 
 fn receipts() -> Vec<(&'static str, KeptReceipt)> {
-    let turn = Receipt::Turn {
+    let turn = |step: Option<&str>| Receipt::Turn {
         run: 1,
         turn: 2,
         total: 5,
+        step: step.map(Into::into),
     };
     let withdrawn = Receipt::Withdrawn {
         reason: "changed my mind".into(),
@@ -113,9 +115,30 @@ fn receipts() -> Vec<(&'static str, KeptReceipt)> {
     };
     vec![
         ("receipt.queued", kept(Receipt::Queued { seq: 4 }, None)),
-        ("receipt.turn", kept(turn, Some(900))),
+        ("receipt.turn", kept(turn(None), Some(900))),
+        ("receipt.taken", kept(turn(Some("file-3")), Some(900))),
         ("receipt.withdrawn", kept(withdrawn, Some(900))),
         ("receipt.task_ended", kept(Receipt::TaskEnded, Some(900))),
+    ]
+}
+
+fn inputs() -> Vec<(&'static str, InputRow)> {
+    let taken = InputRow {
+        delivery: Delivery::AtBoundary,
+        taken: Some(Taken {
+            key: "file-3".into(),
+            generation: Generation(7),
+        }),
+        ..input("x")
+    };
+    let after = InputRow {
+        delivery: Delivery::AfterTurn,
+        ..input("x")
+    };
+    vec![
+        ("input", input("x")),
+        ("input.taken", taken),
+        ("input.after_turn", after),
     ]
 }
 
@@ -182,7 +205,9 @@ fn assert_entry<E: Entry + PartialEq + std::fmt::Debug>(name: &str, slot: Slot<'
 
 #[test]
 fn other_entries_have_their_golden_bytes() {
-    assert_entry("input", IN, input("x"));
+    for (name, input) in inputs() {
+        assert_entry(name, IN, input);
+    }
     for (name, receipt) in receipts() {
         assert_entry(name, OF, receipt);
     }
@@ -252,8 +277,10 @@ fn assert_entry_is_guarded<E: Entry + std::fmt::Debug>(
 #[test]
 fn a_flipped_bit_is_never_an_entry_and_no_entry_is_another_keys() {
     let other = TaskNumber(11);
-    let inputs = [Slot::Input(TASK, 2), Slot::Input(other, 1)];
-    assert_entry_is_guarded(IN, &input("x"), &inputs);
+    let of_others = [Slot::Input(TASK, 2), Slot::Input(other, 1)];
+    for (_, input) in inputs() {
+        assert_entry_is_guarded(IN, &input, &of_others);
+    }
     let of_others = [Slot::Receipt(TASK, "second"), Slot::Receipt(other, "first")];
     for (_, receipt) in receipts() {
         assert_entry_is_guarded(OF, &receipt, &of_others);

@@ -8,8 +8,8 @@ use super::rows::{
 use super::stores::{File, Memory};
 use crate::commit::{Commit, Expect, Write};
 use crate::row::{
-    DefNumber, Etag, Generation, Micros, Priority, Receipt, State, TaskNumber, TaskRow, ValueKey,
-    ValueKind, WaitReason,
+    DefNumber, Etag, Generation, InputRow, Micros, Priority, Receipt, State, TaskNumber, TaskRow,
+    ValueKey, ValueKind, WaitReason,
 };
 use crate::store::{EventsKept, Page, Scan, Store};
 
@@ -124,7 +124,10 @@ impl World {
         writes.push(match self.chance.below(10) {
             0 => Write::PushInput {
                 seq,
-                input: input("x"),
+                input: InputRow {
+                    accepted_at: until,
+                    ..input("x")
+                },
             },
             1 => Write::PopInput { seq },
             2 => Write::Value {

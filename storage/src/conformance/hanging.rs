@@ -7,7 +7,9 @@ use super::rows::{
 };
 use crate::commit::{Expect, Write};
 use crate::id::InputId;
-use crate::row::{Etag, Generation, Micros, Receipt, TaskNumber, TaskRow, ValueKey, ValueKind};
+use crate::row::{
+    Etag, Generation, InputRow, Micros, Receipt, Taken, TaskNumber, TaskRow, ValueKey, ValueKind,
+};
 use crate::store::{ExpiredReceipt, Inbox, Scan, Store};
 
 /// Any bytes, also none; until they are removed.
@@ -76,6 +78,29 @@ pub fn inputs_wait_in_order(factory: &impl Factory) {
     assert_eq!(store.inbox(TaskNumber(10)).map(|inbox| inbox.len), Ok(2));
 }
 
+/// A mark on an input that waits leaves it where it stands, and is one row with it.
+pub fn an_input_is_marked_in_its_place(factory: &impl Factory) {
+    let store = factory.fresh();
+    started(&store, 10, "a");
+    let push = |seq, input| Write::PushInput { seq, input };
+    let writes = vec![push(1, input("one")), push(2, input("two"))];
+    written(&store, 10, writes);
+    let mark = Taken {
+        key: "file-3".into(),
+        generation: Generation(7),
+    };
+    for taken in [Some(mark), None] {
+        let marked = InputRow {
+            taken,
+            ..input("one")
+        };
+        written(&store, 10, vec![push(1, marked.clone())]);
+        let both = vec![(1, marked), (2, input("two"))];
+        assert_eq!(store.inputs(TaskNumber(10), 100), Ok(both));
+        assert_eq!(store.inbox(TaskNumber(10)).map(|inbox| inbox.len), Ok(2));
+    }
+}
+
 /// Each receipt under its input, the last one written.
 pub fn receipts_come_back(factory: &impl Factory) {
     let store = factory.fresh();
@@ -84,6 +109,7 @@ pub fn receipts_come_back(factory: &impl Factory) {
         run: 1,
         turn: total as u32,
         total,
+        step: (total > 2).then(|| "file-3".into()),
     };
     let withdrawn = Receipt::Withdrawn {
         reason: "changed my mind".into(),

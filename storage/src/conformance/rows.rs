@@ -3,9 +3,9 @@
 use crate::commit::{Applied, Commit, Conflict, Expect, Write};
 use crate::id::{InputId, TaskId};
 use crate::row::{
-    BackOff, DefNumber, EntryKind, Etag, EventKind, EventRow, Facts, Generation, Guard, GuardPhase,
-    InputRow, Keep, Lease, LifeRow, Micros, OptionsRow, Outcome, Payload, Priority, RetryRow,
-    RunRow, State, TaskNumber, TaskRow, TurnResult, TurnRow, WaitReason,
+    BackOff, DefNumber, Delivery, EntryKind, Etag, EventKind, EventRow, Facts, Generation, Guard,
+    GuardPhase, InputRow, Keep, Lease, LifeRow, Micros, OptionsRow, Outcome, Payload, Priority,
+    RetryRow, RunRow, State, TaskNumber, TaskRow, TurnResult, TurnRow, WaitReason,
 };
 use crate::store::Store;
 
@@ -38,6 +38,7 @@ pub(crate) fn pending(number: u64, id: &str) -> TaskRow {
         input_seq: 0,
         inputs_accepted: 1,
         inputs_waiting: 0,
+        inputs_taken: 0,
         last_input_id: None,
         input_digest: [7; 16],
         input: Payload::Inline(b"{\"a\":1}".to_vec()),
@@ -205,6 +206,8 @@ pub(crate) fn input(id: &str) -> InputRow {
         digest: [3; 16],
         payload: Payload::Inline(id.as_bytes().to_vec()),
         accepted_at: Micros(50),
+        delivery: Delivery::Interrupt,
+        taken: None,
     }
 }
 

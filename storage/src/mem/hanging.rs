@@ -61,6 +61,8 @@ impl Hanging {
             Write::RemoveValue(key) => {
                 self.values.remove(&(key.kind, key.index));
             }
+            Write::PushInput { seq, .. }
+                if cfg!(planted = "mark_not_kept") && self.inputs.contains_key(seq) => {}
             Write::PushInput { seq, input } => {
                 self.inputs.insert(*seq, input.clone());
             }

@@ -20,6 +20,8 @@ pub enum EventKind {
     InputQueued,
     /// A queued input was taken back.
     InputWithdrawn,
+    /// A queued input was taken by the turn that runs.
+    InputTaken,
     /// An attempt failed and another one follows.
     BackedOff,
     /// A turn ended and the next one began with a queued input.

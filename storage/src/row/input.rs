@@ -1,10 +1,32 @@
 //! Inputs that wait, what became of them, and the turns and runs that were worked.
 
 use crate::id::InputId;
-use crate::row::{EventKind, Failure, Micros, Outcome, Payload};
+use crate::row::{EventKind, Failure, Generation, Micros, Outcome, Payload};
 use serde::{Deserialize, Serialize};
 
-/// One input that waits its turn, in `pending_steering_inputs`.
+/// How an input that waits comes to the task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum Delivery {
+    /// The running turn is told that it waits, and the next turn begins with it.
+    #[default]
+    Interrupt,
+    /// Nobody is told. The running turn may take it at a boundary of its own; else the next turn begins with it.
+    AtBoundary,
+    /// Nobody is told, and the next turn begins with it.
+    AfterTurn,
+}
+
+/// That the open turn has taken an input that waited.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Taken {
+    /// The key it was taken under: the same one finds it again in a later attempt of the turn.
+    pub key: Box<str>,
+    /// The claim that took it last.
+    pub generation: Generation,
+}
+
+/// One input that waits its turn, or that the open turn has taken; in `pending_steering_inputs`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InputRow {
     /// Its idempotency key.
@@ -15,13 +37,19 @@ pub struct InputRow {
     pub payload: Payload,
     /// When it was accepted.
     pub accepted_at: Micros,
+    /// How it comes to the task.
+    pub delivery: Delivery,
+    /// Set when the open turn takes it, and by each later attempt that takes it again. Empty while it waits. The end of
+    /// the turn consumes what its claim took, and empties the rest, which wait again.
+    pub taken: Option<Taken>,
 }
 
 /// What became of one accepted input of a task with more than one; in `receipts`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Receipt {
-    /// Waits its turn; its row is in `pending_steering_inputs` under this number.
+    /// Waits its turn, or was taken by the turn that is open; its row, which says so, is in `pending_steering_inputs`
+    /// under this number.
     Queued {
         /// Position among the task's inputs.
         seq: u64,
@@ -35,6 +63,8 @@ pub enum Receipt {
         turn: u32,
         /// The turn's number over all runs.
         total: u64,
+        /// The key under which the turn took it, and then the turn is over; empty when the turn began with it.
+        step: Option<Box<str>>,
     },
     /// Its caller took it back before a turn began with it.
     Withdrawn {

@@ -5,8 +5,8 @@ use outlive::machine::{
 };
 use outlive_storage::id::{InputId, TaskId};
 use outlive_storage::row::{
-    BackOff, DefNumber, Facts, Failure, FailureKind, Generation, Keep, Micros, OptionsRow, Payload,
-    Priority, RetryRow,
+    BackOff, DefNumber, Delivery, Facts, Failure, FailureKind, Generation, Keep, Micros,
+    OptionsRow, Payload, Priority, RetryRow,
 };
 
 pub(crate) const DEF: DefNumber = DefNumber(1);
@@ -45,6 +45,7 @@ pub(crate) fn input(text: &str, on_conflict: OnConflict) -> Event {
         input_id_given: true,
         digest: [7; 16],
         payload: Payload::Inline(b"1".to_vec()),
+        delivery: Delivery::Interrupt,
         priority: Priority::NORMAL,
         options: OptionsRow {
             retry,
@@ -69,6 +70,7 @@ pub(crate) fn end(generation: u64, end: TurnEnd) -> Event {
         generation: Generation(generation),
         end,
         claimant: claimant(FIRST),
+        missed: Vec::new(),
     }
 }
 

@@ -2,15 +2,15 @@
 
 use crate::{Gate, NO_GRACE};
 use outlive::{
-    Accepted, Ctx, Engine, Entry, HandlerError, ResultError, RetryPolicy, StartError, Status,
-    TaskDef,
+    Accepted, Ctx, Engine, Entry, HandlerError, ResultError, RetryPolicy, STEERABLE_MAX,
+    StartError, Status, TaskDef,
 };
 use outlive_storage::MemStore;
 use parking_lot::Mutex;
 use std::sync::Arc;
 
 const CHAT: TaskDef<String, String> = TaskDef::new("chat").steerable(3);
-const LONG: TaskDef<u32, u32> = TaskDef::new("long").steerable(1024);
+const LONG: TaskDef<u32, u32> = TaskDef::new("long").steerable(STEERABLE_MAX);
 
 async fn chat(store: &Arc<MemStore>, gate: &Gate) -> Engine {
     let gate = gate.clone();
@@ -149,7 +149,7 @@ async fn queued_inputs_outlive_a_restart_in_their_order() {
 /// More inputs than the store gives in one page.
 #[tokio::test]
 async fn more_inputs_than_a_page_stay_in_order() {
-    const INPUTS: u32 = 1024;
+    const INPUTS: u32 = STEERABLE_MAX as u32;
     let (seen, gate) = (Arc::new(Mutex::new(Vec::new())), Gate::closed());
     let (order, at_gate) = (Arc::clone(&seen), gate.clone());
     let engine = Engine::in_memory()

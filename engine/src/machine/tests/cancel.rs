@@ -182,7 +182,7 @@ fn every_other_end_of_a_cancelled_tasks_turn_ends_it_as_cancelled() {
         let entered = transition
             .effects
             .iter()
-            .any(|effect| matches!(effect, Effect::Enter(_)));
+            .any(|effect| matches!(effect, Effect::Enter { .. }));
         assert!(!entered, "{end}: its handler is not entered again");
         assert!(matches!(outcome(&task), Outcome::Cancelled { .. }), "{end}");
         assert_eq!(task.row().cancel, None, "{end}");
@@ -418,6 +418,7 @@ fn what_was_fenced_off_ends_nothing_any_more() {
                 generation: Generation(1),
                 end,
                 claimant: us(1),
+                missed: Vec::new(),
             };
             assert_eq!(task.refuses(event), Rejected::LeaseLost);
         }

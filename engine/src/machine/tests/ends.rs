@@ -85,6 +85,7 @@ fn a_suspension_stores_the_turns_result_and_waits_for_an_input() {
         run: 1,
         turn: 1,
         total: 1,
+        step: None,
     };
     assert_eq!(task.receipt("a"), Some(&receipt));
 }
@@ -121,7 +122,7 @@ fn a_chain_outlives_a_turn_that_failed_for_good() {
                 turn: 1,
                 ..
             },
-            Effect::Enter(_)
+            Effect::Enter { .. }
         ]
     ));
     assert_eq!(task.row().input_id, id("b"));
@@ -222,7 +223,7 @@ fn a_handler_that_was_steered_out_gives_way_to_the_next_input() {
                 result: TurnResult::Ended(Outcome::Cancelled { .. }),
                 ..
             },
-            Effect::Enter(_)
+            Effect::Enter { .. }
         ]
     ));
     assert_eq!(task.row().input_id, id("b"));

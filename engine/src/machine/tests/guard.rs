@@ -1,5 +1,6 @@
 //! The poison guard: deaths counted, suspects held back and probed, the guilty kept, the innocent released.
 
+use super::enters;
 use super::task::{
     DEF, OPTIONS, PLAIN, STEERABLE, Task, died, failed, orphan, probe, recover, retry, succeeded,
     us,
@@ -63,7 +64,7 @@ fn nobody_but_the_guard_enters_a_suspect() {
     assert_eq!(transition.expect, Expect::Etag(etag));
     assert_eq!(transition.what, Some(EventKind::Probed));
     let row = task.row();
-    assert_eq!(transition.effects, [Effect::Enter(row.generation)]);
+    assert_eq!(transition.effects, [enters(row.generation.0)]);
     assert_eq!((row.attempt, row.entry), (1, EntryKind::Recovered));
 }
 

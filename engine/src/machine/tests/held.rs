@@ -104,6 +104,13 @@ impl Held {
                 return key.task == TASK && (there || key.kind == ValueKind::Output);
             }
             Write::PushInput { seq, input } => {
+                let mut inbox = self.inbox.iter_mut();
+                if let Some((_, there)) = inbox.find(|(waiting, _)| waiting == seq) {
+                    // Only the mark of an input that waits ever changes.
+                    let same = there.input_id == input.input_id && there != input;
+                    *there = input.clone();
+                    return same;
+                }
                 let ascends = self.inbox.back().is_none_or(|(last, _)| last < seq);
                 self.inbox.push_back((*seq, input.clone()));
                 return ascends;

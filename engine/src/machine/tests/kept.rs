@@ -236,6 +236,7 @@ fn a_retried_turn_replaces_the_receipt_of_its_input_when_it_is_over() {
         run,
         turn: 1,
         total,
+        step: None,
     };
     assert_eq!(task.receipt("a"), Some(&receipt(1, 1)));
     task.end(succeeded("1"));

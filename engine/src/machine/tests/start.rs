@@ -4,12 +4,12 @@ use super::task::{
     DEF, KEEP_US, OPTIONS, PLAIN, STEERABLE, Task, anonymous, cancel, failed, id, input, of,
     succeeded, suspended, undecodable, us,
 };
-use super::{assert_accepted, assert_nothing_changed};
+use super::{assert_accepted, assert_nothing_changed, enters};
 use crate::machine::{Accepted, Answer, Effect, Event, NewInput, OnConflict, Rejected, Status};
 use outlive_storage::commit::Expect;
 use outlive_storage::row::{
-    DefNumber, EntryKind, EventKind, Generation, Keep, Micros, OptionsRow, Outcome, Place,
-    Priority, State, WaitReason,
+    DefNumber, EntryKind, EventKind, Keep, Micros, OptionsRow, Outcome, Place, Priority, State,
+    WaitReason,
 };
 
 fn with(on_conflict: OnConflict, text: &str) -> NewInput {
@@ -26,7 +26,7 @@ fn a_start_with_a_slot_claims_in_its_own_commit() {
     assert_accepted(&transition, Accepted::Started, "a");
     assert_eq!(transition.expect, Expect::Absent);
     assert_eq!(transition.what, Some(EventKind::Started));
-    assert_eq!(transition.effects, [Effect::Enter(Generation(1))]);
+    assert_eq!(transition.effects, [enters(1)]);
     let row = task.row();
     assert_eq!((row.turn, row.attempt, row.entry), (1, 1, EntryKind::Fresh));
 }
@@ -43,7 +43,7 @@ fn a_start_without_a_slot_is_due_at_once() {
     assert_eq!(transition.effects, [Effect::Due { def: DEF, at }]);
     assert_eq!((task.row().attempt, task.row().generation.0), (0, 0));
     let transition = task.does(Event::Claim(us(1)));
-    assert_eq!(transition.effects, [Effect::Enter(Generation(2))]);
+    assert_eq!(transition.effects, [enters(2)]);
     assert_eq!(
         (task.row().attempt, task.row().entry),
         (1, EntryKind::Fresh)
@@ -76,7 +76,7 @@ fn a_start_at_a_moment_that_is_past_is_due_at_once() {
         start_at: Some(Micros(1)),
         ..input("a")
     });
-    assert_eq!(transition.effects, [Effect::Enter(Generation(1))]);
+    assert_eq!(transition.effects, [enters(1)]);
 }
 
 /// The very last moments of the clock mark tasks that wait for no time: a start that was put off until then would have
@@ -241,7 +241,7 @@ fn an_input_resumes_a_task_that_waits_for_one_in_one_commit() {
         let transition = task.send(input("b"));
         assert_accepted(&transition, Accepted::Resumed, "b");
         assert_eq!(transition.expect, Expect::Etag(etag));
-        assert_eq!(transition.effects, [Effect::Enter(Generation(3))]);
+        assert_eq!(transition.effects, [enters(3)]);
         let row = task.row();
         assert_eq!(
             (row.turn, row.attempt, row.entry),
@@ -273,7 +273,7 @@ fn a_restart_begins_a_further_run_and_keeps_the_old_outcome() {
         };
         let transition = task.send(with(OnConflict::Restart, "b"));
         assert_accepted(&transition, Accepted::Restarted, "b");
-        assert_eq!(transition.effects, [Effect::Enter(Generation(3))]);
+        assert_eq!(transition.effects, [enters(3)]);
         let row = task.row();
         assert_eq!((row.run, row.turn, row.turns_total), (2, 1, 2));
         assert_eq!((row.attempt, row.entry), (1, EntryKind::Fresh));

@@ -45,6 +45,7 @@ fn a_worker_whose_task_was_removed_learns_that_it_lost_it() {
             generation,
             end,
             claimant,
+            missed: Vec::new(),
         };
         assert_eq!(task.refuses(end), Rejected::LeaseLost);
     }

@@ -4,7 +4,7 @@ use super::task::{
     KEEP_US, STEERABLE, Task, cancel, failed, id, input, of, orphan, succeeded, suspended,
     terminate, undecodable, us,
 };
-use super::{answered, assert_accepted, assert_nothing_changed, replied};
+use super::{answered, assert_accepted, assert_nothing_changed, enters, replied};
 use crate::machine::{
     Accepted, Aim, Answer, Cause, Effect, Event, Parting, Rejected, Status, TurnEnd,
 };
@@ -37,9 +37,9 @@ fn a_steerable_task_queues_whatever_it_waits_for_and_signals_only_what_runs() {
         }
         let transition = task.send(input("b"));
         assert_accepted(&transition, Accepted::Queued, "b");
-        let signal = Effect::Signal(Cause::Steered);
+        let told = [Effect::Waiting(1), Effect::Signal(Cause::Steered)];
         let runs = status == Status::InProgress;
-        let effects: &[Effect] = if runs { &[signal] } else { &[] };
+        let effects: &[Effect] = if runs { &told } else { &[] };
         assert_eq!(transition.effects, effects, "{state}");
         assert_eq!(task.row().state, was, "{state}: a wait is never broken");
         assert_eq!(task.row().inputs_waiting, 1, "{state}");
@@ -77,7 +77,7 @@ fn a_reply_with_a_waiting_input_begins_the_next_turn_in_one_commit() {
     let transition = task.end(succeeded("1"));
     assert_eq!(transition.what, Some(EventKind::NextTurn));
     let told = answered("a", 1, superseded("1"));
-    assert_eq!(transition.effects, [told, Effect::Enter(Generation(3))]);
+    assert_eq!(transition.effects, [told, enters(3)]);
     assert!(transition.writes.contains(&Write::PopInput { seq: 1 }));
     let row = task.row();
     assert_eq!((row.turn, row.attempt), (2, 1));
@@ -86,7 +86,13 @@ fn a_reply_with_a_waiting_input_begins_the_next_turn_in_one_commit() {
     assert!(task.held.inbox.is_empty());
     let (run, total) = (1, 2);
     let turn = 2;
-    let receipt = Receipt::Turn { run, turn, total };
+    let step = None;
+    let receipt = Receipt::Turn {
+        run,
+        turn,
+        total,
+        step,
+    };
     assert_eq!(task.receipt("b"), Some(&receipt));
     assert_eq!(task.listed("b"), None, "its turn is not over");
     assert_eq!(task.listed("a"), Some(Micros(10_000 + KEEP_US)));
@@ -115,7 +121,7 @@ fn a_reply_that_suspends_is_told_and_superseded_by_what_waits() {
         superseded: true,
     };
     let told = answered("a", 1, result);
-    assert_eq!(transition.effects, [told, Effect::Enter(Generation(3))]);
+    assert_eq!(transition.effects, [told, enters(3)]);
     assert_eq!(task.row().input_id, id("b"));
 }
 
@@ -160,7 +166,7 @@ fn a_withdrawn_input_gets_no_turn_and_its_caller_the_reason() {
     let transition = task.does(cancel(of("b"), "changed my mind"));
     let (input_id, reason) = (id("b"), Box::from("changed my mind"));
     let told = Effect::Withdrawn { input_id, reason };
-    assert_eq!(transition.effects, [told]);
+    assert_eq!(transition.effects, [told, Effect::Waiting(1)]);
     assert_eq!(transition.what, Some(EventKind::InputWithdrawn));
     assert_eq!(task.row().inputs_waiting, 1);
     let reason = "changed my mind".into();

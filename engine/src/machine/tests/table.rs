@@ -1,4 +1,6 @@
 //! The table "States and events" of `ARCHITECTURE.md` is what the machine does: it is made from its answers.
+//!
+//! It has so many lines because every row of the table stands here with the tasks and events it is made of.
 
 use super::task::{
     OPTIONS, PLAIN, STEERABLE, Task, anonymous, cancel, cancel_by, delete, died, failed, id, input,
@@ -11,7 +13,7 @@ use crate::machine::{
 use outlive_storage::commit::Write;
 use outlive_storage::id::InputId;
 use outlive_storage::row::{
-    Generation, Keep, Micros, OptionsRow, Receipt, State, TaskRow, WaitReason,
+    Delivery, Generation, Keep, Micros, OptionsRow, Receipt, State, TaskRow, WaitReason,
 };
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -71,6 +73,7 @@ impl Stands {
 enum Comes {
     To(Stands),
     Queued,
+    Taken,
     Nothing,
     Refused(&'static str),
 }
@@ -89,6 +92,10 @@ impl Comes {
                     },
                 ..
             }) => Comes::Queued,
+            Ok(Transition {
+                answer: Answer::Taken(Some(_)),
+                ..
+            }) => Comes::Taken,
             Ok(Transition { row: Some(row), .. }) => Comes::To(Stands::of(Some(row))),
             Ok(_) => Comes::Nothing,
             Err(rejected) => Comes::Refused(match rejected {
@@ -98,6 +105,7 @@ impl Comes {
                 Rejected::Conflict { .. } => "Conflict",
                 Rejected::PreconditionFailed { .. } => "PreconditionFailed",
                 Rejected::QueueFull { .. } => "QueueFull",
+                Rejected::TakenFull { .. } => "TakenFull",
                 Rejected::LeaseLost => "LeaseLost",
                 Rejected::NotDue { .. } => "NotDue",
                 Rejected::WrongState { .. } => "WrongState",
@@ -109,6 +117,7 @@ impl Comes {
         match self {
             Comes::To(stands) => stands.name().to_owned(),
             Comes::Queued => "queued".to_owned(),
+            Comes::Taken => "taken".to_owned(),
             Comes::Nothing => "·".to_owned(),
             Comes::Refused(name) => format!("*{name}*"),
         }
@@ -158,6 +167,7 @@ fn tasks() -> Vec<Task> {
             variants.push(with_queue.clone());
             queued = with_queue;
         }
+        variants.extend(taken(&task));
         variants.push(task);
     }
     variants
@@ -165,6 +175,20 @@ fn tasks() -> Vec<Task> {
         .into_iter()
         .chain(later(variants))
         .collect()
+}
+
+/// With an input for a boundary, and after its turn has taken it.
+fn taken(task: &Task) -> Vec<Task> {
+    let boundary = Event::Input(Box::new(NewInput {
+        delivery: Delivery::AtBoundary,
+        ..input("b")
+    }));
+    let queued = kept(task, boundary);
+    let takes = queued.as_ref().and_then(|queued| {
+        let generation = queued.row().generation;
+        kept(queued, taking(generation, "1"))
+    });
+    queued.into_iter().chain(takes).collect()
 }
 
 /// One about to be suspected, and one about to be quarantined.
@@ -277,6 +301,7 @@ fn held(task: &Task, end: TurnEnd) -> Vec<Event> {
         generation,
         end,
         claimant,
+        missed: Vec::new(),
     }]
 }
 
@@ -286,8 +311,15 @@ fn stop(task: &Task, why: Overdue) -> Vec<Event> {
     vec![Event::Stop { generation, why }]
 }
 
+fn taking(generation: Generation, key: &str) -> Event {
+    Event::Take {
+        generation,
+        key: key.into(),
+    }
+}
+
 /// What people and programs ask for.
-const ASKED: [(&str, Events); 17] = [
+const ASKED: [(&str, Events); 18] = [
     ("a new input", |_| new_input(OnConflict::Refuse)),
     ("a new input, or restart", |_| {
         new_input(OnConflict::Restart)
@@ -325,6 +357,12 @@ const ASKED: [(&str, Events); 17] = [
     }),
     ("cancel an input that waits", |task| {
         cancel_those(task, |receipt| matches!(receipt, Receipt::Queued { .. }))
+    }),
+    ("withdraw an input", |task| {
+        let queued = |input_id: &InputId| cancel(Aim::Queued(input_id.clone()), "enough");
+        let mut events: Vec<Event> = task.held.receipts.keys().map(queued).collect();
+        events.push(queued(&current(task)));
+        events
     }),
     ("cancel the input of an earlier run", |task| {
         let mut earlier = named(task);
@@ -364,7 +402,7 @@ const SENT: [(&str, Events); 10] = [
 ];
 
 /// What comes from a turn that runs, or did.
-const REPORTED: [(&str, Events); 10] = [
+const REPORTED: [(&str, Events); 11] = [
     ("reply", |task| held(task, succeeded("1"))),
     ("reply that suspends", |task| held(task, suspended("1"))),
     ("error", |task| held(task, failed(false))),
@@ -382,17 +420,24 @@ const REPORTED: [(&str, Events); 10] = [
         let generation = row.map_or(Generation(1), |row| row.generation);
         vec![Event::Keep { generation }]
     }),
+    ("take an input", |task| {
+        let row = task.held.row.as_ref();
+        let generation = row.map_or(Generation(1), |row| row.generation);
+        ["1", "2"].map(|key| taking(generation, key)).into()
+    }),
     ("any of these under a lost claim", |_| {
         let ends = super::task::every_end();
         let stale = ends.into_iter().map(|end| Event::End {
             generation: Generation(u64::MAX),
             end,
             claimant: us(1),
+            missed: Vec::new(),
         });
         let generation = Generation(u64::MAX);
         let why = Overdue::TimedOut;
         let mut events: Vec<Event> = stale.collect();
         events.push(Event::Keep { generation });
+        events.push(taking(generation, "1"));
         events.push(Event::Stop { generation, why });
         events
     }),

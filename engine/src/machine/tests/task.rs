@@ -7,8 +7,8 @@ use crate::machine::{
 };
 use outlive_storage::id::{InputId, TaskId};
 use outlive_storage::row::{
-    BackOff, DefNumber, Etag, Facts, Failure, FailureKind, Generation, Keep, Micros, OptionsRow,
-    Payload, Priority, Receipt, RetryRow, State, TaskRow, WaitReason,
+    BackOff, DefNumber, Delivery, Etag, Facts, Failure, FailureKind, Generation, Keep, Micros,
+    OptionsRow, Payload, Priority, Receipt, RetryRow, State, TaskRow, WaitReason,
 };
 
 pub(super) const DEF: DefNumber = DefNumber(1);
@@ -57,6 +57,7 @@ pub(super) fn input(text: &str) -> NewInput {
         input_id_given: true,
         digest: [text.as_bytes()[0]; 16],
         payload: Payload::Inline(text.into()),
+        delivery: Delivery::Interrupt,
         priority: Priority::NORMAL,
         options: OPTIONS,
         facts: Some(Box::new(Facts::default())),
@@ -351,6 +352,7 @@ impl Task {
             generation: self.row().generation,
             end,
             claimant: us(1),
+            missed: Vec::new(),
         }
     }
 

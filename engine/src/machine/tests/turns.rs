@@ -1,10 +1,11 @@
 //! How a turn comes to run: claimed, recovered, orphaned; and that a worker which lost it changes nothing.
 
+use super::enters;
 use super::task::{
     PLAIN, STEERABLE, Task, died, every_end, failed, input, orphan, recover, succeeded, suspended,
     us,
 };
-use crate::machine::{Effect, Event, Overdue, Parting, Rejected, Status, Verdict};
+use crate::machine::{Event, Overdue, Parting, Rejected, Status, Verdict};
 use outlive_storage::commit::{Expect, Write};
 use outlive_storage::row::{
     EntryKind, Etag, EventKind, Generation, Micros, State, TaskRow, WaitReason,
@@ -16,7 +17,7 @@ fn a_recovery_is_counted_apart_and_not_charged() {
     let began = task.started_at();
     task.at += 500;
     let transition = task.does(died(2));
-    assert_eq!(transition.effects, [Effect::Enter(Generation(2))]);
+    assert_eq!(transition.effects, [enters(2)]);
     assert_eq!(transition.expect, Expect::Etag(Etag(1)));
     let row = task.row();
     assert_eq!((row.attempt, row.crashes), (1, 1));
@@ -133,6 +134,7 @@ fn a_stale_worker_changes_nothing_in_any_state() {
                 generation,
                 end,
                 claimant,
+                missed: Vec::new(),
             };
             assert_eq!(task.refuses(stale), Rejected::LeaseLost);
         }

@@ -1,16 +1,19 @@
 //! What an accepted event makes of the model, and the story it tells: who is told and entered, and its line in the log.
+//!
+//! It has so many lines because every event has its place here: the match over them is the file.
 
 use super::model::{
-    Cause, End, Known, Model, Paper, Phase, Reason, Scope, Suspect, Turn, Wait, Watch, Why, id,
+    Cause, End, Known, Model, Paper, Phase, Reason, Scope, Suspect, Taken, Turn, Wait, Watch, Why,
+    id,
 };
-use super::ops::{BACK_OFF_US, DEF};
+use super::ops::{BACK_OFF_US, DEF, KEYS};
 use super::verdict::Target;
 use crate::machine::{
     Accepted, Aim, Answer, Cause as Told, Claimant, Effect, Event, NewInput, Order, Overdue,
     Parting, Recovered, TurnEnd, Verdict,
 };
 use outlive_storage::id::InputId;
-use outlive_storage::row::{EventKind, Generation, Micros, Outcome, TurnResult};
+use outlive_storage::row::{Delivery, EventKind, Generation, Micros, Outcome, TurnResult};
 
 /// What an event should do beside changing the task.
 #[derive(Debug, Default)]
@@ -67,7 +70,13 @@ impl Advance<'_> {
                 self.model.turn.suspect = Suspect::CLEAR;
                 self.story.what = Some(EventKind::Acquitted);
             }
-            Event::End { end, claimant, .. } => self.end(end, claimant),
+            Event::End {
+                end,
+                claimant,
+                missed,
+                ..
+            } => self.end_without(missed, end, claimant),
+            Event::Take { key, .. } => self.take_under(key),
             Event::Stop { why, .. } => self.stop(*why),
             Event::Keep { .. } => {}
             Event::Expire => self.remove(EventKind::Removed),
@@ -91,6 +100,8 @@ impl Advance<'_> {
             bytes,
             paper: None,
             listed: false,
+            delivery: input.delivery,
+            taken: None,
         };
         let due = input.start_at.filter(|at| *at > self.now);
         let wait = due.map_or(Wait::Slot, |_| Wait::Delayed);
@@ -101,7 +112,8 @@ impl Advance<'_> {
             Accepted::Queued => {
                 self.accept(known, Some(Paper::Queued));
                 self.story.what = Some(EventKind::InputQueued);
-                if self.model.runs_now() {
+                self.tell_waiting();
+                if self.model.runs_now() && input.delivery == Delivery::Interrupt {
                     self.tell(Effect::Signal(Told::Steered));
                 }
             }
@@ -125,6 +137,49 @@ impl Advance<'_> {
                 (self.model.previous, self.model.chained) = (None, false);
                 self.story.what = Some(EventKind::Restarted);
                 self.run_or_wait(claimant, wait, due);
+            }
+        }
+    }
+
+    /// The running handler is told how many inputs wait.
+    fn tell_waiting(&mut self) {
+        if self.model.runs_now() {
+            let waiting = self.model.waiting().len() as u64;
+            self.tell(Effect::Waiting(waiting));
+        }
+    }
+
+    /// The running turn takes an input, or takes it again.
+    fn take_under(&mut self, text: &str) {
+        let Some(position) = self.model.takes(text) else {
+            return;
+        };
+        let claim = self.model.generation;
+        let known = &mut self.model.inputs[position];
+        let again = known.taken.is_some();
+        let key = KEYS.iter().position(|key| *key == text);
+        let key = key.expect("a key of the walk");
+        known.taken = Some(Taken { key, claim });
+        if !again {
+            self.story.what = Some(EventKind::InputTaken);
+            self.tell_waiting();
+        }
+    }
+
+    /// The turn ends, and what was taken under these keys is not its own; an attempt that is followed by another one
+    /// ends no turn.
+    fn end_without(&mut self, missed: &[Box<str>], end: &TurnEnd, claimant: &Claimant) {
+        let marks: Vec<Option<Taken>> = self.model.inputs.iter().map(|known| known.taken).collect();
+        let is_missed = |taken: &Taken| missed.iter().any(|key| **key == *KEYS[taken.key]);
+        for known in &mut self.model.inputs {
+            if let Some(taken) = known.taken.as_mut().filter(|taken| is_missed(taken)) {
+                taken.claim = 0;
+            }
+        }
+        self.end(end, claimant);
+        for (known, mark) in self.model.inputs.iter_mut().zip(marks) {
+            if known.taken.is_some() {
+                known.taken = mark;
             }
         }
     }
@@ -175,13 +230,27 @@ impl Advance<'_> {
             turn.deadline = Some(turn.deadline.unwrap_or(whole).min(whole));
         }
         self.story.what = Some(what);
-        self.tell(Effect::Enter(Generation(self.model.given)));
+        self.tell(Effect::Enter {
+            generation: Generation(self.model.given),
+            steered: self.model.is_interrupted(),
+        });
     }
 
     /// Whatever is written under an older claim is refused from here on.
     fn fence(&mut self) {
         self.model.given += 1;
         self.model.generation = self.model.given;
+    }
+
+    /// As [`Advance::fence`], at the end of the turn that had the claim: what it took is still what it took.
+    fn fence_out(&mut self) {
+        let taken = self.model.taken();
+        self.fence();
+        for position in taken {
+            if let Some(taken) = &mut self.model.inputs[position].taken {
+                taken.claim = self.model.generation;
+            }
+        }
     }
 
     fn retry(&mut self, claimant: Option<&Claimant>) {
@@ -239,6 +308,7 @@ impl Advance<'_> {
             input_id: id(position),
             reason: reason.text(),
         });
+        self.tell_waiting();
     }
 
     fn terminate(&mut self, aim: &Aim, text: &str) {
@@ -249,7 +319,7 @@ impl Advance<'_> {
             Ok(Target::Withdrawn) | Err(_) => return,
         };
         if self.model.runs_now() {
-            self.fence();
+            self.fence_out();
             self.tell(Effect::Fence(None));
         }
         if goes_on {
@@ -346,7 +416,7 @@ impl Advance<'_> {
         let worker = Some(claimant);
         let cancel = self.model.turn.cancel;
         let of_task = cancel.filter(|(scope, _)| *scope == Scope::Task);
-        let waits = !self.model.queue().is_empty();
+        let waits = !self.model.left().is_empty();
         match (end, cancel) {
             (TurnEnd::Succeeded(_), _) => {
                 let superseded = waits && of_task.is_none();
@@ -425,7 +495,7 @@ impl Advance<'_> {
 
     fn stop(&mut self, why: Overdue) {
         self.tell(Effect::Fence(Some(why)));
-        self.fence();
+        self.fence_out();
         match (why, self.model.turn.cancel) {
             (Overdue::CancelIgnored, Some(cancel)) => self.cancelled(cancel, None),
             (Overdue::CancelIgnored, None) | (Overdue::TimedOut, _) => self.time_out(),

@@ -1,13 +1,13 @@
 //! The row, and all that hangs on it, as the model says it must be.
 
 use super::model::{Cause, End, Kept, Known, Model, Paper, Phase, Ran, Scope, Suspect, Watch, id};
-use super::ops::{DEF, claimant, failure, options, output, payload};
+use super::ops::{DEF, KEYS, claimant, failure, options, output, payload};
 use crate::machine::tests::held::{Held, TASK};
 use outlive_storage::id::{InputId, TaskId};
 use outlive_storage::row::{
     CancelRow, CancelScope, EntryKind, Generation, Guard, InputRow, Lease, Micros, Payload, Place,
-    PreviousInput, Priority, Probation, Receipt, RunRow, State, TaskRow, TurnRow, ValueKey,
-    ValueKind,
+    PreviousInput, Priority, Probation, Receipt, RunRow, State, Taken as Mark, TaskRow, TurnRow,
+    ValueKey, ValueKind,
 };
 use std::collections::{BTreeMap, VecDeque};
 
@@ -54,7 +54,8 @@ impl Model {
             input_id: id(turn.input),
             input_seq: current.bytes as u64,
             inputs_accepted: self.inputs.len() as u64,
-            inputs_waiting: self.queue().len() as u64,
+            inputs_waiting: self.waiting().len() as u64,
+            inputs_taken: (self.queue().len() - self.waiting().len()) as u64,
             last_input_id: (last != turn.input).then(|| id(last)),
             input_digest: [current.like; 16],
             input: payload(current.bytes),
@@ -145,6 +146,11 @@ impl Model {
                 digest: [self.inputs[position].like; 16],
                 payload: payload(position),
                 accepted_at: accepted_at(seq),
+                delivery: self.inputs[position].delivery,
+                taken: self.inputs[position].taken.map(|taken| Mark {
+                    key: KEYS[taken.key].into(),
+                    generation: Generation(taken.claim),
+                }),
             };
             (seq, input)
         };
@@ -160,7 +166,17 @@ impl Model {
                 Paper::Queued => Receipt::Queued {
                     seq: position as u64,
                 },
-                Paper::Turn { run, turn, total } => Receipt::Turn { run, turn, total },
+                Paper::Turn {
+                    run,
+                    turn,
+                    total,
+                    step,
+                } => Receipt::Turn {
+                    run,
+                    turn,
+                    total,
+                    step: step.map(|key| KEYS[key].into()),
+                },
                 Paper::Withdrawn(reason) => Receipt::Withdrawn {
                     reason: reason.text(),
                 },

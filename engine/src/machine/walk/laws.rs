@@ -70,7 +70,8 @@ fn expectation(step: &Step<'_>) -> Law {
             Some(_),
             Event::End { generation, .. }
             | Event::Stop { generation, .. }
-            | Event::Keep { generation },
+            | Event::Keep { generation }
+            | Event::Take { generation, .. },
         ) => Expect::Lease(*generation),
         (Some(row), _) => Expect::Etag(row.etag),
     };
@@ -93,7 +94,9 @@ fn foretold(step: &Step<'_>) -> Law {
         Answer::Recovered(Recovered::Entered) => false,
         // Its end needs no slot, whatever it is suspected of.
         Answer::Recovered(Recovered::Cancelled) => return Ok(()),
-        Answer::Accepted { .. } | Answer::Done => return Err("a recovery says its fate".into()),
+        Answer::Accepted { .. } | Answer::Taken(_) | Answer::Done => {
+            return Err("a recovery says its fate".into());
+        }
     };
     let foretold = would_hold_back(row, *parting, *verdict);
     same(&foretold, &held_back, "what was foretold")
@@ -111,7 +114,7 @@ fn successor(step: &Step<'_>, after: &TaskRow) -> Law {
     same(&after.timeline.last(), &Some(&mark), "the timeline's end")?;
     let marks = after.timeline.len();
     hold(marks <= TaskRow::MARKS_MAX, "the timeline has a bound")?;
-    let taken = |effect: &Effect| matches!(effect, Effect::Enter(_) | Effect::Fence(_));
+    let taken = |effect: &Effect| matches!(effect, Effect::Enter { .. } | Effect::Fence(_));
     let takes = step.story.effects.iter().any(taken) || what == EventKind::Quarantined;
     let before = step.before.held.row.as_ref();
     let known = before.map_or(Generation(0), |row| row.generation);
@@ -159,7 +162,14 @@ pub(super) fn of_state(world: &World) -> Law {
     let Some(row) = &held.row else { return Ok(()) };
     same(&row.place(), &model.place(), "the place in the indexes")?;
     let max = model.rules.steerable_max.unwrap_or(0);
-    hold(row.inputs_waiting <= max, "the queue keeps its bound")?;
+    // What is put back was accepted within the bound.
+    let beside = if model.rules.deliveries {
+        TaskRow::TAKEN_MAX
+    } else {
+        0
+    };
+    let held_in_all = row.inputs_waiting + row.inputs_taken;
+    hold(held_in_all <= max + beside, "the queue keeps its bound")?;
     let most = model.rules.attempts_max;
     hold(row.attempt <= most, "no attempt is beyond the budget")?;
     one_writer(world)

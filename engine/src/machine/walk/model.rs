@@ -3,7 +3,9 @@
 use super::ops::{failure, output};
 use crate::machine::Status;
 use outlive_storage::id::InputId;
-use outlive_storage::row::{Generation, Micros, Outcome, Payload, TurnResult, WaitReason};
+use outlive_storage::row::{
+    Delivery, Generation, Micros, Outcome, Payload, TurnResult, WaitReason,
+};
 
 /// What the definition of the walked task says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -16,6 +18,8 @@ pub(super) struct Rules {
     pub(super) keep_us: Option<u64>,
     pub(super) keep_turns: u32,
     pub(super) keep_alive: bool,
+    /// Whether inputs come in every way, and turns take what they may.
+    pub(super) deliveries: bool,
 }
 
 /// Why something was ended from outside, or by itself.
@@ -121,9 +125,24 @@ impl End {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Paper {
     Queued,
-    Turn { run: u32, turn: u32, total: u64 },
+    Turn {
+        run: u32,
+        turn: u32,
+        total: u64,
+        /// The key it was taken under.
+        step: Option<usize>,
+    },
     Withdrawn(Reason),
     TaskEnded,
+}
+
+/// That a turn has taken an input.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Taken {
+    /// Which of [`KEYS`](super::ops::KEYS).
+    pub(super) key: usize,
+    /// The claim that took it last; 0: one that is gone.
+    pub(super) claim: u64,
 }
 
 /// An accepted input; its position makes its id.
@@ -137,6 +156,15 @@ pub(super) struct Known {
     pub(super) paper: Option<Paper>,
     /// Whether its receipt is one that retention looks at.
     pub(super) listed: bool,
+    pub(super) delivery: Delivery,
+    /// Of one that is in the queue.
+    pub(super) taken: Option<Taken>,
+}
+
+impl Known {
+    fn is_taken_by(&self, claim: u64) -> bool {
+        self.taken.is_some_and(|taken| taken.claim == claim)
+    }
 }
 
 /// What a task that is due waits for.
@@ -339,10 +367,38 @@ impl Model {
         self.runs_now().then_some(Generation(self.generation))
     }
 
-    /// Positions of the inputs that wait, oldest first.
+    /// Positions of the inputs in the queue that are like this, oldest first.
+    fn queued(&self, like: impl Fn(&Known) -> bool) -> Vec<usize> {
+        let is_queued = |known: &Known| known.paper == Some(Paper::Queued) && like(known);
+        let positions = 0..self.inputs.len();
+        positions
+            .filter(|position| is_queued(&self.inputs[*position]))
+            .collect()
+    }
+
+    /// Positions of the inputs in the queue, taken or not.
     pub(super) fn queue(&self) -> Vec<usize> {
-        let waits = |position: &usize| self.inputs[*position].paper == Some(Paper::Queued);
-        (0..self.inputs.len()).filter(waits).collect()
+        self.queued(|_| true)
+    }
+
+    /// Those that nobody has taken.
+    pub(super) fn waiting(&self) -> Vec<usize> {
+        self.queued(|known| known.taken.is_none())
+    }
+
+    /// Those that the latest claim has taken, which end with its turn; and those that do not.
+    pub(super) fn taken(&self) -> Vec<usize> {
+        self.queued(|known| known.is_taken_by(self.generation))
+    }
+
+    pub(super) fn left(&self) -> Vec<usize> {
+        self.queued(|known| !known.is_taken_by(self.generation))
+    }
+
+    /// Whether a turn that begins now is told at once that somebody interrupts it.
+    pub(super) fn is_interrupted(&self) -> bool {
+        let interrupts = |known: &Known| known.delivery == Delivery::Interrupt;
+        !self.queued(interrupts).is_empty()
     }
 
     pub(super) fn is_timed_out(&self, now: Micros) -> bool {

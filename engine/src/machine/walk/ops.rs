@@ -7,8 +7,8 @@ use crate::machine::{
 };
 use outlive_storage::id::TaskId;
 use outlive_storage::row::{
-    BackOff, DefNumber, Etag, Facts, Failure, FailureKind, Generation, Keep, Micros, OptionsRow,
-    Payload, Priority, RetryRow,
+    BackOff, DefNumber, Delivery, Etag, Facts, Failure, FailureKind, Generation, Keep, Micros,
+    OptionsRow, Payload, Priority, RetryRow,
 };
 
 pub(super) const DEF: DefNumber = DefNumber(1);
@@ -24,6 +24,9 @@ const DELAY_US: u64 = 30;
 pub(super) const STEP_US: u64 = 1_000;
 /// The process that holds the claims, and the one that finds it dead.
 pub(super) const INSTANCES: [u128; 2] = [0xa, 0xb];
+
+/// The keys a turn takes inputs under.
+pub(super) const KEYS: [&str; 2] = ["k0", "k1"];
 
 /// One thing to try.
 #[derive(Debug, Clone)]
@@ -105,6 +108,16 @@ fn inputs(model: &Model, now: Micros) -> Vec<Event> {
             ..plain.clone()
         });
     }
+    // Every one may be taken or not; whatever may not be taken is told, or not, in turns.
+    if rules.deliveries {
+        let other = [Delivery::Interrupt, Delivery::AfterTurn][new % 2];
+        for delivery in [Delivery::AtBoundary, other] {
+            inputs.push(NewInput {
+                delivery,
+                ..plain.clone()
+            });
+        }
+    }
     inputs.push(NewInput {
         facts: None,
         ..plain.clone()
@@ -126,6 +139,7 @@ fn input(rules: Rules, position: usize, like: usize) -> NewInput {
         input_id_given: true,
         digest: [u8::try_from(like).expect("few inputs"); 16],
         payload: payload(position),
+        delivery: Delivery::Interrupt,
         priority: Priority::NORMAL,
         options: options(rules),
         facts: Some(Box::new(Facts::default())),
@@ -223,6 +237,8 @@ fn orders(world: &World) -> Vec<Event> {
         let input_id = id(position);
         let aim = Aim::Input(Named { input_id, run });
         events.extend(ends_from_outside(&aim, Reason::First, None));
+        let aim = Aim::Queued(id(position));
+        events.extend(ends_from_outside(&aim, Reason::First, None));
     }
     events
 }
@@ -312,12 +328,26 @@ fn by_a_worker(model: &Model, generation: Generation) -> Vec<Event> {
             expected: "u32".into(),
         },
     ];
-    let end = |end| Event::End {
+    let takes = model.rules.deliveries;
+    let mut events = Vec::new();
+    for end in ends {
+        // What the handler did not get although it was handed out is not its turn's, however that ends.
+        for missed in [Vec::new(), vec![KEYS[0].into()]] {
+            if missed.is_empty() || takes {
+                events.push(Event::End {
+                    generation,
+                    end: end.clone(),
+                    claimant: claimant(INSTANCES[0]),
+                    missed,
+                });
+            }
+        }
+    }
+    let keys = if takes { &KEYS[..] } else { &KEYS[..1] };
+    events.extend(keys.iter().map(|key| Event::Take {
         generation,
-        end,
-        claimant: claimant(INSTANCES[0]),
-    };
-    let mut events: Vec<Event> = ends.into_iter().map(end).collect();
+        key: (*key).into(),
+    }));
     for why in [Overdue::TimedOut, Overdue::CancelIgnored] {
         events.push(Event::Stop { generation, why });
     }

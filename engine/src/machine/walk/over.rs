@@ -1,7 +1,7 @@
 //! What follows when a turn, a run or a task is over: who is told, what is kept, what comes next.
 
 use super::advance::Advance;
-use super::model::{End, Kept, Model, Paper, Phase, Ran, Reason, Scope, Suspect, Wait, Why};
+use super::model::{End, Kept, Model, Paper, Phase, Ran, Reason, Scope, Suspect, Wait, Why, id};
 use crate::machine::{Claimant, Effect};
 use outlive_storage::row::{EventKind, TurnResult};
 
@@ -27,11 +27,33 @@ impl Advance<'_> {
     }
 
     pub(super) fn answer(&mut self, result: TurnResult) {
-        self.tell(Effect::Answered {
-            input_id: self.model.current_id(),
-            turn: self.model.turn.number,
-            result,
-        });
+        let mut inputs = vec![self.model.turn.input];
+        inputs.extend(self.model.taken());
+        for position in inputs {
+            self.tell(Effect::Answered {
+                input_id: id(position),
+                turn: self.model.turn.number,
+                result: result.clone(),
+            });
+        }
+    }
+
+    /// What the ending claim took ends with its turn; what an earlier one took waits again.
+    fn consume(&mut self) {
+        let turn = self.model.turn;
+        for position in self.model.taken() {
+            let known = &mut self.model.inputs[position];
+            let paper = Paper::Turn {
+                run: turn.run,
+                turn: turn.number,
+                total: turn.total,
+                step: known.taken.map(|taken| taken.key),
+            };
+            (known.paper, known.listed) = (Some(paper), true);
+        }
+        for known in &mut self.model.inputs {
+            known.taken = None;
+        }
     }
 
     /// The turn's result can be asked for as long as its turn is among the last ones.
@@ -43,6 +65,7 @@ impl Advance<'_> {
             run,
             turn: number,
             total,
+            step: None,
         };
         (known.paper, known.listed) = (Some(turn_paper), true);
         let kept = &mut self.model.kept;
@@ -63,6 +86,7 @@ impl Advance<'_> {
     pub(super) fn go_on(&mut self, end: End, why: Why, worker: Option<&Claimant>) {
         self.answer(end.result(self.model.turn.total));
         self.keep(end);
+        self.consume();
         let Some(next) = self.model.queue().first().copied() else {
             let turn = &mut self.model.turn;
             (turn.cancel, turn.deadline, turn.interim) = (None, None, 0);
@@ -82,6 +106,7 @@ impl Advance<'_> {
             run: turn.run,
             turn: turn.number,
             total: turn.total,
+            step: None,
         });
         if let Some(claimant) = worker {
             return self.run(claimant, EventKind::NextTurn);
@@ -110,6 +135,7 @@ impl Advance<'_> {
         if open && self.model.keeps_turns() {
             self.keep(end);
         }
+        self.consume();
         for known in &mut self.model.inputs {
             if known.paper == Some(Paper::Queued) {
                 (known.paper, known.listed) = (Some(Paper::TaskEnded), true);
@@ -148,6 +174,6 @@ impl Advance<'_> {
 impl Model {
     /// The only turn a task ever had is told by its row alone, until another run needs the row.
     fn keeps_turns(&self) -> bool {
-        self.turn.total > 1 || self.chained
+        self.turn.total > 1 || self.inputs.len() > 1 || self.chained
     }
 }

@@ -1,13 +1,14 @@
 //! What each event must be answered with: the tables of what each call does, said over the model.
 
 use super::model::{End, Model, Paper, Phase, Suspect, Watch, id};
-use super::ops::{DEF, ETAG};
+use super::ops::{DEF, ETAG, KEYS, payload};
+use super::world::NOW;
 use crate::machine::{
-    ALONE_DEATHS, Accepted, Aim, Answer, Event, Named, NewInput, OnConflict, Overdue, Parting,
-    Recovered, Rejected, SUSPECT_DEATHS, Verdict as GuardVerdict,
+    ALONE_DEATHS, Accepted, Aim, Answer, Event, Handed, Named, NewInput, OnConflict, Overdue,
+    Parting, Recovered, Rejected, SUSPECT_DEATHS, Verdict as GuardVerdict,
 };
 use outlive_storage::id::InputId;
-use outlive_storage::row::{Etag, Generation, Micros};
+use outlive_storage::row::{Delivery, Etag, Generation, Micros};
 
 type Verdict = Result<Answer, Rejected>;
 
@@ -61,6 +62,17 @@ impl Model {
             }
             Event::End { generation, .. } | Event::Keep { generation } => {
                 self.check_claim(*generation)
+            }
+            Event::Take { generation, key } => {
+                self.check_claim(*generation)?;
+                Ok(Answer::Taken(self.takes(key).map(|position| {
+                    Box::new(Handed {
+                        seq: position as u64,
+                        input_id: id(position),
+                        payload: payload(position),
+                        accepted_at: NOW,
+                    })
+                })))
             }
             Event::Stop { generation, why } => {
                 self.check_claim(*generation)?;
@@ -123,7 +135,7 @@ impl Model {
             }
             return Err(self.conflict());
         };
-        if self.queue().len() as u64 >= max {
+        if self.waiting().len() as u64 >= max {
             return Err(Rejected::QueueFull { max });
         }
         Ok(accepted(Accepted::Queued, &input.input_id, run))
@@ -207,27 +219,44 @@ impl Model {
         Recovered::Entered
     }
 
+    /// Which input the running turn gets under a key: what was recorded under it; else the oldest that waits, if it
+    /// may be taken and nothing that an earlier attempt took is left.
+    pub(super) fn takes(&self, key: &str) -> Option<usize> {
+        let recorded = |position: &usize| {
+            let taken = self.inputs[*position].taken;
+            taken.is_some_and(|taken| KEYS[taken.key] == key)
+        };
+        if let Some(position) = self.queue().into_iter().find(recorded) {
+            return Some(position);
+        }
+        let by_others = |position: &usize| self.inputs[*position].taken.is_some();
+        if self.left().iter().any(by_others) {
+            return None;
+        }
+        let oldest = self.waiting().first().copied()?;
+        (self.inputs[oldest].delivery == Delivery::AtBoundary).then_some(oldest)
+    }
+
     /// Whom an order is for: a handle can end its own turn, and take back what still waits.
     pub(super) fn target(&self, aim: &Aim) -> Result<Target, Rejected> {
-        let Aim::Input(Named { input_id, run }) = aim else {
-            let ended = matches!(self.phase, Phase::Ended { .. });
-            return if ended {
-                Err(self.conflict())
-            } else {
-                Ok(Target::Task)
-            };
+        let (input_id, run) = match aim {
+            Aim::Task if matches!(self.phase, Phase::Ended { .. }) => return Err(self.conflict()),
+            Aim::Task => return Ok(Target::Task),
+            Aim::Input(named) => (&named.input_id, Some(named.run)),
+            Aim::Queued(input_id) => (input_id, None),
         };
         let Some(position) = self.position(input_id) else {
             return Err(Rejected::NotFound);
         };
         if position == self.turn.input {
-            if *run != self.turn.run || !self.is_open() {
+            if run != Some(self.turn.run) || !self.is_open() {
                 return Err(self.conflict());
             }
             let goes_on = self.chained || self.rules.steerable_max.is_some();
             return Ok(if goes_on { Target::Turn } else { Target::Task });
         }
         match self.inputs[position].paper {
+            Some(Paper::Queued) if self.inputs[position].taken.is_some() => Err(self.conflict()),
             Some(Paper::Queued) => Ok(Target::Queued(position)),
             Some(Paper::Withdrawn(_)) => Ok(Target::Withdrawn),
             Some(Paper::Turn { .. } | Paper::TaskEnded) => Err(self.conflict()),
@@ -291,7 +320,9 @@ fn verdict_on_nothing(event: &Event) -> Verdict {
         }
         Event::Input(input) if input.facts.is_none() => Err(Rejected::CannotCreate),
         Event::Input(input) => Ok(accepted(Accepted::Started, &input.input_id, 1)),
-        Event::End { .. } | Event::Stop { .. } | Event::Keep { .. } => Err(Rejected::LeaseLost),
+        Event::End { .. } | Event::Stop { .. } | Event::Keep { .. } | Event::Take { .. } => {
+            Err(Rejected::LeaseLost)
+        }
         _ => Err(Rejected::NotFound),
     }
 }

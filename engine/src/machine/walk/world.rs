@@ -1,6 +1,6 @@
 //! A state of the walk: what is held of one task, and the model of what should be.
 
-use super::model::{End, Model, Paper, Phase, Reason, Rules, Why};
+use super::model::{End, Model, Paper, Phase, Reason, Rules, Taken, Why};
 use super::ops::{ETAG, INSTANCES, STEP_US};
 use crate::machine::tests::held::Held;
 use crate::machine::{DefLimits, Event, Now, Rejected, Transition};
@@ -8,7 +8,7 @@ use outlive_storage::row::{EventKind, Generation, Mark, Micros, State, TaskRow};
 use std::hash::{Hash, Hasher};
 
 /// Every state is moved to this moment, so that states that differ only in when they are reached are one.
-const NOW: Micros = Micros(1_000_000);
+pub(super) const NOW: Micros = Micros(1_000_000);
 /// A turn that runs began a little earlier, so that a start that is moved by a crash is seen.
 const TURN_BEGAN: Micros = Micros(NOW.0 - 1);
 /// Claims are renumbered so that this one is the last, once there were more: a stale claim is as stale as an older one.
@@ -101,6 +101,19 @@ impl World {
     pub(super) fn normal(mut self) -> World {
         let model = &mut self.model;
         let last = model.given.min(LAST_CLAIM);
+        let claim = |claim| {
+            if claim == model.generation && claim == model.given {
+                last
+            } else {
+                0
+            }
+        };
+        for known in &mut model.inputs {
+            known.taken = known.taken.map(|taken| Taken {
+                claim: claim(taken.claim),
+                ..taken
+            });
+        }
         if model.generation == model.given {
             model.generation = last;
         }
