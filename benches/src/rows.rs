@@ -79,6 +79,7 @@ fn options() -> OptionsRow {
         keep: Keep::For(1_000_000),
         keep_turns: 20,
         keep_alive_on_failure: false,
+        keep_items: None,
     }
 }
 
@@ -142,6 +143,8 @@ pub fn row_of(commit: &Commit) -> Option<&TaskRow> {
         | Write::RemoveReceipt { .. }
         | Write::Turn { .. }
         | Write::Run(_)
+        | Write::Segment { .. }
+        | Write::EvictSegments { .. }
         | Write::Event(_)
         | Write::RemoveTask => None,
     })

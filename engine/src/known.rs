@@ -172,6 +172,8 @@ impl Known {
                 | Write::RemoveReceipt { .. }
                 | Write::Turn { .. }
                 | Write::Run(_)
+                | Write::Segment { .. }
+                | Write::EvictSegments { .. }
                 | Write::Event(_)
                 | Write::RemoveTask => {}
             }

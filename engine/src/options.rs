@@ -30,6 +30,7 @@ pub struct TaskOptions {
     keep: Option<KeepOption>,
     keep_turns: Option<u32>,
     keep_alive_on_failure: Option<bool>,
+    keep_items: Option<u64>,
     pub(crate) title: Option<&'static str>,
     pub(crate) description: Option<&'static str>,
     pub(crate) tags: Option<&'static [(&'static str, &'static str)]>,
@@ -63,6 +64,7 @@ impl TaskOptions {
             keep: None,
             keep_turns: None,
             keep_alive_on_failure: None,
+            keep_items: None,
             title: None,
             description: None,
             tags: None,
@@ -81,6 +83,7 @@ impl TaskOptions {
             keep: later(self.keep, over.keep),
             keep_turns: later(self.keep_turns, over.keep_turns),
             keep_alive_on_failure: later(self.keep_alive_on_failure, over.keep_alive_on_failure),
+            keep_items: later(self.keep_items, over.keep_items),
             title: later(self.title, over.title),
             description: later(self.description, over.description),
             tags: later(self.tags, over.tags),
@@ -158,6 +161,13 @@ impl TaskOptions {
         self
     }
 
+    /// The newest items of the task's stream that are kept, at least 1.
+    #[must_use]
+    pub const fn keep_items(mut self, items: u64) -> TaskOptions {
+        self.keep_items = Some(if items == 0 { 1 } else { items });
+        self
+    }
+
     /// The task's title.
     #[must_use]
     pub const fn title(mut self, title: &'static str) -> TaskOptions {
@@ -202,6 +212,7 @@ impl TaskOptions {
             },
             keep_turns: self.keep_turns.unwrap_or(KEEP_TURNS).max(1),
             keep_alive_on_failure: self.keep_alive_on_failure.unwrap_or(false),
+            keep_items: self.keep_items,
         })
     }
 

@@ -12,7 +12,7 @@ use crate::header::Header;
 use crate::receipt::KeptReceipt;
 use crate::row::{
     DefNumber, Etag, EventRow, Generation, InputRow, LifeRow, Micros, Place, Priority, RunRow,
-    TaskNumber, TaskRow, TurnRow,
+    SegmentRow, TaskNumber, TaskRow, TurnRow,
 };
 use crate::slot::Slot;
 use crate::store::StoreError;
@@ -139,6 +139,10 @@ impl Entry for TurnRow {
 
 impl Entry for RunRow {
     const MAGIC: [u8; 2] = *b"oN";
+}
+
+impl Entry for SegmentRow {
+    const MAGIC: [u8; 2] = *b"oS";
 }
 
 impl Entry for EventRow {

@@ -2,10 +2,33 @@
 
 use crate::id::InputId;
 use crate::row::{
-    Etag, EventRow, Generation, InputRow, Micros, Receipt, RunRow, TaskNumber, TaskRow, TurnRow,
-    ValueKey,
+    Etag, EventRow, Generation, InputRow, Micros, Receipt, RunRow, SegmentRow, TaskNumber, TaskRow,
+    TurnRow, ValueKey,
 };
 use crate::store::StoreError;
+use std::sync::Arc;
+
+/// Most segments that one [`Write::EvictSegments`] removes.
+pub const EVICTED_AT_ONCE: usize = 16;
+
+/// The segments that [`Write::EvictSegments`] removes, of those with these first sequence numbers, oldest first.
+pub(crate) fn evicted(firsts: impl Iterator<Item = u64>, below: u64) -> Vec<u64> {
+    let most = if cfg!(planted = "evicts_without_bound") {
+        usize::MAX
+    } else {
+        EVICTED_AT_ONCE
+    };
+    let firsts: Vec<u64> = firsts.take(most.saturating_add(1)).collect();
+    // A segment ends where the next one begins, so the last one is never among them.
+    let mut gone: Vec<u64> = (firsts.windows(2))
+        .filter(|pair| pair[1] <= below)
+        .map(|pair| pair[0])
+        .collect();
+    if cfg!(planted = "last_segment_evicted") && firsts.len() <= most {
+        gone.extend(firsts.last().filter(|first| **first < below));
+    }
+    gone
+}
 
 /// The row a commit was decided on. Compared for equality inside the transaction, never for order.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,10 +102,23 @@ pub enum Write {
     },
     /// Put how a run ended, under its number modulo [`TaskRow::RUNS_KEPT`].
     Run(Box<RunRow>),
+    /// Put a segment of the task's stream.
+    Segment {
+        /// The sequence number of its first entry, from 1: above that of every entry before.
+        first: u64,
+        /// The segment, with at least one entry.
+        segment: Arc<SegmentRow>,
+    },
+    /// Remove the oldest segments of the stream, at most [`EVICTED_AT_ONCE`], as far as they lie wholly below a sequence
+    /// number. The last segment stays, so that it is always known how far the stream goes.
+    EvictSegments {
+        /// The lowest sequence number to keep.
+        below: u64,
+    },
     /// Append to the log of transitions, under its etag. Its task is the commit's.
     Event(Box<EventRow>),
     /// Remove the task: its row, its id and its index entries. What hangs on it (values, inputs, receipts, turns,
-    /// runs) is gone for every reader at once, and goes from the file at once where it is little, else with
+    /// runs, stream) is gone for every reader at once, and goes from the file at once where it is little, else with
     /// `Store::tidy`. At most one, and no [`Write::Row`] after it. Of the commit's other writes, wherever they
     /// stand, only its events remain.
     RemoveTask,

@@ -12,6 +12,7 @@ mod lives;
 mod log;
 mod removal;
 pub(crate) mod rows;
+mod stream;
 
 pub use commits::*;
 pub use hanging::*;
@@ -20,6 +21,7 @@ pub use lists::*;
 pub use lives::*;
 pub use log::*;
 pub use removal::*;
+pub use stream::*;
 
 use crate::store::Store;
 
@@ -98,6 +100,14 @@ promises! {
     a_receipt_is_removed_when_its_time_has_come,
     a_later_turn_overwrites_the_slot,
     runs_come_in_order_and_bounded,
+    segments_come_in_order,
+    a_page_begins_with_the_next_sequence_number,
+    a_page_of_segments_is_bounded,
+    the_end_of_a_stream_is_known,
+    an_append_leaves_the_row_alone,
+    segments_are_evicted_from_the_front,
+    the_stream_of_a_removed_task_is_gone,
+    a_malformed_segment_is_refused,
     everything_survives_a_reopen,
     a_removal_frees_the_id,
     a_removal_leaves_no_index_entry,

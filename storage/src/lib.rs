@@ -25,6 +25,6 @@ pub use crate::redb::RedbStore;
 pub use commit::{Applied, Commit, Conflict, Expect, Write};
 pub use mem::MemStore;
 pub use store::{
-    Counters, Due, EventPage, EventsKept, ExpiredReceipt, Found, Inbox, Page, Scan, Sharing, Store,
-    StoreError,
+    Counters, Due, EventPage, EventsKept, ExpiredReceipt, Found, Inbox, Page, Scan, Segment,
+    Sharing, Store, StoreError, StreamEnd,
 };

@@ -12,8 +12,8 @@ use crate::row::{
     TurnRow, ValueKey,
 };
 use crate::store::{
-    Counters, Due, EventPage, EventsKept, ExpiredReceipt, Inbox, Page, Scan, Sharing, Store,
-    StoreError,
+    Counters, Due, EventPage, EventsKept, ExpiredReceipt, Inbox, Page, Scan, Segment, Sharing,
+    Store, StoreError, StreamEnd,
 };
 use parking_lot::Mutex;
 use tables::Tables;
@@ -127,6 +127,24 @@ impl Store for MemStore {
         let tables = self.tables.lock();
         let runs = tables.hanging(task).map(|hanging| hanging.runs());
         Ok(runs.unwrap_or_default())
+    }
+
+    fn segments(
+        &self,
+        task: TaskNumber,
+        after: u64,
+        limit_bytes: usize,
+    ) -> Result<Vec<Segment>, StoreError> {
+        let tables = self.tables.lock();
+        let hanging = tables.hanging(task);
+        let segments = hanging.map(|hanging| hanging.segments(after, limit_bytes));
+        Ok(segments.unwrap_or_default())
+    }
+
+    fn stream_end(&self, task: TaskNumber) -> Result<Option<StreamEnd>, StoreError> {
+        let tables = self.tables.lock();
+        let hanging = tables.hanging(task);
+        Ok(hanging.and_then(|hanging| hanging.stream_end()))
     }
 
     fn expired(&self, now: Micros, limit: usize) -> Result<Vec<TaskNumber>, StoreError> {

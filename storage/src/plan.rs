@@ -131,6 +131,8 @@ impl<'a> Plan<'a> {
                 | Write::RemoveReceipt { .. }
                 | Write::Turn { .. }
                 | Write::Run(_)
+                | Write::Segment { .. }
+                | Write::EvictSegments { .. }
                 | Write::RemoveTask => {}
             }
         }
@@ -291,6 +293,9 @@ fn check_shape(commit: &Commit) -> Result<(), StoreError> {
             Write::Value { key, .. } | Write::RemoveValue(key) if key.task != commit.task => {
                 Some("a commit writes a value of another task")
             }
+            Write::Segment { first, segment } if *first == 0 || segment.entries.is_empty() => {
+                Some("a segment has no entries, or no sequence number")
+            }
             Write::Event(event) if event.task != commit.task => {
                 Some("a commit logs an event of another task")
             }
@@ -313,6 +318,8 @@ fn check_shape(commit: &Commit) -> Result<(), StoreError> {
             | Write::RemoveReceipt { .. }
             | Write::Turn { .. }
             | Write::Run(_)
+            | Write::Segment { .. }
+            | Write::EvictSegments { .. }
             | Write::Event(_) => None,
         };
         if let Some(what) = broken {

@@ -8,6 +8,7 @@ mod input;
 mod life;
 mod options;
 mod outcome;
+mod stream;
 mod time;
 mod value;
 
@@ -17,6 +18,7 @@ pub use input::{Delivery, InputRow, Mark, Receipt, RunRow, Taken, TurnResult, Tu
 pub use life::{GuardPhase, LifeRow};
 pub use options::{BackOff, Keep, OptionsRow, RetryRow};
 pub use outcome::{Failure, FailureKind, Outcome};
+pub use stream::{SegmentRow, StreamEntry};
 pub use time::Micros;
 pub use value::{Payload, ValueKey, ValueKind};
 

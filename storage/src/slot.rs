@@ -21,6 +21,8 @@ pub(crate) enum Slot<'a> {
     Turn(TaskNumber, u64),
     /// An ended run in `runs`.
     Run(TaskNumber, u32),
+    /// A segment in `stream`.
+    Segment(TaskNumber, u64),
     /// A transition in `events`.
     Event(Etag),
     /// An open of the file in `lives`: its position, and its instance.
@@ -37,6 +39,7 @@ impl Slot<'_> {
             Slot::Receipt(..) => "receipts",
             Slot::Turn(..) => "turns",
             Slot::Run(..) => "runs",
+            Slot::Segment(..) => "stream",
             Slot::Event(_) => "events",
             Slot::Life(..) => "lives",
         }
@@ -71,6 +74,10 @@ impl Slot<'_> {
                 hasher.update(&task.0.to_le_bytes());
                 hasher.update(&place.to_le_bytes());
             }
+            Slot::Segment(task, first) => {
+                hasher.update(&task.0.to_le_bytes());
+                hasher.update(&first.to_le_bytes());
+            }
             Slot::Event(etag) => hasher.update(&etag.0.to_le_bytes()),
             Slot::Life(position, instance) => {
                 hasher.update(&position.to_le_bytes());
@@ -98,6 +105,7 @@ impl fmt::Display for Slot<'_> {
             Slot::Receipt(task, input_id) => write!(f, "{}/{input_id}", task.0),
             Slot::Turn(task, slot) => write!(f, "{}/{slot}", task.0),
             Slot::Run(task, place) => write!(f, "{}/{place}", task.0),
+            Slot::Segment(task, first) => write!(f, "{}/{first}", task.0),
             Slot::Event(etag) => write!(f, "{}", etag.0),
             Slot::Life(position, instance) => write!(f, "{position}/{instance:032x}"),
         }

@@ -4,8 +4,9 @@ use crate::commit::{Applied, Commit, Conflict};
 use crate::id::{InputId, TaskId};
 use crate::row::{
     DefNumber, Etag, EventRow, Generation, IndexRow, InputRow, LifeRow, Micros, Receipt, RunRow,
-    TaskNumber, TaskRow, TurnRow, ValueKey,
+    SegmentRow, TaskNumber, TaskRow, TurnRow, ValueKey,
 };
+use std::sync::Arc;
 
 /// Most rows, entries or events one call returns or removes; larger limits are cut to it.
 pub const PAGE_MAX: usize = 1024;
@@ -112,6 +113,46 @@ pub struct Inbox {
     pub len: u64,
     /// The oldest and its position; `None` when none waits.
     pub head: Option<(u64, InputRow)>,
+}
+
+/// One segment of a stream. One that cannot be read does not hide its neighbours.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Segment {
+    /// The sequence number of its first entry.
+    pub first: u64,
+    /// The segment, or that it is damaged.
+    pub row: Result<Arc<SegmentRow>, StoreError>,
+}
+
+/// How far a stream goes, and who wrote last to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StreamEnd {
+    /// The lowest sequence number that is kept.
+    pub first: u64,
+    /// The highest one.
+    pub last: u64,
+    /// The run of the last segment.
+    pub run: u32,
+    /// Its turn of the run.
+    pub turn: u32,
+    /// The claim that wrote it.
+    pub generation: Generation,
+    /// Position of its turn's input among the task's inputs.
+    pub input_seq: u64,
+}
+
+impl StreamEnd {
+    /// Of a stream that begins at `first` and whose last segment, at `last_first`, is this one.
+    pub(crate) fn of(first: u64, last_first: u64, last: &SegmentRow) -> StreamEnd {
+        StreamEnd {
+            first,
+            last: last.last(last_first),
+            run: last.run,
+            turn: last.turn,
+            generation: last.generation,
+            input_seq: last.input_seq,
+        }
+    }
 }
 
 /// Why a store could not answer. Nothing was changed unless the variant says so.
@@ -288,6 +329,24 @@ pub trait Store: Send + Sync + 'static {
     /// # Errors
     /// [`StoreError`] as for [`Store::get`].
     fn runs(&self, task: TaskNumber) -> Result<Vec<RunRow>, StoreError>;
+
+    /// The segments of a task's stream that hold sequence numbers above `after`, ascending: at least one where there
+    /// is one, then more until their sizes reach `limit_bytes`.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store cannot be read; a damaged segment is in the page instead.
+    fn segments(
+        &self,
+        task: TaskNumber,
+        after: u64,
+        limit_bytes: usize,
+    ) -> Result<Vec<Segment>, StoreError>;
+
+    /// How far a task's stream goes; `None` when nothing was emitted.
+    ///
+    /// # Errors
+    /// [`StoreError`] as for [`Store::get`].
+    fn stream_end(&self, task: TaskNumber) -> Result<Option<StreamEnd>, StoreError>;
 
     /// Ended tasks that retention may remove at `now`, earliest first, at most `limit`.
     ///

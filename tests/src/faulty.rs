@@ -7,7 +7,7 @@ use outlive_storage::row::{
 };
 use outlive_storage::{
     Applied, Commit, Conflict, Counters, Due, EventPage, EventsKept, ExpiredReceipt, Inbox,
-    MemStore, Page, Scan, Sharing, Store, StoreError,
+    MemStore, Page, Scan, Segment, Sharing, Store, StoreError, StreamEnd, Write,
 };
 use parking_lot::Mutex;
 use std::fmt;
@@ -28,8 +28,12 @@ pub struct Faulty {
     pub damage_lives: AtomicBool,
     /// Rows are gone, although their ids are known.
     pub forget_rows: AtomicBool,
+    /// The segment of this first number, unless it is zero, is damaged.
+    pub damaged_segment: AtomicU64,
     /// Called before the next large value is read, on the thread that reads it.
     pub before_value: Hook,
+    /// Called before the next commit, on the thread that writes.
+    pub before_commit: Hook,
     /// How many commits were asked for.
     pub commits: AtomicU64,
     /// The commit of this number, from 1, fails, and every one after it; zero for none.
@@ -38,6 +42,8 @@ pub struct Faulty {
     pub answer_lost: AtomicBool,
     /// How many tasks the largest commit so far was for.
     pub largest_commit: AtomicUsize,
+    /// How many bytes of stream items the largest commit so far had.
+    pub largest_segments: AtomicUsize,
     /// What the log was last to be trimmed to.
     pub kept: Mutex<Option<EventsKept>>,
 }
@@ -98,6 +104,16 @@ pub fn failure() -> StoreError {
     StoreError::Failed {
         message: "told to fail".into(),
     }
+}
+
+/// Bytes of stream items in a batch.
+fn segments(batch: &[Commit]) -> usize {
+    let writes = batch.iter().flat_map(|commit| &commit.writes);
+    let sizes = writes.map(|write| match write {
+        Write::Segment { segment, .. } => segment.size(),
+        _ => 0,
+    });
+    sizes.sum()
 }
 
 fn is_set(flag: &AtomicBool) -> bool {
@@ -192,6 +208,29 @@ impl Store for Faulty {
         self.inner.runs(task)
     }
 
+    fn segments(
+        &self,
+        task: TaskNumber,
+        after: u64,
+        limit_bytes: usize,
+    ) -> Result<Vec<Segment>, StoreError> {
+        let mut segments = self.inner.segments(task, after, limit_bytes)?;
+        let damaged = self.damaged_segment.load(Ordering::SeqCst);
+        for segment in &mut segments {
+            if segment.first == damaged {
+                segment.row = Err(StoreError::Corrupt {
+                    table: "stream",
+                    key: "told to be damaged".into(),
+                });
+            }
+        }
+        Ok(segments)
+    }
+
+    fn stream_end(&self, task: TaskNumber) -> Result<Option<StreamEnd>, StoreError> {
+        self.inner.stream_end(task)
+    }
+
     fn expired(&self, now: Micros, limit: usize) -> Result<Vec<TaskNumber>, StoreError> {
         self.inner.expired(now, limit)
     }
@@ -240,7 +279,10 @@ impl Store for Faulty {
     }
 
     fn commit(&self, batch: &[Commit]) -> Result<Vec<Result<Applied, Conflict>>, StoreError> {
+        self.before_commit.run();
         self.largest_commit.fetch_max(batch.len(), Ordering::SeqCst);
+        self.largest_segments
+            .fetch_max(segments(batch), Ordering::SeqCst);
         let number = self.commits.fetch_add(1, Ordering::SeqCst) + 1;
         let broken_from = self.broken_from.load(Ordering::SeqCst);
         if broken_from == 0 || number < broken_from {

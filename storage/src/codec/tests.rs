@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::conformance::rows::{
-    ended, event, input, input_id, isolated, life, moved, pending, run_row, running, turn_row,
-    undecodable,
+    ended, event, input, input_id, isolated, life, moved, pending, run_row, running, segment,
+    turn_row, undecodable,
 };
 use crate::row::{
     CancelRow, CancelScope, Delivery, EventKind, Facts, Failure, FailureKind, Guard, GuardPhase,
@@ -23,6 +23,7 @@ const AT: Slot<'static> = Slot::Value(ValueKey {
 });
 const TURN: Slot<'static> = Slot::Turn(TASK, 5);
 const RUN: Slot<'static> = Slot::Run(TASK, 2);
+const SEGMENT: Slot<'static> = Slot::Segment(TASK, 3);
 const EVENT: Slot<'static> = Slot::Event(Etag(11));
 const LIFE: Slot<'static> = Slot::Life(3, 7);
 
@@ -175,9 +176,24 @@ fn golden(name: &str) -> Vec<u8> {
         .collect()
 }
 
+/// Puts down what is written now; only before the first release.
+fn bless(name: &str, hex: &str) {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/src/codec/golden.txt");
+    let text = std::fs::read_to_string(path).unwrap();
+    let line = format!("{name} {hex}");
+    let other = |old: &&str| old.split(' ').next() != Some(name);
+    let mut lines: Vec<&str> = text.lines().filter(other).collect();
+    lines.push(&line);
+    lines.sort_unstable();
+    std::fs::write(path, lines.join("\n") + "\n").unwrap();
+}
+
 #[track_caller]
 fn assert_golden(name: &str, bytes: &[u8]) {
     let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    if std::env::var_os("OUTLIVE_BLESS").is_some() {
+        return bless(name, &hex);
+    }
     assert_eq!(
         golden(name),
         bytes,
@@ -189,8 +205,9 @@ fn assert_golden(name: &str, bytes: &[u8]) {
 fn rows_have_their_golden_bytes() {
     for (name, row) in rows() {
         assert_golden(name, &encoded(&row));
-        assert_eq!(decode_row(TASK, &golden(name)), Ok(row.clone()));
-        assert_eq!(header(TASK, &golden(name)), Ok(Header::of(&row)));
+        let bytes = encoded(&row);
+        assert_eq!(decode_row(TASK, &bytes), Ok(row.clone()));
+        assert_eq!(header(TASK, &bytes), Ok(Header::of(&row)));
     }
 }
 
@@ -215,6 +232,7 @@ fn other_entries_have_their_golden_bytes() {
         assert_entry(name, TURN, turn);
     }
     assert_entry("run", RUN, run_row(2));
+    assert_entry("segment", SEGMENT, segment(3, 3));
     assert_entry("event", EVENT, event(11, 10, 300));
     for (name, life) in lives() {
         assert_entry(name, LIFE, life);
@@ -290,6 +308,8 @@ fn a_flipped_bit_is_never_an_entry_and_no_entry_is_another_keys() {
     }
     let of_others = [Slot::Run(TASK, 3), Slot::Run(other, 2)];
     assert_entry_is_guarded(RUN, &run_row(2), &of_others);
+    let of_others = [Slot::Segment(TASK, 4), Slot::Segment(TaskNumber(11), 3)];
+    assert_entry_is_guarded(SEGMENT, &segment(3, 3), &of_others);
     assert_entry_is_guarded(EVENT, &event(11, 10, 300), &[Slot::Event(Etag(12))]);
     for (_, life) in lives() {
         assert_entry_is_guarded(LIFE, &life, &[Slot::Life(4, 7), Slot::Life(3, 8)]);
@@ -309,6 +329,7 @@ fn an_entry_of_one_kind_is_never_one_of_another() {
     encode(TURN, &turn_row(5), &mut bytes).unwrap();
     assert!(decode::<crate::row::RunRow>(TURN, &bytes).is_err());
     assert!(decode::<InputRow>(TURN, &bytes).is_err());
+    assert!(decode::<SegmentRow>(TURN, &bytes).is_err());
     assert!(decode_value(TURN, &bytes).is_err());
 }
 

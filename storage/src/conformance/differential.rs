@@ -3,7 +3,7 @@
 use super::Factory;
 use super::rows::{
     commit, ended, event, input, input_id, isolated, life, moved, pending, put, run_row, running,
-    turn_row, undecodable,
+    segment, turn_row, undecodable,
 };
 use super::stores::{File, Memory};
 use crate::commit::{Commit, Expect, Write};
@@ -12,6 +12,7 @@ use crate::row::{
     ValueKey, ValueKind, WaitReason,
 };
 use crate::store::{EventsKept, Page, Scan, Store};
+use std::sync::Arc;
 
 /// Chance that repeats: xorshift64.
 struct Chance(u64);
@@ -121,7 +122,7 @@ impl World {
         };
         let input_id = input_id(INPUTS[self.chance.below(3) as usize]);
         let (listed_at, until) = (Micros(self.chance.below(4)), Micros(self.chance.below(4)));
-        writes.push(match self.chance.below(10) {
+        writes.push(match self.chance.below(13) {
             0 => Write::PushInput {
                 seq,
                 input: InputRow {
@@ -154,6 +155,15 @@ impl World {
                 turn: Box::new(turn_row(self.etag)),
             },
             8 => Write::Run(Box::new(run_row(1 + self.chance.below(250) as u32))),
+            9 | 10 => {
+                // Lower numbers put again: the store checks no order, and both do the same.
+                let first = 1 + seq * 3;
+                let segment = Arc::new(segment(first, 1 + self.chance.below(5)));
+                Write::Segment { first, segment }
+            }
+            11 => Write::EvictSegments {
+                below: self.chance.below(15),
+            },
             // Far more than goes with the removal of its task.
             _ => {
                 let values = (10..150).map(|index| Write::Value {
@@ -227,6 +237,12 @@ fn assert_equal_hanging(a: &impl Store, b: &impl Store, number: TaskNumber, limi
     assert_eq!(a.inbox(number), b.inbox(number));
     assert_eq!(a.inputs(number, limit), b.inputs(number, limit));
     assert_eq!(a.runs(number), b.runs(number));
+    assert_eq!(a.stream_end(number), b.stream_end(number));
+    for after in 0..4 {
+        let bytes = limit * 40;
+        let page = |store: &dyn Store| store.segments(number, after * 3, bytes);
+        assert_eq!(page(a), page(b));
+    }
     for id in INPUTS.map(input_id) {
         assert_eq!(a.receipt(number, &id), b.receipt(number, &id));
     }

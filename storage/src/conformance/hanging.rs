@@ -1,4 +1,4 @@
-//! What hangs on a task: values, inputs, receipts, turns and runs.
+//! What hangs on a task: values, inputs, receipts, turns and runs; its stream is in `stream`.
 
 use super::Factory;
 use super::lists::{numbers, scanned};

@@ -5,7 +5,8 @@ use crate::id::{InputId, TaskId};
 use crate::row::{
     BackOff, DefNumber, Delivery, EntryKind, Etag, EventKind, EventRow, Facts, Generation, Guard,
     GuardPhase, InputRow, Keep, Lease, LifeRow, Micros, OptionsRow, Outcome, Payload, Priority,
-    RetryRow, RunRow, State, TaskNumber, TaskRow, TurnResult, TurnRow, WaitReason,
+    RetryRow, RunRow, SegmentRow, State, StreamEntry, TaskNumber, TaskRow, TurnResult, TurnRow,
+    WaitReason,
 };
 use crate::store::Store;
 
@@ -77,6 +78,7 @@ fn options() -> OptionsRow {
         keep: Keep::Forever,
         keep_turns: 20,
         keep_alive_on_failure: false,
+        keep_items: None,
     }
 }
 
@@ -170,6 +172,30 @@ pub(crate) fn run_row(run: u32) -> RunRow {
         last_failure: None,
         last_total: u64::from(run) * 2,
         ended_at: Micros(300),
+    }
+}
+
+/// A segment of so many entries, as written by the claim of the number of its first.
+pub(crate) fn segment(first: u64, entries: u64) -> SegmentRow {
+    let entry = |sequence: u64| match sequence % 3 {
+        0 => StreamEntry::Reset,
+        1 => StreamEntry::Item {
+            step: None,
+            bytes: sequence.to_string().into_bytes(),
+        },
+        _ => StreamEntry::Item {
+            step: Some("fetch".into()),
+            bytes: b"[1,2]".to_vec(),
+        },
+    };
+    SegmentRow {
+        run: 1,
+        turn: 2,
+        attempt: 3,
+        generation: Generation(first),
+        input_seq: 4,
+        at: Micros(300),
+        entries: (first..first + entries).map(entry).collect(),
     }
 }
 

@@ -1,11 +1,12 @@
-//! What hangs on one task: its values, inputs, receipts, turns and runs.
+//! What hangs on one task: its values, inputs, receipts, turns, runs and stream.
 
-use crate::commit::Write;
+use crate::commit::{Write, evicted};
 use crate::id::InputId;
 use crate::receipt::KeptReceipt;
-use crate::row::{InputRow, Receipt, RunRow, TaskRow, TurnRow, ValueKey, ValueKind};
-use crate::store::{Inbox, PAGE_MAX};
+use crate::row::{InputRow, Receipt, RunRow, SegmentRow, TaskRow, TurnRow, ValueKey, ValueKind};
+use crate::store::{Inbox, PAGE_MAX, Segment, StreamEnd};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// What hangs on one task.
 #[derive(Debug, Default)]
@@ -15,6 +16,7 @@ pub(super) struct Hanging {
     pub(super) receipts: BTreeMap<InputId, KeptReceipt>,
     pub(super) turns: BTreeMap<u64, TurnRow>,
     pub(super) runs: BTreeMap<u32, RunRow>,
+    pub(super) stream: BTreeMap<u64, Arc<SegmentRow>>,
 }
 
 impl Hanging {
@@ -52,6 +54,40 @@ impl Hanging {
         runs
     }
 
+    pub(super) fn segments(&self, after: u64, limit_bytes: usize) -> Vec<Segment> {
+        // The one that holds the next sequence number may begin before it.
+        let next = after.saturating_add(1);
+        let from = self.stream.range(..=next).next_back();
+        let from = from.map_or(next, |(first, _)| *first);
+        let holds = |(first, row): &(&u64, &Arc<SegmentRow>)| row.last(**first) > after;
+        let mut page = Vec::new();
+        let mut bytes = 0;
+        for (first, row) in self.stream.range(from..).filter(holds) {
+            if page.len() >= PAGE_MAX || (!page.is_empty() && bytes >= limit_bytes) {
+                break;
+            }
+            bytes += row.size();
+            page.push(Segment {
+                first: *first,
+                row: Ok(Arc::clone(row)),
+            });
+        }
+        page
+    }
+
+    pub(super) fn stream_end(&self) -> Option<StreamEnd> {
+        let (first, _) = self.stream.first_key_value()?;
+        let (last, row) = self.stream.last_key_value()?;
+        Some(StreamEnd::of(*first, *last, row))
+    }
+
+    /// Removes the oldest segments that lie wholly below a sequence number, never the last one.
+    fn evict(&mut self, below: u64) {
+        for first in evicted(self.stream.keys().copied(), below) {
+            self.stream.remove(&first);
+        }
+    }
+
     /// Writes what needs nothing but this task's tables.
     pub(super) fn write(&mut self, write: &Write) {
         match write {
@@ -82,6 +118,10 @@ impl Hanging {
                 self.runs
                     .insert(run.run % TaskRow::RUNS_KEPT, (**run).clone());
             }
+            Write::Segment { first, segment } => {
+                self.stream.insert(*first, Arc::clone(segment));
+            }
+            Write::EvictSegments { below } => self.evict(*below),
             Write::Row(_)
             | Write::Receipt { .. }
             | Write::KeepReceipt { .. }
@@ -94,7 +134,7 @@ impl Hanging {
     /// True when nothing hangs on the task.
     pub(super) fn is_empty(&self) -> bool {
         let is_empty = self.values.is_empty() && self.inputs.is_empty() && self.receipts.is_empty();
-        is_empty && self.turns.is_empty() && self.runs.is_empty()
+        is_empty && self.turns.is_empty() && self.runs.is_empty() && self.stream.is_empty()
     }
 
     /// Removes entries, one for each in `room`, which shrinks by as many; returns the receipts among them.
@@ -104,6 +144,7 @@ impl Hanging {
         let receipts = pop(&mut self.receipts, room);
         pop(&mut self.turns, room);
         pop(&mut self.runs, room);
+        pop(&mut self.stream, room);
         receipts
     }
 }

@@ -135,7 +135,9 @@ impl Tables {
                 | Write::PushInput { .. }
                 | Write::PopInput { .. }
                 | Write::Turn { .. }
-                | Write::Run(_) => self.hanging.entry(task).or_default().write(write),
+                | Write::Run(_)
+                | Write::Segment { .. }
+                | Write::EvictSegments { .. } => self.hanging.entry(task).or_default().write(write),
                 // Decided in the plan: such a commit is not written but removed.
                 Write::RemoveTask => {}
             }
@@ -328,7 +330,7 @@ impl Tables {
     #[cfg(all(test, feature = "redb"))]
     pub(super) fn entries(&self) -> Vec<(&'static str, u64)> {
         let of = |len: fn(&Hanging) -> usize| self.hanging.values().map(len).sum();
-        let counted: [(_, usize); 16] = [
+        let counted: [(_, usize); 17] = [
             ("by_definition", self.by_definition.len()),
             ("by_label", self.by_label.len()),
             ("due", self.due.len()),
@@ -345,6 +347,7 @@ impl Tables {
             ("receipts", of(|hanging| hanging.receipts.len())),
             ("running", self.running.len()),
             ("runs", of(|hanging| hanging.runs.len())),
+            ("stream", of(|hanging| hanging.stream.len())),
             ("tasks", self.tasks.len()),
             ("turns", of(|hanging| hanging.turns.len())),
             ("values", of(|hanging| hanging.values.len())),

@@ -95,7 +95,9 @@ impl<'t> Tables<'t> {
                 | Write::KeepReceipt { .. }
                 | Write::RemoveReceipt { .. }
                 | Write::Turn { .. }
-                | Write::Run(_) => self.hanging.write(task, write)?,
+                | Write::Run(_)
+                | Write::Segment { .. }
+                | Write::EvictSegments { .. } => self.hanging.write(task, write)?,
                 // Decided in the plan: such a commit is not put but removed.
                 Write::RemoveTask => {}
             }

@@ -6,7 +6,7 @@ use super::platform;
 use super::tables::{
     BY_DEFINITION, BY_LABEL, DEFINITIONS, DUE, ETAGS, EVENTS, EXPIRY, FORMAT, GARBAGE, GENERATIONS,
     IDS, INCARNATION, INDEXES, INPUTS, LIVES, META, RECEIPT_EXPIRY, RECEIPTS, RUNNING, RUNS,
-    SUPPORTED, TASKS, TURNS, VALUES,
+    STREAM, SUPPORTED, TASKS, TURNS, VALUES,
 };
 use redb::backends::FileBackend;
 use redb::{Builder, Durability};
@@ -134,6 +134,7 @@ fn build(file: &File, incarnation: u128) -> Result<(), redb::Error> {
         txn.open_table(RECEIPT_EXPIRY)?;
         txn.open_table(TURNS)?;
         txn.open_table(RUNS)?;
+        txn.open_table(STREAM)?;
         txn.open_table(GARBAGE)?;
         txn.open_table(EVENTS)?;
         txn.open_table(LIVES)?;

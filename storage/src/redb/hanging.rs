@@ -1,7 +1,8 @@
-//! What hangs on tasks (values, inputs, receipts, turns, runs) within one write transaction: put, and swept away.
+//! What hangs on tasks (values, inputs, receipts, turns, runs, streams) within one write transaction: put, and swept away.
 
 use super::batch::{Bytes, opened};
 use super::fault;
+use super::stream::Streams;
 use super::tables::{INPUTS, RECEIPT_EXPIRY, RECEIPTS, RUNS, TURNS, VALUES};
 use crate::codec;
 use crate::commit::Write;
@@ -25,6 +26,7 @@ pub(super) struct Hanging<'t> {
     receipt_expiry: Option<Table<'t, (u64, u64, &'static str), ()>>,
     turns: Option<Table<'t, (u64, u64), Bytes>>,
     runs: Option<Table<'t, (u64, u32), Bytes>>,
+    streams: Streams<'t>,
     buffer: Vec<u8>,
     writes: u64,
     bytes: u64,
@@ -40,6 +42,7 @@ impl<'t> Hanging<'t> {
             receipt_expiry: None,
             turns: None,
             runs: None,
+            streams: Streams::in_transaction(txn),
             buffer: Vec::new(),
             writes: 0,
             bytes: 0,
@@ -114,6 +117,13 @@ impl<'t> Hanging<'t> {
             } => self.remove_receipt(task, input_id, *listed_at)?,
             Write::Turn { slot, turn } => self.put_turn(task, *slot, turn)?,
             Write::Run(run) => self.put_run(task, run)?,
+            Write::Segment { first, segment } => {
+                let buffer = &mut self.buffer;
+                self.streams.put((task, *first), segment, buffer)?;
+                self.writes += 1;
+                self.bytes += self.buffer.len() as u64;
+            }
+            Write::EvictSegments { below } => self.writes += self.streams.evict(task, *below)?,
             Write::Row(_) | Write::Event(_) | Write::RemoveTask => {}
         }
         Ok(())
@@ -268,6 +278,8 @@ impl<'t> Hanging<'t> {
         more |= sweep(turns, (task.0, 0)..(task_end, 0), room)?;
         let runs = opened(&mut self.runs, || self.txn.open_table(RUNS))?;
         more |= sweep(runs, (task.0, 0)..(task_end, 0), room)?;
+        let stream = self.streams.table()?;
+        more |= sweep(stream, (task.0, 0)..(task_end, 0), room)?;
         self.writes += (before - *room) as u64;
         Ok(more)
     }

@@ -17,6 +17,7 @@ mod other;
 #[cfg(not(unix))]
 use other as platform;
 mod read;
+mod stream;
 mod tables;
 mod tidy;
 #[cfg(unix)]
@@ -36,8 +37,8 @@ use crate::row::{
     TurnRow, ValueKey,
 };
 use crate::store::{
-    Counters, Due, EventPage, EventsKept, ExpiredReceipt, Inbox, Page, Scan, Sharing, Store,
-    StoreError,
+    Counters, Due, EventPage, EventsKept, ExpiredReceipt, Inbox, Page, Scan, Segment, Sharing,
+    Store, StoreError, StreamEnd,
 };
 use parking_lot::Mutex;
 use redb::{Database, ReadableTable};
@@ -309,6 +310,19 @@ impl Store for RedbStore {
 
     fn runs(&self, task: TaskNumber) -> Result<Vec<RunRow>, StoreError> {
         self.guarded(|| self.read_runs(task))
+    }
+
+    fn segments(
+        &self,
+        task: TaskNumber,
+        after: u64,
+        limit_bytes: usize,
+    ) -> Result<Vec<Segment>, StoreError> {
+        self.guarded(|| self.read_segments(task, after, limit_bytes))
+    }
+
+    fn stream_end(&self, task: TaskNumber) -> Result<Option<StreamEnd>, StoreError> {
+        self.guarded(|| self.read_stream_end(task))
     }
 
     fn expired(&self, now: Micros, limit: usize) -> Result<Vec<TaskNumber>, StoreError> {

@@ -25,7 +25,7 @@ impl RedbStore {
     }
 
     /// A table of what hangs on tasks, `None` when this one is gone: what is left of it then is nobody's.
-    fn hanging<K: Key + 'static, V: Value + 'static>(
+    pub(super) fn hanging<K: Key + 'static, V: Value + 'static>(
         &self,
         task: TaskNumber,
         table: TableDefinition<'_, K, V>,
@@ -184,7 +184,7 @@ impl RedbStore {
     #[cfg(test)]
     pub(crate) fn entries(&self) -> Vec<(&'static str, u64)> {
         use super::tables::{
-            BY_DEFINITION, BY_LABEL, DUE, EXPIRY, GARBAGE, LIVES, RECEIPT_EXPIRY, RUNNING,
+            BY_DEFINITION, BY_LABEL, DUE, EXPIRY, GARBAGE, LIVES, RECEIPT_EXPIRY, RUNNING, STREAM,
         };
         use redb::ReadableTableMetadata;
         fn len<K: Key + 'static, V: Value + 'static>(
@@ -208,6 +208,7 @@ impl RedbStore {
             ("receipts", len(&txn, RECEIPTS)),
             ("running", len(&txn, RUNNING)),
             ("runs", len(&txn, RUNS)),
+            ("stream", len(&txn, STREAM)),
             ("tasks", len(&txn, TASKS)),
             ("turns", len(&txn, TURNS)),
             ("values", len(&txn, VALUES)),

@@ -32,6 +32,8 @@ pub(crate) const RECEIPT_EXPIRY: Table<(u64, u64, &str), ()> = Table::new("recei
 pub(crate) const TURNS: Table<(u64, u64), &[u8]> = Table::new("turns");
 /// Task number, number of the run modulo [`RUNS_KEPT`](crate::row::TaskRow::RUNS_KEPT) → encoded run.
 pub(crate) const RUNS: Table<(u64, u32), &[u8]> = Table::new("runs");
+/// Task number, sequence number of the first entry → encoded segment.
+pub(crate) const STREAM: Table<(u64, u64), &[u8]> = Table::new("stream");
 /// Task number: every removed task on which something still hangs.
 pub(crate) const GARBAGE: Table<u64, ()> = Table::new("garbage");
 /// Etag → encoded transition.

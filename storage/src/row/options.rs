@@ -59,6 +59,8 @@ pub struct OptionsRow {
     pub keep_turns: u32,
     /// A turn that failed for good suspends the task instead of ending it.
     pub keep_alive_on_failure: bool,
+    /// The newest items of the task's stream that are kept; empty: all.
+    pub keep_items: Option<u64>,
 }
 
 impl OptionsRow {

@@ -55,6 +55,7 @@ pub(crate) fn input(text: &str, on_conflict: OnConflict) -> Event {
             keep: Keep::For(KEEP_TICKS * TICK_US),
             keep_turns: 2,
             keep_alive_on_failure: false,
+            keep_items: None,
         },
         facts: Some(Box::new(Facts::default())),
         start_at: None,

@@ -151,6 +151,8 @@ impl Held {
             Write::Turn { slot, turn } => {
                 self.turns.insert(*slot, TurnRow::clone(turn));
             }
+            // The machine writes nothing of a stream: that is the writer's.
+            Write::Segment { .. } | Write::EvictSegments { .. } => unreachable!("{write:?}"),
             Write::Run(run) => self.runs.push(RunRow::clone(run)),
             Write::RemoveTask => {}
         }

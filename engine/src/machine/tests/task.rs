@@ -35,6 +35,7 @@ pub(super) const OPTIONS: OptionsRow = OptionsRow {
     keep: Keep::For(KEEP_US),
     keep_turns: 2,
     keep_alive_on_failure: false,
+    keep_items: None,
 };
 
 pub(super) fn us(process: u128) -> Claimant {

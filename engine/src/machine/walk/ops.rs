@@ -166,6 +166,7 @@ pub(super) fn options(rules: Rules) -> OptionsRow {
         keep: rules.keep_us.map_or(Keep::Ephemeral, Keep::For),
         keep_turns: rules.keep_turns,
         keep_alive_on_failure: rules.keep_alive,
+        keep_items: None,
     }
 }
 

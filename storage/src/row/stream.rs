@@ -1,0 +1,108 @@
+//! What handlers emitted: a task's stream, kept in segments.
+
+use crate::row::{Generation, Micros};
+use serde::{Deserialize, Serialize};
+
+/// What one claim of a turn added to its task's stream at once, in `stream` under the sequence number of its first
+/// entry. Each entry takes one number, from 1, without a gap over all turns, attempts and runs of the task.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SegmentRow {
+    /// The run.
+    pub run: u32,
+    /// The turn of the run.
+    pub turn: u32,
+    /// The attempt of the turn.
+    pub attempt: u32,
+    /// The claim that wrote it.
+    pub generation: Generation,
+    /// Position of the turn's input among the task's inputs: a turn that is tried again, also in a further run, has the
+    /// same.
+    pub input_seq: u64,
+    /// When it was written.
+    pub at: Micros,
+    /// At least one.
+    pub entries: Vec<StreamEntry>,
+}
+
+/// One entry of a stream.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum StreamEntry {
+    /// An item.
+    Item {
+        /// The recorded step it belongs to; empty for one that belongs to its attempt.
+        step: Option<Box<str>>,
+        /// The user's JSON bytes, exactly as given.
+        #[serde(with = "raw")]
+        bytes: Vec<u8>,
+    },
+    /// Whatever earlier attempts of this turn emitted outside a recorded step is abandoned.
+    Reset,
+}
+
+impl StreamEntry {
+    /// What an entry takes beside its bytes, about.
+    pub const OVERHEAD: usize = 64;
+
+    /// What it takes in memory, about, in bytes.
+    pub fn size(&self) -> usize {
+        match self {
+            StreamEntry::Item { step, bytes } => {
+                bytes.len() + step.as_ref().map_or(0, |step| step.len()) + Self::OVERHEAD
+            }
+            StreamEntry::Reset => Self::OVERHEAD,
+        }
+    }
+}
+
+impl SegmentRow {
+    /// The sequence number of its last entry, when `first` is that of its first.
+    pub fn last(&self, first: u64) -> u64 {
+        (first + self.entries.len() as u64).saturating_sub(1)
+    }
+
+    /// What it takes in memory, about, in bytes.
+    pub fn size(&self) -> usize {
+        self.entries.iter().map(StreamEntry::size).sum()
+    }
+}
+
+/// Bytes in one piece: the same form on disk as a list of numbers, several times as fast.
+mod raw {
+    use serde::de::{Error, SeqAccess, Visitor};
+    use serde::{Deserializer, Serializer};
+    use std::fmt;
+
+    pub(super) fn serialize<S: Serializer>(bytes: &[u8], to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_bytes(bytes)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<u8>, D::Error> {
+        from.deserialize_byte_buf(Bytes)
+    }
+
+    struct Bytes;
+
+    impl<'de> Visitor<'de> for Bytes {
+        type Value = Vec<u8>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("bytes")
+        }
+
+        fn visit_bytes<E: Error>(self, bytes: &[u8]) -> Result<Vec<u8>, E> {
+            Ok(bytes.to_vec())
+        }
+
+        fn visit_byte_buf<E: Error>(self, bytes: Vec<u8>) -> Result<Vec<u8>, E> {
+            Ok(bytes)
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Vec<u8>, A::Error> {
+            let mut bytes = Vec::new();
+            while let Some(byte) = seq.next_element()? {
+                bytes.push(byte);
+            }
+            Ok(bytes)
+        }
+    }
+}
