@@ -4,35 +4,19 @@ use crate::commits::{Commits, damaged};
 use crate::decision::{Brought, Decided, claims, event_row, with_output};
 use crate::env::Clock;
 use crate::feed::Feeds;
-use crate::flow::Slot;
 use crate::hub::{Answered, Hub};
 use crate::known::Known;
 use crate::machine::{self, Answer, Effect, Event, Named, Now, Transition, View};
 use crate::meter;
+use crate::pending::Pending;
 use crate::registry::Registry;
+use crate::stream::cell::Appended;
 use crate::turn::{Dispatcher, Entered};
-use crate::writer::{PhaseChange, Poison, Refused, Request, Settled, Stop, Target, Told, Upkeep};
-use outlive_storage::row::{
-    Etag, EventKind, Generation, LifeRow, TaskNumber, TaskRow, ValueKey, ValueKind,
-};
+use crate::writer::{PhaseChange, Poison, Refused, Request, Stop, Target, Upkeep};
+use outlive_storage::row::{Etag, EventKind, Generation, LifeRow, TaskNumber, ValueKey, ValueKind};
 use outlive_storage::{Counters, Store, StoreError, Write};
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
-use tokio::sync::oneshot;
-
-/// What is told and done once the batch is durable.
-struct Pending {
-    reply: oneshot::Sender<Told>,
-    told: Told,
-    ephemeral: bool,
-    task: TaskNumber,
-    row: Option<Arc<TaskRow>>,
-    effects: Vec<Effect>,
-    what: Option<EventKind>,
-    output: Option<Vec<u8>>,
-    drained: Vec<Named>,
-    slot: Option<Slot>,
-}
 
 pub(crate) struct Batcher {
     store: Arc<dyn Store>,
@@ -77,6 +61,10 @@ impl Batcher {
         }
     }
 
+    pub(crate) fn clock(&self) -> Clock {
+        self.clock
+    }
+
     pub(crate) fn poison(&self) -> &Poison {
         &self.poison
     }
@@ -85,6 +73,7 @@ impl Batcher {
     pub(crate) fn close(&self) {
         self.hub.close();
         self.feeds.close();
+        self.dispatcher.streams.close();
         self.dispatcher.writer_ended();
     }
 
@@ -157,6 +146,10 @@ impl Batcher {
                 }
             }
         }
+        if cfg!(planted = "reader_ahead_of_disk") {
+            let tails = &self.dispatcher.streams.tails;
+            pending.iter_mut().for_each(|one| one.show(tails));
+        }
         let committed = meter::under_commit(self.clock, || self.store.commit(&commits.list));
         match committed {
             Ok(results) => match damaged(&commits.list, results) {
@@ -188,9 +181,7 @@ impl Batcher {
             let Some(error) = damaged.get(&one.task) else {
                 continue;
             };
-            one.told = Err(Refused::Unreadable(error.clone()));
-            one.effects.clear();
-            one.row = None;
+            one.refuse(error);
             self.hub.doubt(one.task);
         }
     }
@@ -202,10 +193,13 @@ impl Batcher {
             event,
             value,
             metadata,
+            stream,
             slot,
             reply,
             ..
         } = request;
+        let cell = stream.clone();
+        let ends = matches!(event, Event::End { .. });
         let stopping = self.dispatcher.is_stopping() && !cfg!(planted = "shutdown_claims_on");
         let number = match &target {
             Target::Number(task) => Some(*task),
@@ -215,7 +209,12 @@ impl Batcher {
             // A claim that would not be entered any more is not made: its task waits for the next open.
             Err(Refused::Stopped(Stop::Shutdown))
         } else {
-            self.transition(target, event, Brought { value, metadata }, commits)
+            let brought = Brought {
+                value,
+                metadata,
+                stream: stream.map(|cell| (cell, ends)),
+            };
+            self.transition(target, event, brought, commits)
         };
         if let Err(Refused::Unreadable(error)) = &decided {
             if !error.is_of_one_entry() {
@@ -224,35 +223,12 @@ impl Batcher {
                 self.hub.doubt(task);
             }
         }
+        if let (Err(refused), Some(cell)) = (&decided, cell) {
+            cell.close(refused.into());
+        }
         match decided {
-            Ok(decided) => Pending {
-                reply,
-                told: Ok(Settled {
-                    task: decided.task,
-                    answer: decided.answer,
-                    expecting: None,
-                }),
-                ephemeral: decided.ephemeral,
-                task: decided.task,
-                row: decided.row,
-                effects: decided.effects,
-                what: decided.what,
-                output: decided.output,
-                drained: decided.drained,
-                slot,
-            },
-            Err(refused) => Pending {
-                reply,
-                told: Err(refused),
-                ephemeral: false,
-                task: TaskNumber(0),
-                row: None,
-                effects: Vec::new(),
-                what: None,
-                output: None,
-                drained: Vec::new(),
-                slot,
-            },
+            Ok(decided) => Pending::decided(decided, reply, slot),
+            Err(refused) => Pending::refused(refused, reply, slot),
         }
     }
 
@@ -293,7 +269,7 @@ impl Batcher {
         &mut self,
         task: TaskNumber,
         transition: Transition,
-        (value_key, brought): (Option<ValueKey>, Brought),
+        (value_key, mut brought): (Option<ValueKey>, Brought),
         now: Now,
         commits: &mut Commits,
     ) -> Decided {
@@ -309,6 +285,11 @@ impl Batcher {
         let mut decided = Decided::new(task, (answer, effects, what), live);
         let known = live.map(|live| Arc::clone(&live.row));
         let removes = writes.contains(&Write::RemoveTask);
+        let stream = brought.stream.take();
+        decided.appended = stream.map(|(cell, ends)| Appended::take(cell, ends));
+        decided.removed = removes;
+        // Who watches a task is not woken for what it emits.
+        let seen = what.is_some() || brought.metadata.is_some();
         // Written before a removal, which is the last word on a task.
         let mut beside = Vec::new();
         if removes {
@@ -319,6 +300,9 @@ impl Batcher {
             self.write_beside(&mut decided, run, (key, brought), &mut beside);
         }
         decided.is_of(row.map(Arc::from).or(known));
+        if !removes {
+            decided.append(&mut beside);
+        }
         if let (Some(kind), Some(row)) = (what, &decided.row) {
             self.etag = now.etag;
             self.generation = self.generation.max(row.generation);
@@ -342,6 +326,9 @@ impl Batcher {
         commits.add(task, expect, row.as_ref(), beside);
         if removes {
             self.known.forget(task);
+        }
+        if !seen {
+            decided.row = None;
         }
         decided
     }
@@ -371,6 +358,7 @@ impl Batcher {
 
     fn answer(&self, pending: Vec<Pending>) {
         for mut one in pending {
+            one.show(&self.dispatcher.streams.tails);
             if let (Some(row), Some(what)) = (&one.row, one.what) {
                 crate::trace::transition(one.task, row, what, self.registry.name(row.def));
             }
@@ -467,9 +455,9 @@ impl Batcher {
     fn fail(&mut self, pending: Vec<Pending>, error: StoreError) -> bool {
         tracing::error!(target: "outlive::store", %error, "the store failed; the engine stops");
         self.poison.set(Stop::Failed(error.clone()));
-        for Pending { reply, .. } in pending {
+        for one in pending {
             // Also what was rejected: it was decided on rows that this batch may or may not have changed.
-            let _ = reply.send(Err(Refused::Unknown(error.clone())));
+            one.fail(&error);
         }
         false
     }

@@ -110,12 +110,12 @@ impl BlockingEngine {
     ///
     /// # Errors
     /// [`StartError`] in a [`BlockingError`].
-    pub fn start<I: Serialize, O: 'static, S>(
+    pub fn start<I: Serialize, O: 'static, S: 'static>(
         &self,
         def: TaskDef<I, O, S>,
         id: impl Into<NewTaskId>,
         input: &I,
-    ) -> Result<Run<O>, BlockingError<StartError>> {
+    ) -> Result<Run<O, S>, BlockingError<StartError>> {
         self.wait(self.engine.start(def, id, input))
     }
 
@@ -123,7 +123,7 @@ impl BlockingEngine {
     ///
     /// # Errors
     /// [`RunError`] in a [`BlockingError`].
-    pub fn run<I: Serialize, O: DeserializeOwned + 'static, S>(
+    pub fn run<I: Serialize, O: DeserializeOwned + 'static, S: 'static>(
         &self,
         def: TaskDef<I, O, S>,
         id: impl Into<NewTaskId>,
@@ -136,9 +136,9 @@ impl BlockingEngine {
     ///
     /// # Errors
     /// [`ResultError`] in a [`BlockingError`].
-    pub fn result<O: DeserializeOwned>(
+    pub fn result<O: DeserializeOwned, S>(
         &self,
-        run: &Run<O>,
+        run: &Run<O, S>,
     ) -> Result<O, BlockingError<ResultError>> {
         self.wait(run.result())
     }
@@ -151,7 +151,7 @@ impl BlockingEngine {
         &self,
         def: TaskDef<I, O, S>,
         id: impl AsRef<str>,
-    ) -> Result<Run<O>, BlockingError<AttachError>> {
+    ) -> Result<Run<O, S>, BlockingError<AttachError>> {
         self.wait(self.engine.attach(def, id))
     }
 
@@ -243,11 +243,11 @@ impl BlockingEngine {
     ///
     /// # Errors
     /// [`ReenterError`] in a [`BlockingError`].
-    pub fn resume<I, O: 'static, S>(
+    pub fn resume<I, O: 'static, S: 'static>(
         &self,
         def: TaskDef<I, O, S>,
         id: impl AsRef<str>,
-    ) -> Result<Run<O>, BlockingError<ReenterError>> {
+    ) -> Result<Run<O, S>, BlockingError<ReenterError>> {
         self.wait(self.engine.resume(def, id))
     }
 
@@ -255,11 +255,11 @@ impl BlockingEngine {
     ///
     /// # Errors
     /// [`ReenterError`] in a [`BlockingError`].
-    pub fn retry<I, O: 'static, S>(
+    pub fn retry<I, O: 'static, S: 'static>(
         &self,
         def: TaskDef<I, O, S>,
         id: impl AsRef<str>,
-    ) -> Result<Run<O>, BlockingError<ReenterError>> {
+    ) -> Result<Run<O, S>, BlockingError<ReenterError>> {
         self.wait(self.engine.retry(def, id))
     }
 

@@ -152,23 +152,23 @@ enum Again {
 
 /// A resumption or a retry under way; awaiting it returns a handle once it is durable.
 #[must_use = "nothing happens until it is awaited"]
-pub struct Reenter<O> {
+pub struct Reenter<O, S = ()> {
     shared: Arc<Shared>,
     name: &'static str,
     id: Result<TaskId, InvalidId>,
     again: Again,
     if_etag: Option<u64>,
-    output: PhantomData<fn() -> O>,
+    output: PhantomData<fn() -> (O, S)>,
 }
 
-impl<O> Reenter<O> {
+impl<O, S> Reenter<O, S> {
     /// Carried out only if the task's etag is still this one; else [`ControlError::PreconditionFailed`].
     pub fn if_etag(mut self, etag: u64) -> Self {
         self.if_etag = Some(etag);
         self
     }
 
-    async fn send(self) -> Result<Run<O>, ReenterError> {
+    async fn send(self) -> Result<Run<O, S>, ReenterError> {
         let id = self.id.map_err(ControlError::from)?;
         let found = self.shared.row(id.clone()).await;
         let Some((task, row)) = found.map_err(ControlError::from)? else {
@@ -208,7 +208,7 @@ impl<O> Reenter<O> {
 }
 
 impl Shared {
-    fn reentered<O>(self: Arc<Self>, told: Told, id: TaskId) -> Result<Run<O>, ReenterError> {
+    fn reentered<O, S>(self: Arc<Self>, told: Told, id: TaskId) -> Result<Run<O, S>, ReenterError> {
         match told {
             Ok(done) => match done.answer {
                 Answer::Accepted { how, named } => {
@@ -230,8 +230,8 @@ fn fresh_input_id() -> InputId {
     InputId::new(env::fresh_id()).expect("a UUID is an id")
 }
 
-impl<O: 'static> IntoFuture for Reenter<O> {
-    type Output = Result<Run<O>, ReenterError>;
+impl<O: 'static, S: 'static> IntoFuture for Reenter<O, S> {
+    type Output = Result<Run<O, S>, ReenterError>;
     type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
 
     fn into_future(self) -> Self::IntoFuture {
@@ -277,18 +277,23 @@ impl Engine {
 
     /// Enters a task that waits for an input without a new one: a further turn, with the bytes of the last input
     /// under an id of their own, [`Entry::Resumed`](crate::Entry::Resumed).
-    pub fn resume<I, O, S>(&self, def: TaskDef<I, O, S>, id: impl AsRef<str>) -> Reenter<O> {
+    pub fn resume<I, O, S>(&self, def: TaskDef<I, O, S>, id: impl AsRef<str>) -> Reenter<O, S> {
         self.reenter(def.name(), id, Again::Resume)
     }
 
     /// Opens a further run of a task that failed, was cancelled or terminated, with the same input and clear
     /// counters; the old outcome becomes history ([`Engine::history`]). A task that is parked (quarantined, or its
     /// input could not be read) is released instead.
-    pub fn retry<I, O, S>(&self, def: TaskDef<I, O, S>, id: impl AsRef<str>) -> Reenter<O> {
+    pub fn retry<I, O, S>(&self, def: TaskDef<I, O, S>, id: impl AsRef<str>) -> Reenter<O, S> {
         self.reenter(def.name(), id, Again::Retry)
     }
 
-    fn reenter<O>(&self, name: &'static str, id: impl AsRef<str>, again: Again) -> Reenter<O> {
+    fn reenter<O, S>(
+        &self,
+        name: &'static str,
+        id: impl AsRef<str>,
+        again: Again,
+    ) -> Reenter<O, S> {
         Reenter {
             shared: Arc::clone(self.shared()),
             name,

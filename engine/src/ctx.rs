@@ -8,6 +8,7 @@ use crate::metadata::{Metadata, MetadataCell};
 use crate::reader::Reader;
 use crate::signal::{Causes, Signal};
 use crate::snapshot::Source;
+use crate::stream::cell::StreamCell;
 use crate::value;
 use crate::writer::{Draft, Origin, Target, Writer};
 use outlive_storage::id::{InputId, TaskId};
@@ -54,6 +55,7 @@ pub(crate) struct CtxCore {
     /// The bytes of the input of the turn before.
     pub(crate) previous: Option<Vec<u8>>,
     pub(crate) metadata: MetadataCell,
+    pub(crate) stream: Arc<StreamCell>,
     pub(crate) writer: Arc<Writer>,
     pub(crate) reader: Arc<Reader>,
     /// The keys under which it took inputs.
@@ -111,6 +113,10 @@ impl<S> Ctx<S> {
             core,
             items: PhantomData,
         }
+    }
+
+    pub(crate) fn core(&self) -> &Arc<CtxCore> {
+        &self.core
     }
 
     /// The task's id, as its caller chose it.

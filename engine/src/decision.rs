@@ -2,6 +2,8 @@
 
 use crate::known::Live;
 use crate::machine::{Answer, Effect, Event, Named, Now};
+use crate::stream::cell::{Appended, StreamCell};
+use outlive_storage::Write;
 use outlive_storage::row::{
     EventKind, EventRow, Keep, Outcome, Payload, TaskNumber, TaskRow, TurnResult,
 };
@@ -20,12 +22,18 @@ pub(crate) struct Decided {
     pub(crate) drained: Vec<Named>,
     /// Whether the task is gone with its end.
     pub(crate) ephemeral: bool,
+    /// What it took out of the turn's stream.
+    pub(crate) appended: Option<Appended>,
+    /// Whether the task is gone with it.
+    pub(crate) removed: bool,
 }
 
 /// What comes with an event beside its row.
 pub(crate) struct Brought {
     pub(crate) value: Option<Vec<u8>>,
     pub(crate) metadata: Option<Vec<u8>>,
+    /// What the turn has emitted, and whether it ends with that.
+    pub(crate) stream: Option<(Arc<StreamCell>, bool)>,
 }
 
 impl Decided {
@@ -44,6 +52,8 @@ impl Decided {
             output: None,
             drained: Vec::new(),
             ephemeral: false,
+            appended: None,
+            removed: false,
         };
         if decided.effects.contains(&Effect::TaskEnded) {
             let run = live.map_or(1, |live| live.row.run);
@@ -64,6 +74,23 @@ impl Decided {
         let keep = row.as_ref().map(|row| row.options.keep);
         self.ephemeral = keep == Some(Keep::Ephemeral);
         self.row = row;
+    }
+
+    /// What the turn has emitted becomes a segment of its task's stream; old ones go where only so many items are kept.
+    pub(crate) fn append(&self, beside: &mut Vec<Write>) {
+        let drained = self.appended.as_ref();
+        let Some(drained) = drained.and_then(|appended| appended.drained.as_ref()) else {
+            return;
+        };
+        beside.push(Write::Segment {
+            first: drained.first,
+            segment: Arc::clone(&drained.segment),
+        });
+        let keep = self.row.as_ref().and_then(|row| row.options.keep_items);
+        let below = keep.map_or(0, |keep| (drained.last() + 1).saturating_sub(keep));
+        if below > 1 && !cfg!(planted = "items_never_evicted") {
+            beside.push(Write::EvictSegments { below });
+        }
     }
 
     /// The inputs whose turn it ends, in this run.

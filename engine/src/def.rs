@@ -33,6 +33,7 @@ pub(crate) struct DefOptions {
     pub(crate) steerable_max: Option<u64>,
     pub(crate) concurrency: Option<usize>,
     pub(crate) remote: bool,
+    pub(crate) live_items: bool,
     pub(crate) index: &'static [Index],
 }
 
@@ -78,6 +79,7 @@ impl<I, O, S> TaskDef<I, O, S> {
                 steerable_max: None,
                 concurrency: None,
                 remote: false,
+                live_items: false,
                 index: &[],
             },
             types: PhantomData,
@@ -180,6 +182,15 @@ impl<I, O, S> TaskDef<I, O, S> {
         self.with(TaskOptions::new().keep_alive_on_failure())
     }
 
+    /// The newest items of each task's stream that are kept, at least 1; by default all, up to
+    /// [`STREAM_MAX`](crate::STREAM_MAX). Older ones are removed a segment at a time, in the commits that bring new ones,
+    /// so that somewhat more are there than asked for. Who reads from before them is told of the
+    /// [gap](crate::StreamEvent::Gap).
+    #[must_use]
+    pub const fn keep_items(self, items: u64) -> Self {
+        self.with(TaskOptions::new().keep_items(items))
+    }
+
     /// A title for each task; at most 256 bytes.
     #[must_use]
     pub const fn title(self, title: &'static str) -> Self {
@@ -226,6 +237,16 @@ impl<I, O, S> TaskDef<I, O, S> {
     #[must_use]
     pub const fn remote(mut self) -> Self {
         self.options.remote = true;
+        self
+    }
+
+    /// Hands stream items only to those who read at the moment, and stores none of them: for what is of no use a moment
+    /// later. **Who comes late, or after a crash, never sees them**, a reader that falls more than 256 KiB behind is told
+    /// of a [gap](crate::StreamEvent::Gap), and [`Ctx::emit_durable`](crate::Ctx::emit_durable) promises no more than
+    /// [`Ctx::emit`](crate::Ctx::emit). Their sequence numbers ascend, also over restarts, but with gaps.
+    #[must_use]
+    pub const fn live_items(mut self) -> Self {
+        self.options.live_items = true;
         self
     }
 

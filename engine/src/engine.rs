@@ -20,6 +20,7 @@ use crate::recovery::{Recovery, RecoveryReport};
 use crate::registry::{Registered, Registry};
 use crate::run::Run;
 use crate::start::{NewTaskId, Start, StartMany};
+use crate::stream::Streams;
 use crate::sweep::{self, Sweep};
 use crate::trace::Opened;
 use crate::turn::Dispatcher;
@@ -118,6 +119,8 @@ fn dispatcher(
         alarms: Arc::default(),
         clock: parts.clock,
         stopping: watch::Sender::new(false),
+        // The clock only grows, also over restarts.
+        streams: Streams::new(parts.clock.now().0),
     }
 }
 
@@ -260,7 +263,7 @@ impl Engine {
         def: TaskDef<I, O, S>,
         id: impl Into<NewTaskId>,
         input: &I,
-    ) -> Start<O> {
+    ) -> Start<O, S> {
         Start::new(self, def, id.into(), input)
     }
 
@@ -268,7 +271,7 @@ impl Engine {
     ///
     /// # Errors
     /// [`RunError`]: the input was not accepted, or there is no output.
-    pub async fn run<I: Serialize, O: DeserializeOwned + 'static, S>(
+    pub async fn run<I: Serialize, O: DeserializeOwned + 'static, S: 'static>(
         &self,
         def: TaskDef<I, O, S>,
         id: impl Into<NewTaskId>,
@@ -285,10 +288,11 @@ impl Engine {
         &self,
         def: TaskDef<I, O, S>,
         tasks: impl IntoIterator<Item = (T, B)>,
-    ) -> Vec<Result<Run<O>, StartError>>
+    ) -> Vec<Result<Run<O, S>, StartError>>
     where
         I: Serialize,
         O: 'static,
+        S: 'static,
         T: Into<NewTaskId>,
         B: std::borrow::Borrow<I>,
     {
@@ -314,10 +318,10 @@ impl Engine {
     /// }
     /// # Ok(()) }
     /// ```
-    pub async fn start_all<O: 'static>(
+    pub async fn start_all<O: 'static, S: 'static>(
         &self,
-        starts: impl IntoIterator<Item = Start<O>>,
-    ) -> Vec<Result<Run<O>, StartError>> {
+        starts: impl IntoIterator<Item = Start<O, S>>,
+    ) -> Vec<Result<Run<O, S>, StartError>> {
         let mut many = StartMany::default();
         for start in starts {
             many.push(start).await;

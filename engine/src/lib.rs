@@ -53,6 +53,8 @@ mod feed;
 #[cfg(feature = "runtime")]
 mod flow;
 #[cfg(feature = "runtime")]
+mod gather;
+#[cfg(feature = "runtime")]
 mod guard;
 #[cfg(feature = "runtime")]
 mod handler;
@@ -87,6 +89,8 @@ mod outcome;
 #[cfg(feature = "runtime")]
 mod overdue;
 #[cfg(feature = "runtime")]
+mod pending;
+#[cfg(feature = "runtime")]
 mod reader;
 #[cfg(feature = "runtime")]
 mod receipt;
@@ -106,6 +110,8 @@ mod snapshot;
 mod span;
 #[cfg(feature = "runtime")]
 mod start;
+#[cfg(feature = "runtime")]
+mod stream;
 #[cfg(feature = "runtime")]
 mod suspects;
 #[cfg(feature = "runtime")]
@@ -186,6 +192,14 @@ pub use signal::Causes;
 pub use snapshot::{Ended, MetadataMap, PastRun, Snapshot, Source, TimelineEntry};
 #[cfg(feature = "runtime")]
 pub use start::{NewTaskId, Start};
+#[cfg(feature = "runtime")]
+pub use stream::emit::EmitError;
+#[cfg(feature = "runtime")]
+pub use stream::reader::{StreamError, StreamEvent, TaskStream};
+#[cfg(feature = "runtime")]
+pub use stream::{
+    ITEM_MAX, STREAM_BUFFER, STREAM_BUFFERS, STREAM_MAX, STREAM_READER_MAX, StreamMemory,
+};
 #[cfg(feature = "runtime")]
 pub use value::{VALUE_MAX, ValueError};
 #[cfg(feature = "runtime")]

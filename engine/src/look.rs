@@ -53,20 +53,8 @@ impl Engine {
         &self,
         def: TaskDef<I, O, S>,
         id: impl AsRef<str>,
-    ) -> Result<Run<O>, AttachError> {
-        let id = TaskId::new(id).map_err(GetError::from)?;
-        let found = self.shared().row(id.clone()).await?;
-        let Some((task, row)) = found else {
-            return Err(AttachError::NotFound(id));
-        };
-        let registry = &self.shared().dispatcher.registry;
-        let name = registry.name(row.def);
-        if name != def.name() {
-            return Err(AttachError::OtherDefinition {
-                id,
-                name: name.to_owned(),
-            });
-        }
+    ) -> Result<Run<O, S>, AttachError> {
+        let (task, row, id) = self.task_of(def.name(), id).await?;
         let shared = Arc::clone(self.shared());
         let named = Named {
             input_id: row.input_id,
@@ -83,6 +71,26 @@ impl Engine {
         }
         let run = Run::new(shared, task, id, named, None);
         Ok(run.expecting(expecting))
+    }
+
+    /// The task of this id, if it is of this definition.
+    pub(crate) async fn task_of(
+        &self,
+        def: &str,
+        id: impl AsRef<str>,
+    ) -> Result<(TaskNumber, TaskRow, TaskId), AttachError> {
+        let id = TaskId::new(id).map_err(GetError::from)?;
+        let found = self.shared().row(id.clone()).await?;
+        let Some((task, row)) = found else {
+            return Err(AttachError::NotFound(id));
+        };
+        let registry = &self.shared().dispatcher.registry;
+        let name = registry.name(row.def);
+        if name != def {
+            let name = name.to_owned();
+            return Err(AttachError::OtherDefinition { id, name });
+        }
+        Ok((task, row, id))
     }
 
     /// The earlier runs of a task that was restarted or retried, oldest first; at most 100. The latest run is the

@@ -35,7 +35,7 @@ use std::sync::Arc;
 /// assert_eq!(engine.attach(ECHO, "a").await?.await?, 1);
 /// # Ok(()) }
 /// ```
-pub struct Run<O> {
+pub struct Run<O, S = ()> {
     shared: Arc<Shared>,
     task: TaskNumber,
     id: TaskId,
@@ -43,17 +43,17 @@ pub struct Run<O> {
     accepted: Option<Accepted>,
     /// Keeps the answer of a task that is gone with its end.
     _expecting: Option<Expecting>,
-    output: PhantomData<fn() -> O>,
+    output: PhantomData<fn() -> (O, S)>,
 }
 
-impl<O> Run<O> {
+impl<O, S> Run<O, S> {
     pub(crate) fn new(
         shared: Arc<Shared>,
         task: TaskNumber,
         id: TaskId,
         named: Named,
         accepted: Option<Accepted>,
-    ) -> Run<O> {
+    ) -> Run<O, S> {
         Run {
             shared,
             task,
@@ -66,11 +66,19 @@ impl<O> Run<O> {
     }
 
     /// Holds on to the answer of a task that is gone with its end.
-    pub(crate) fn expecting(self, expecting: Option<Expecting>) -> Run<O> {
+    pub(crate) fn expecting(self, expecting: Option<Expecting>) -> Run<O, S> {
         Run {
             _expecting: expecting,
             ..self
         }
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    pub(crate) fn task(&self) -> TaskNumber {
+        self.task
     }
 
     /// The task's id.
@@ -100,7 +108,7 @@ impl<O> Run<O> {
     }
 }
 
-impl<O: DeserializeOwned> Run<O> {
+impl<O: DeserializeOwned, S> Run<O, S> {
     /// Waits for the output. It is durable before this returns.
     ///
     /// # Errors
@@ -144,7 +152,7 @@ impl<O: DeserializeOwned> Run<O> {
     }
 }
 
-impl<O> Run<O> {
+impl<O, S> Run<O, S> {
     /// Asks for the end of this input's turn. Durable when this returns. A queued input is taken back; where the
     /// task waits it ends at once; a running handler is told ([`Ctx::cause`](crate::Ctx::cause)), and its own reply
     /// still counts. On a steerable task, or one that was ever suspended, only the turn ends and the task goes on;
@@ -243,7 +251,7 @@ impl<O> Run<O> {
     }
 }
 
-impl<O> Run<O> {
+impl<O, S> Run<O, S> {
     async fn answered(&self) -> Result<Answered, ResultError> {
         loop {
             if let Some(answered) = self.waited().await? {
@@ -316,7 +324,7 @@ impl<O> Run<O> {
     }
 }
 
-impl<O: DeserializeOwned + 'static> IntoFuture for Run<O> {
+impl<O: DeserializeOwned + 'static, S: 'static> IntoFuture for Run<O, S> {
     type Output = Result<O, ResultError>;
     type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
 
@@ -325,7 +333,7 @@ impl<O: DeserializeOwned + 'static> IntoFuture for Run<O> {
     }
 }
 
-impl<O> std::fmt::Debug for Run<O> {
+impl<O, S> std::fmt::Debug for Run<O, S> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Run")
             .field("id", &self.id)

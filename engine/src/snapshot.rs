@@ -280,7 +280,7 @@ impl PastRun {
 }
 
 impl Ended {
-    fn of(outcome: Outcome) -> Ended {
+    pub(crate) fn of(outcome: Outcome) -> Ended {
         match outcome {
             Outcome::Succeeded(_) => Ended::Succeeded,
             Outcome::Failed(failure) => Ended::Failed(failure),

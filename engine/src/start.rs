@@ -75,7 +75,7 @@ impl From<()> for NewTaskId {
 /// # Ok(()) }
 /// ```
 #[must_use = "a start does nothing until it is awaited"]
-pub struct Start<O> {
+pub struct Start<O, S = ()> {
     shared: Arc<Shared>,
     def: &'static str,
     id: NewTaskId,
@@ -88,7 +88,7 @@ pub struct Start<O> {
     when: When,
     options: TaskOptions,
     said: Said,
-    output: PhantomData<fn() -> O>,
+    output: PhantomData<fn() -> (O, S)>,
 }
 
 /// When a new run is due.
@@ -109,8 +109,8 @@ impl When {
     }
 }
 
-impl<O> Start<O> {
-    pub(crate) fn new<I: Serialize, S>(
+impl<O, S> Start<O, S> {
+    pub(crate) fn new<I: Serialize>(
         engine: &Engine,
         def: TaskDef<I, O, S>,
         id: NewTaskId,
@@ -243,7 +243,7 @@ impl<O> Start<O> {
         self
     }
 
-    fn prepare(self) -> Result<Prepared<O>, StartError> {
+    fn prepare(self) -> Result<Prepared<O, S>, StartError> {
         let dispatcher = &self.shared.dispatcher;
         let id = TaskId::new(self.id.0.unwrap_or_else(env::fresh_id))?;
         let input_id_given = self.input_id.is_some();
@@ -315,8 +315,8 @@ impl<O> Start<O> {
     }
 }
 
-impl<O: 'static> IntoFuture for Start<O> {
-    type Output = Result<Run<O>, StartError>;
+impl<O: 'static, S: 'static> IntoFuture for Start<O, S> {
+    type Output = Result<Run<O, S>, StartError>;
     type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
 
     fn into_future(self) -> Self::IntoFuture {
@@ -331,10 +331,10 @@ impl<O: 'static> IntoFuture for Start<O> {
 }
 
 /// A start with everything checked that can be checked without the store.
-struct Prepared<O> {
+struct Prepared<O, S> {
     wanted: Wanted,
     draft: Draft,
-    output: PhantomData<fn() -> O>,
+    output: PhantomData<fn() -> (O, S)>,
 }
 
 /// What was asked of the writer.
@@ -347,7 +347,7 @@ struct Wanted {
 }
 
 impl Wanted {
-    fn answered<O>(self, told: Told) -> Result<Run<O>, StartError> {
+    fn answered<O, S>(self, told: Told) -> Result<Run<O, S>, StartError> {
         let Wanted {
             shared,
             id,
@@ -375,15 +375,15 @@ impl Wanted {
     }
 }
 
-type UnderWay<O> = Pin<Box<dyn Future<Output = Result<Run<O>, StartError>> + Send>>;
+type UnderWay<O, S> = Pin<Box<dyn Future<Output = Result<Run<O, S>, StartError>> + Send>>;
 
 /// Many starts, a bounded number of them under way.
-pub(crate) struct StartMany<O> {
-    under_way: VecDeque<UnderWay<O>>,
-    answers: Vec<Result<Run<O>, StartError>>,
+pub(crate) struct StartMany<O, S> {
+    under_way: VecDeque<UnderWay<O, S>>,
+    answers: Vec<Result<Run<O, S>, StartError>>,
 }
 
-impl<O> Default for StartMany<O> {
+impl<O, S> Default for StartMany<O, S> {
     fn default() -> Self {
         StartMany {
             under_way: VecDeque::new(),
@@ -392,12 +392,12 @@ impl<O> Default for StartMany<O> {
     }
 }
 
-impl<O: 'static> StartMany<O> {
-    pub(crate) async fn push(&mut self, start: Start<O>) {
+impl<O: 'static, S: 'static> StartMany<O, S> {
+    pub(crate) async fn push(&mut self, start: Start<O, S>) {
         if self.under_way.len() >= MANY_UNDER_WAY {
             self.settle_one().await;
         }
-        let one: UnderWay<O> = match start.prepare() {
+        let one: UnderWay<O, S> = match start.prepare() {
             Err(error) => Box::pin(std::future::ready(Err(error))),
             Ok(Prepared { wanted, draft, .. }) => {
                 let writer = Arc::clone(&wanted.shared.dispatcher.writer);
@@ -414,7 +414,7 @@ impl<O: 'static> StartMany<O> {
         self.under_way.push_back(one);
     }
 
-    pub(crate) async fn finish(mut self) -> Vec<Result<Run<O>, StartError>> {
+    pub(crate) async fn finish(mut self) -> Vec<Result<Run<O, S>, StartError>> {
         while !self.under_way.is_empty() {
             self.settle_one().await;
         }

@@ -18,10 +18,13 @@ use crate::reader::{ReadError, Reader};
 use crate::registry::{Registered, Registry};
 use crate::signal::Signal;
 use crate::span;
+use crate::stream::Streams;
+use crate::stream::cell::StreamCell;
 use crate::writer::{Draft, Origin, Target, Writer};
 use outlive_storage::row::{
     EntryKind, Generation, Payload, TaskNumber, TaskRow, ValueKey, ValueKind,
 };
+use outlive_storage::{Store, StoreError, StreamEnd};
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,6 +43,14 @@ pub(crate) struct Entered {
     pub(crate) steered: bool,
 }
 
+impl Entered {
+    /// The first attempt of a new task: nothing of it is in the store but its row.
+    fn is_first(&self) -> bool {
+        let row = &self.row;
+        row.turns_total == 1 && row.attempt <= 1 && row.entry == EntryKind::Fresh
+    }
+}
+
 /// Enters handlers, each on the caller's runtime.
 pub(crate) struct Dispatcher {
     pub(crate) registry: Arc<Registry>,
@@ -55,6 +66,7 @@ pub(crate) struct Dispatcher {
     pub(crate) alarms: Arc<Alarms>,
     pub(crate) clock: Clock,
     pub(crate) stopping: watch::Sender<bool>,
+    pub(crate) streams: Streams,
 }
 
 impl Dispatcher {
@@ -180,6 +192,7 @@ impl Dispatcher {
             event,
             value,
             metadata: metadata.map(|changed| changed.bytes),
+            stream: ended.as_ref().map(|core| Arc::clone(&core.stream)),
             slot: slot.lock().take(),
         };
         let sent = self.writer.send(Origin::Engine, draft).await;
@@ -225,6 +238,8 @@ impl Dispatcher {
         };
         let metadata = self.metadata(entered).await;
         let metadata = metadata.map_err(|unreadable| undecodable("metadata", unreadable))?;
+        let stream = self.stream(entered, registered).await;
+        let stream = stream.map_err(|unreadable| undecodable("stream", unreadable))?;
         let core = CtxCore {
             task: entered.task,
             row: Arc::clone(row),
@@ -234,6 +249,7 @@ impl Dispatcher {
             signal,
             previous,
             metadata,
+            stream,
             writer: Arc::clone(&self.writer),
             reader: Arc::clone(&self.reader),
             keys: Keys::default(),
@@ -282,9 +298,7 @@ impl Dispatcher {
 
     /// The metadata the turn begins with. A first attempt of a new task has none.
     async fn metadata(&self, entered: &Entered) -> Result<MetadataCell, String> {
-        let row = &entered.row;
-        let first = row.turns_total == 1 && row.attempt <= 1 && row.entry == EntryKind::Fresh;
-        if first || cfg!(planted = "metadata_forgotten") {
+        if entered.is_first() || cfg!(planted = "metadata_forgotten") {
             return Ok(MetadataCell::default());
         }
         let key = ValueKey {
@@ -296,6 +310,37 @@ impl Dispatcher {
             None => Ok(MetadataCell::default()),
             Some(bytes) => MetadataCell::decode(&bytes).map_err(|error| error.to_string()),
         }
+    }
+
+    /// Where the turn's items go. What earlier attempts of the turn emitted is abandoned first.
+    async fn stream(
+        &self,
+        entered: &Entered,
+        registered: &Registered,
+    ) -> Result<Arc<StreamCell>, String> {
+        let (task, row) = (entered.task, &*entered.row);
+        let live = registered.options.live_items && !cfg!(planted = "live_items_stored");
+        let end = if entered.is_first() || live {
+            None
+        } else {
+            self.read(move |store| store.stream_end(task)).await?
+        };
+        let claim = (task, row, entered.generation);
+        let tails = live.then(|| Arc::clone(&self.streams.tails));
+        let cell = StreamCell::new(claim, end.as_ref(), &self.streams.budget, tails, self.clock);
+        let cell = Arc::new(cell);
+        let abandons = match &end {
+            Some(end) => end.generation != entered.generation && is_same_turn(end, row),
+            None => live && (row.attempt > 1 || row.entry == EntryKind::Recovered),
+        };
+        if abandons
+            && !cfg!(planted = "reset_untold")
+            && let Some(by) = cell.reset()
+        {
+            // A writer that has ended takes nothing of this turn any more.
+            self.writer.come(&cell, by);
+        }
+        Ok(cell)
     }
 
     async fn bytes(
@@ -317,12 +362,26 @@ impl Dispatcher {
     }
 
     async fn value(&self, key: ValueKey) -> Result<Option<Vec<u8>>, String> {
-        match self.reader.read(move |store| store.value(key)).await {
+        self.read(move |store| store.value(key)).await
+    }
+
+    async fn read<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&dyn Store) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, String> {
+        match self.reader.read(read).await {
             Ok(found) => Ok(found),
             Err(ReadError::Store(error)) => Err(error.to_string()),
             Err(ReadError::Stopped) => std::future::pending().await,
         }
     }
+}
+
+/// Whether the last segment of a stream was emitted by the turn that is entered, or by the same turn of a run before.
+fn is_same_turn(end: &StreamEnd, row: &TaskRow) -> bool {
+    let in_this_run = end.run == row.run && end.turn == row.turn;
+    let retried = end.run < row.run && !cfg!(planted = "retry_abandons_nothing");
+    end.input_seq == row.input_seq && (in_this_run || retried)
 }
 
 /// A turn about to be entered.

@@ -1,24 +1,25 @@
 //! The writer's door and its drivers: events in, answers out after the sync.
 //!
 //! One writer owns the store's writes. What arrives during a sync is the next batch, so there is no timer and
-//! no added latency when idle.
+//! no added latency when idle. Only what turns emit may wait a moment for others to share its commit with.
 
 use crate::batch::Batcher;
 use crate::env::{self, Place, Spawner};
 use crate::flow::Slot;
+use crate::gather::{Gathered, Then, gather};
 use crate::hub::Expecting;
 use crate::machine::{Answer, Event, Rejected};
+use crate::stream::cell::StreamCell;
+use crate::stream::linger::Lingering;
+use crossbeam_channel::RecvTimeoutError;
 use outlive_storage::id::TaskId;
-use outlive_storage::row::{GuardPhase, TaskNumber};
+use outlive_storage::row::{GuardPhase, Micros, TaskNumber};
 use outlive_storage::{EventsKept, StoreError};
 use parking_lot::Mutex;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
-/// Most events in one batch.
-const BATCH_EVENTS_MAX: usize = 1024;
-/// Most bytes of values in one batch; a larger event goes alone.
-const BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// What may wait for the writer, in KiB: 64 MiB, of which an eighth is the engine's own.
 const QUEUE_KIB: u32 = 64 * 1024;
 const ENGINE_KIB: u32 = QUEUE_KIB / 8;
@@ -71,10 +72,31 @@ pub(crate) struct Request {
     pub(crate) value: Option<Vec<u8>>,
     /// All metadata of the task, when a running turn has changed it.
     pub(crate) metadata: Option<Vec<u8>>,
+    /// What the turn has emitted goes along.
+    pub(crate) stream: Option<Arc<StreamCell>>,
     /// Taken along, so that a claim cannot lose its slot between commit and entry.
     pub(crate) slot: Option<Slot>,
     pub(crate) reply: oneshot::Sender<Told>,
-    _permit: OwnedSemaphorePermit,
+    _permit: Option<OwnedSemaphorePermit>,
+}
+
+impl Request {
+    /// What a turn has emitted, in a commit that others asked for or that nobody did.
+    pub(crate) fn rider(cell: Arc<StreamCell>) -> Request {
+        let (reply, _) = oneshot::channel();
+        Request {
+            target: Target::Number(cell.task),
+            event: Event::Keep {
+                generation: cell.generation,
+            },
+            value: None,
+            metadata: None,
+            stream: Some(cell),
+            slot: None,
+            reply,
+            _permit: None,
+        }
+    }
 }
 
 /// An event before it has found room.
@@ -83,6 +105,7 @@ pub(crate) struct Draft {
     pub(crate) event: Event,
     pub(crate) value: Option<Vec<u8>>,
     pub(crate) metadata: Option<Vec<u8>>,
+    pub(crate) stream: Option<Arc<StreamCell>>,
     pub(crate) slot: Option<Slot>,
 }
 
@@ -94,6 +117,7 @@ impl Draft {
             event,
             value: None,
             metadata: None,
+            stream: None,
             slot: None,
         }
     }
@@ -124,6 +148,8 @@ pub(crate) enum Message {
     Event(Box<Request>),
     Phase(PhaseChange),
     Upkeep(Upkeep),
+    /// A turn has emitted something: the writer is to come for it by then.
+    Stream(Arc<StreamCell>, Micros),
     Stop,
 }
 
@@ -212,6 +238,7 @@ impl Writer {
             event,
             value,
             metadata,
+            stream,
             slot,
         } = draft;
         let request = Request {
@@ -219,9 +246,10 @@ impl Writer {
             event,
             value,
             metadata,
+            stream,
             slot,
             reply,
-            _permit: permit,
+            _permit: Some(permit),
         };
         let message = Message::Event(Box::new(request));
         if !self.pass(message) {
@@ -272,6 +300,11 @@ impl Writer {
         answer.await.ok()
     }
 
+    /// Asks the writer to come for what a turn has emitted. False: it has ended.
+    pub(crate) fn come(&self, cell: &Arc<StreamCell>, by: Micros) -> bool {
+        self.pass(Message::Stream(Arc::clone(cell), by))
+    }
+
     /// Asks the writer to end after what it was sent before.
     pub(crate) fn stop(&self) {
         // A writer that is gone has stopped already.
@@ -310,10 +343,18 @@ pub(crate) fn drive(
     match receiver {
         Receiver::Thread(receiver) => {
             env::thread("outlive-writer", move || {
-                let mut guarded = Guarded(batcher);
-                while let Ok(first) = receiver.recv() {
-                    let batch = gather(first, || receiver.try_recv().ok());
-                    if !guarded.carry_out(batch) {
+                let mut guarded = Guarded::new(batcher);
+                loop {
+                    let first = match guarded.patience() {
+                        None => receiver.recv().map(Some).map_err(|_| Gone),
+                        Some(wait) => match receiver.recv_timeout(wait) {
+                            Ok(first) => Ok(Some(first)),
+                            Err(RecvTimeoutError::Timeout) => Ok(None),
+                            Err(RecvTimeoutError::Disconnected) => Err(Gone),
+                        },
+                    };
+                    let Ok(first) = first else { break };
+                    if !guarded.go_on(first, || receiver.try_recv().ok()) {
                         break;
                     }
                 }
@@ -324,10 +365,18 @@ pub(crate) fn drive(
         }
         Receiver::Inline(mut receiver) => {
             spawner.spawn(async move {
-                let mut guarded = Guarded(batcher);
-                while let Some(first) = receiver.recv().await {
-                    let batch = gather(first, || receiver.try_recv().ok());
-                    if !guarded.carry_out(batch) {
+                let mut guarded = Guarded::new(batcher);
+                loop {
+                    let first = match guarded.patience() {
+                        None => receiver.recv().await.map(Some).ok_or(Gone),
+                        Some(wait) => tokio::select! {
+                            biased;
+                            first = receiver.recv() => first.map(Some).ok_or(Gone),
+                            () = env::sleep(wait) => Ok(None),
+                        },
+                    };
+                    let Ok(first) = first else { break };
+                    if !guarded.go_on(first, || receiver.try_recv().ok()) {
                         break;
                     }
                 }
@@ -340,70 +389,63 @@ pub(crate) fn drive(
     Ok(when_ended)
 }
 
-struct Gathered {
-    requests: Vec<Request>,
-    /// What comes after them.
-    then: Option<Then>,
-}
-
-/// What is not part of a batch.
-enum Then {
-    Phase(PhaseChange),
-    Upkeep(Upkeep),
-    Stop,
-}
-
-/// Takes what waits, up to the bounds of a batch.
-fn gather(first: Message, mut more: impl FnMut() -> Option<Message>) -> Gathered {
-    let mut gathered = Gathered {
-        requests: Vec::new(),
-        then: None,
-    };
-    let mut bytes = 0;
-    let mut next = Some(first);
-    while let Some(message) = next {
-        match message {
-            Message::Stop => {
-                gathered.then = Some(Then::Stop);
-                break;
-            }
-            Message::Phase(change) => {
-                gathered.then = Some(Then::Phase(change));
-                break;
-            }
-            Message::Upkeep(upkeep) => {
-                gathered.then = Some(Then::Upkeep(upkeep));
-                break;
-            }
-            Message::Event(request) => {
-                let sizes = [&request.value, &request.metadata];
-                bytes += sizes.into_iter().flatten().map(Vec::len).sum::<usize>();
-                gathered.requests.push(*request);
-            }
-        }
-        if gathered.requests.len() >= BATCH_EVENTS_MAX || bytes >= BATCH_BYTES_MAX {
-            break;
-        }
-        next = more();
-    }
-    gathered
-}
+/// Nobody can send anything any more.
+struct Gone;
 
 /// However the writer ends, also by a panic, it never looks alive afterwards.
-struct Guarded(Batcher);
+struct Guarded {
+    batcher: Batcher,
+    lingering: Lingering,
+}
 
 impl Guarded {
+    fn new(batcher: Batcher) -> Guarded {
+        Guarded {
+            batcher,
+            lingering: Lingering::default(),
+        }
+    }
+
+    /// How long the writer may wait for something to do; `None`: as long as it takes.
+    fn patience(&self) -> Option<Duration> {
+        let due = self.lingering.due()?;
+        let now = self.batcher.clock().now();
+        Some(Duration::from_micros(due.0.saturating_sub(now.0)))
+    }
+
+    /// Carries out what waits, of which this is the first, if there is a first. False: the writer must end.
+    fn go_on(&mut self, first: Option<Message>, more: impl FnMut() -> Option<Message>) -> bool {
+        let mut gathered = gather(first, more, &mut self.lingering);
+        let idle = gathered.requests.is_empty() && gathered.then.is_none();
+        if idle && self.patience().is_none_or(|wait| !wait.is_zero()) {
+            return true;
+        }
+        // What was emitted goes first: an order that ends a turn in the same commit leaves it its items.
+        let mut riders = if !idle && cfg!(planted = "items_ride_alone") {
+            Vec::new()
+        } else {
+            self.lingering.riders(&gathered.requests)
+        };
+        if cfg!(planted = "items_ride_behind") {
+            gathered.requests.append(&mut riders);
+        } else {
+            riders.append(&mut gathered.requests);
+            gathered.requests = riders;
+        }
+        self.carry_out(gathered)
+    }
+
     /// One batch, and what comes after it. False: the writer must end.
     fn carry_out(&mut self, Gathered { requests, then }: Gathered) -> bool {
-        if !self.0.run(requests) {
+        if !self.batcher.run(requests) {
             return false;
         }
         match then {
             None => true,
-            Some(Then::Phase(change)) => self.0.enter_phase(change),
-            Some(Then::Upkeep(upkeep)) => self.0.tidy(upkeep),
+            Some(Then::Phase(change)) => self.batcher.enter_phase(change),
+            Some(Then::Upkeep(upkeep)) => self.batcher.tidy(upkeep),
             Some(Then::Stop) => {
-                self.0.stopped();
+                self.batcher.stopped();
                 false
             }
         }
@@ -411,13 +453,17 @@ impl Guarded {
 
     /// Closes the door first, so that nothing can be sent that nobody reads, then answers what was already sent.
     fn refuse_rest(&self, mut more: impl FnMut() -> Option<Message>) {
-        self.0.poison().set(Stop::Shutdown);
+        self.batcher.poison().set(Stop::Shutdown);
         while let Some(message) = more() {
-            let Message::Event(request) = message else {
-                continue;
-            };
-            let stop = self.0.poison().get().unwrap_or(Stop::Shutdown);
-            let _ = request.reply.send(Err(Refused::Stopped(stop)));
+            let stop = self.batcher.poison().get().unwrap_or(Stop::Shutdown);
+            match message {
+                Message::Event(request) => {
+                    let _ = request.reply.send(Err(Refused::Stopped(stop)));
+                }
+                Message::Stream(cell, _) => cell.close(stop.into()),
+                // Who sent them learns it from the closed channel.
+                Message::Phase(_) | Message::Upkeep(_) | Message::Stop => {}
+            }
         }
     }
 }
@@ -425,9 +471,9 @@ impl Guarded {
 impl Drop for Guarded {
     fn drop(&mut self) {
         let cause = "the writer panicked; please report it with its log".into();
-        self.0
+        self.batcher
             .poison()
             .set(Stop::Failed(StoreError::Poisoned { cause }));
-        self.0.close();
+        self.batcher.close();
     }
 }

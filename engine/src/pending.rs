@@ -1,0 +1,124 @@
+//! One event of a batch, between its decision and its answer.
+
+use crate::decision::Decided;
+use crate::flow::Slot;
+use crate::machine::{Effect, Named};
+use crate::stream::cell::{Appended, Closed};
+use crate::stream::tail::{Standing, Tails};
+use crate::writer::{Refused, Settled, Told};
+use outlive_storage::StoreError;
+use outlive_storage::row::{EventKind, TaskNumber, TaskRow};
+use std::sync::Arc;
+use tokio::sync::oneshot;
+
+/// What is told and done once the batch is durable.
+pub(crate) struct Pending {
+    pub(crate) reply: oneshot::Sender<Told>,
+    pub(crate) told: Told,
+    pub(crate) ephemeral: bool,
+    pub(crate) task: TaskNumber,
+    pub(crate) row: Option<Arc<TaskRow>>,
+    pub(crate) effects: Vec<Effect>,
+    pub(crate) what: Option<EventKind>,
+    pub(crate) output: Option<Vec<u8>>,
+    pub(crate) drained: Vec<Named>,
+    pub(crate) slot: Option<Slot>,
+    /// What it took out of the turn's stream.
+    appended: Option<Appended>,
+    /// Whether the task is gone with it.
+    removed: bool,
+}
+
+impl Pending {
+    /// An event that is carried out.
+    pub(crate) fn decided(
+        decided: Decided,
+        reply: oneshot::Sender<Told>,
+        slot: Option<Slot>,
+    ) -> Pending {
+        Pending {
+            reply,
+            told: Ok(Settled {
+                task: decided.task,
+                answer: decided.answer,
+                expecting: None,
+            }),
+            ephemeral: decided.ephemeral,
+            task: decided.task,
+            row: decided.row,
+            effects: decided.effects,
+            what: decided.what,
+            output: decided.output,
+            drained: decided.drained,
+            slot,
+            appended: decided.appended,
+            removed: decided.removed,
+        }
+    }
+
+    /// An event that changes nothing.
+    pub(crate) fn refused(
+        refused: Refused,
+        reply: oneshot::Sender<Told>,
+        slot: Option<Slot>,
+    ) -> Pending {
+        Pending {
+            reply,
+            told: Err(refused),
+            ephemeral: false,
+            task: TaskNumber(0),
+            row: None,
+            effects: Vec::new(),
+            what: None,
+            output: None,
+            drained: Vec::new(),
+            slot,
+            appended: None,
+            removed: false,
+        }
+    }
+
+    /// Nothing of its task was written, for the task is damaged.
+    pub(crate) fn refuse(&mut self, error: &StoreError) {
+        self.told = Err(Refused::Unreadable(error.clone()));
+        self.effects.clear();
+        self.row = None;
+        if let Some(appended) = self.appended.take() {
+            appended.refuse(Closed::Store(error.clone()));
+        }
+    }
+
+    /// The commit failed: it may or may not have happened.
+    pub(crate) fn fail(self, error: &StoreError) {
+        if let Some(appended) = self.appended {
+            appended.refuse(Closed::Store(error.clone()));
+        }
+        // A caller that left asks again at the next open.
+        let _ = self.reply.send(Err(Refused::Unknown(error.clone())));
+    }
+
+    /// Those who follow the task's stream are shown what is durable now, and who emitted it is told.
+    pub(crate) fn show(&mut self, tails: &Tails) {
+        let standing = self.what.and(self.row.clone()).map(|row| {
+            if !self.removed {
+                return Standing::Row(row);
+            }
+            if cfg!(planted = "removal_untold") {
+                return Standing::Unknown;
+            }
+            Standing::Removed(Some(row))
+        });
+        let appended = self.appended.take();
+        let drained = appended.as_ref();
+        let drained = drained.and_then(|appended| appended.drained.as_ref());
+        let segment = drained.map(|drained| (drained.first, &drained.segment));
+        if segment.is_some() || standing.is_some() {
+            tails.passed(self.task, segment, standing);
+        }
+        match (appended, &self.told) {
+            (Some(appended), Ok(_)) => appended.settle(),
+            (Some(appended), Err(refused)) => appended.refuse(refused.into()),
+            (None, _) => {}
+        }
+    }
+}

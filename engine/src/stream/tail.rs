@@ -1,0 +1,334 @@
+//! The newest durable part of each stream that somebody follows, so that readers who keep up need not read the store.
+
+use crate::machine::Status;
+use outlive_storage::row::{SegmentRow, TaskNumber, TaskRow};
+use parking_lot::Mutex;
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use tokio::sync::watch;
+
+/// Most bytes kept of one stream.
+const TAIL_BYTES: usize = 256 * 1024;
+/// Most bytes kept of all streams.
+const TAILS_BYTES: usize = 16 * 1024 * 1024;
+
+/// The tails of all streams that are followed.
+pub(crate) struct Tails {
+    /// `None` once the engine stopped.
+    followed: Mutex<Option<HashMap<TaskNumber, Followed>>>,
+    /// How many there are: nobody takes a lock for streams that nobody follows.
+    count: AtomicUsize,
+    bytes: AtomicUsize,
+    /// The last sequence number of an item that is not stored.
+    live: AtomicU64,
+}
+
+struct Followed {
+    tail: Arc<Tail>,
+    followers: usize,
+}
+
+struct Tail {
+    state: Mutex<State>,
+    news: watch::Sender<()>,
+}
+
+#[derive(Default)]
+struct State {
+    /// Ascending, with no gap between stored ones.
+    segments: VecDeque<Kept>,
+    bytes: usize,
+    /// The highest sequence number that passed and is not kept here any more.
+    dropped: u64,
+    standing: Standing,
+}
+
+/// A segment of a tail, or of a page.
+#[derive(Debug, Clone)]
+pub(crate) struct Kept {
+    pub(crate) first: u64,
+    pub(crate) row: Arc<SegmentRow>,
+    /// It is nowhere else.
+    pub(crate) live: bool,
+}
+
+impl Kept {
+    pub(crate) fn last(&self) -> u64 {
+        self.row.last(self.first)
+    }
+}
+
+/// How the task stood at the last commit that passed.
+#[derive(Debug, Clone, Default)]
+pub(crate) enum Standing {
+    /// None passed.
+    #[default]
+    Unknown,
+    /// So.
+    Row(Arc<TaskRow>),
+    /// It was removed, and stood so with the commit of its removal.
+    Removed(Option<Arc<TaskRow>>),
+    /// The engine stopped.
+    Stopped,
+}
+
+impl Standing {
+    /// The last commit of the task there will be, or of its run.
+    fn is_end(&self) -> bool {
+        match self {
+            Standing::Removed(_) => true,
+            Standing::Row(row) => Status::of(row) == Status::Completed,
+            Standing::Unknown | Standing::Stopped => false,
+        }
+    }
+}
+
+/// What a tail has for a reader.
+pub(crate) enum Taken {
+    /// The next segments.
+    Segments(Vec<Kept>),
+    /// Live items up to this sequence number are gone; those after it are next.
+    Lost(u64),
+    /// The reader must look into the store first.
+    Behind,
+    /// Nothing that the reader has not had; so the task stands.
+    Nothing(Standing),
+}
+
+/// A place among the followers of a stream, given up when dropped.
+pub(crate) struct Following {
+    tails: Arc<Tails>,
+    task: TaskNumber,
+    tail: Arc<Tail>,
+    news: watch::Receiver<()>,
+}
+
+impl Tails {
+    pub(crate) fn new(live: u64) -> Tails {
+        Tails {
+            followed: Mutex::new(Some(HashMap::new())),
+            count: AtomicUsize::new(0),
+            bytes: AtomicUsize::new(0),
+            live: AtomicU64::new(live),
+        }
+    }
+
+    /// Bytes kept of all streams.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// Begins to follow a stream; `None` once the engine stopped.
+    pub(crate) fn follow(self: &Arc<Self>, task: TaskNumber) -> Option<Following> {
+        let mut followed = self.followed.lock();
+        let entry = followed.as_mut()?.entry(task).or_insert_with(|| {
+            self.count.fetch_add(1, Ordering::SeqCst);
+            Followed {
+                tail: Arc::new(Tail {
+                    state: Mutex::default(),
+                    news: watch::Sender::new(()),
+                }),
+                followers: 0,
+            }
+        });
+        entry.followers += 1;
+        Some(Following {
+            tails: Arc::clone(self),
+            task,
+            tail: Arc::clone(&entry.tail),
+            news: entry.tail.news.subscribe(),
+        })
+    }
+
+    fn tail(&self, task: TaskNumber) -> Option<Arc<Tail>> {
+        if self.count.load(Ordering::SeqCst) == 0 {
+            return None;
+        }
+        let followed = self.followed.lock();
+        let entry = followed.as_ref()?.get(&task)?;
+        Some(Arc::clone(&entry.tail))
+    }
+
+    /// A commit of the task is durable: with this segment, or with the task standing so.
+    pub(crate) fn passed(
+        &self,
+        task: TaskNumber,
+        segment: Option<(u64, &Arc<SegmentRow>)>,
+        standing: Option<Standing>,
+    ) {
+        let Some(tail) = self.tail(task) else { return };
+        {
+            let mut state = tail.state.lock();
+            if let Some((first, row)) = segment {
+                let row = Arc::clone(row);
+                self.keep(
+                    &mut state,
+                    Kept {
+                        first,
+                        row,
+                        live: false,
+                    },
+                );
+            }
+            if let Some(standing) = standing {
+                state.standing = standing;
+            }
+        }
+        tail.news.send_replace(());
+    }
+
+    /// Gives an entry that is not stored to those who follow; its sequence number.
+    pub(crate) fn hand_out(
+        &self,
+        task: TaskNumber,
+        segment: impl FnOnce(u64) -> Arc<SegmentRow>,
+    ) -> u64 {
+        let first = self.live.fetch_add(1, Ordering::SeqCst) + 1;
+        if let Some(tail) = self.tail(task) {
+            let row = segment(first);
+            self.keep(
+                &mut tail.state.lock(),
+                Kept {
+                    first,
+                    row,
+                    live: true,
+                },
+            );
+            tail.news.send_replace(());
+        }
+        first
+    }
+
+    fn keep(&self, state: &mut State, kept: Kept) {
+        let size = kept.row.size();
+        let all = self.bytes.load(Ordering::Relaxed) + size;
+        if all > TAILS_BYTES && !cfg!(planted = "tails_unbounded") {
+            // Its readers find it in the store, as if they were slow.
+            self.forget(state, usize::MAX);
+            state.dropped = kept.last();
+            return;
+        }
+        state.bytes += size;
+        self.bytes.fetch_add(size, Ordering::Relaxed);
+        state.segments.push_back(kept);
+        let over = state.bytes.saturating_sub(TAIL_BYTES);
+        if !cfg!(planted = "tail_unbounded") {
+            self.forget(state, over);
+        }
+    }
+
+    /// Forgets the oldest segments, at least so many bytes.
+    fn forget(&self, state: &mut State, bytes: usize) {
+        let mut freed = 0;
+        while freed < bytes
+            && let Some(oldest) = state.segments.pop_front()
+        {
+            freed += oldest.row.size();
+            state.dropped = oldest.last();
+        }
+        state.bytes -= freed;
+        self.bytes.fetch_sub(freed, Ordering::Relaxed);
+    }
+
+    fn leave(&self, task: TaskNumber) {
+        let mut followed = self.followed.lock();
+        let Some(followed) = followed.as_mut() else {
+            return;
+        };
+        let Some(entry) = followed.get_mut(&task) else {
+            return;
+        };
+        entry.followers -= 1;
+        if entry.followers == 0
+            && let Some(entry) = followed.remove(&task)
+        {
+            self.count.fetch_sub(1, Ordering::SeqCst);
+            self.forget(&mut entry.tail.state.lock(), usize::MAX);
+        }
+    }
+
+    /// Nothing will pass any more: whoever follows is told.
+    pub(crate) fn close(&self) {
+        if cfg!(planted = "readers_not_told_of_stop") {
+            return;
+        }
+        let followed = self.followed.lock().take();
+        for entry in followed.into_iter().flatten().map(|(_, entry)| entry) {
+            {
+                let mut state = entry.tail.state.lock();
+                if !state.standing.is_end() {
+                    state.standing = Standing::Stopped;
+                }
+            }
+            entry.tail.news.send_replace(());
+        }
+    }
+}
+
+impl Following {
+    /// From here on a commit is news.
+    pub(crate) fn mark(&mut self) {
+        self.news.borrow_and_update();
+    }
+
+    /// Resolves when something passed since the mark.
+    pub(crate) async fn news(&mut self) {
+        // The sender lives in the tail, which this holds.
+        let _ = self.news.changed().await;
+    }
+
+    /// How the task stood at the last commit that passed.
+    pub(crate) fn standing(&self) -> Standing {
+        self.tail.state.lock().standing.clone()
+    }
+
+    /// What there is beyond `after`, about `limit` bytes at most. Who has looked into the store since it began to follow
+    /// is `caught_up`: whatever the store did not show comes through here.
+    pub(crate) fn take(&self, after: u64, caught_up: bool, limit: usize) -> Taken {
+        let state = self.tail.state.lock();
+        let ahead = |kept: &&Kept| kept.last() > after;
+        let mut next = state.segments.iter().filter(ahead).peekable();
+        let found = next.peek().map(|kept| (kept.first, kept.live));
+        match found {
+            Some((first, false))
+                if first > after.saturating_add(1) && !cfg!(planted = "slow_reader_skips") =>
+            {
+                return Taken::Behind;
+            }
+            Some((_, true)) if state.dropped > after => return Taken::Lost(state.dropped),
+            Some((_, true)) if !caught_up => return Taken::Behind,
+            None if state.dropped > after || !caught_up => return Taken::Behind,
+            None => return Taken::Nothing(state.standing.clone()),
+            Some(_) => {}
+        }
+        let mut bytes = 0;
+        let mut segments = Vec::new();
+        for kept in next {
+            if bytes >= limit {
+                break;
+            }
+            bytes += kept.row.size();
+            segments.push(kept.clone());
+        }
+        Taken::Segments(segments)
+    }
+
+    /// What is left for a reader that the store has nothing more for: beyond `after`, whatever is missing in between.
+    pub(crate) fn rest(&self, after: u64) -> Vec<Kept> {
+        let state = self.tail.state.lock();
+        let ahead = |kept: &&Kept| kept.last() > after;
+        state.segments.iter().filter(ahead).cloned().collect()
+    }
+
+    /// The highest sequence number that passed and is not kept here any more.
+    pub(crate) fn dropped(&self) -> u64 {
+        self.tail.state.lock().dropped
+    }
+}
+
+impl Drop for Following {
+    fn drop(&mut self) {
+        self.tails.leave(self.task);
+    }
+}
