@@ -31,6 +31,7 @@ pub const TAKE_KEY_MAX: usize = 128;
 ///
 /// async fn sum(ctx: Ctx, numbers: Vec<u32>) -> Result<u32, HandlerError> {
 ///     let (mut sum, mut part) = (numbers.iter().sum(), 0);
+/// #   while ctx.pending_count() == 0 { tokio::task::yield_now().await; }
 ///     while let Some(more) = ctx.inbox().take::<Vec<u32>>(&format!("part {part}")).await? {
 ///         sum += more.input.iter().sum::<u32>();
 ///         part += 1;

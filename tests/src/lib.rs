@@ -8,4 +8,5 @@ pub mod kill;
 pub mod latch;
 pub mod play;
 pub mod process;
+pub mod steer;
 pub mod tables;

@@ -2,8 +2,8 @@
 
 use crate::stage::{ACT, Act, Caller, Line, Stage};
 use outlive::{
-    Accepted, ControlError, Engine, OnConflict, ReenterError, ResultError, Run, StartError, Status,
-    TaskOptions,
+    Accepted, ControlError, Delivery, Engine, OnConflict, ReenterError, ResultError, Run,
+    StartError, Status, TaskOptions,
 };
 use std::time::Duration;
 
@@ -41,6 +41,11 @@ pub(crate) enum Step {
         task: &'static str,
         input: &'static str,
     },
+    /// Takes an input back that waits.
+    Withdraw {
+        task: &'static str,
+        input: &'static str,
+    },
     /// Terminates a task.
     Terminate { task: &'static str },
     /// Enters a suspended task again, and waits for the answer.
@@ -58,6 +63,7 @@ pub(crate) enum With {
     Delay,
     TimeOut,
     Restart,
+    AtBoundary,
 }
 
 /// A call had no answer that counts.
@@ -116,6 +122,19 @@ pub(crate) const SCRIPT: &[Step] = &[
     hear("chat", "c6"),
     hear("chat", "c7"),
     Step::Cancel { task: "chat" },
+    // A turn that takes an input and answers for it, is steered out by another, and one that is withdrawn.
+    start("agent", "a1", Act::TakeAndAsk),
+    start_with("agent", "a2", Act::Say, With::AtBoundary),
+    start_with("agent", "a3", Act::Say, With::AtBoundary),
+    Step::Withdraw {
+        task: "agent",
+        input: "a3",
+    },
+    start("agent", "a4", Act::Say),
+    hear("agent", "a1"),
+    hear("agent", "a2"),
+    hear("agent", "a3"),
+    hear("agent", "a4"),
     start("fails", "f1", Act::SayAtLast),
     hear("fails", "f1"),
     start("broken", "b1", Act::Fail),
@@ -176,7 +195,7 @@ async fn asked_again(engine: &Engine, task: &str, input: &str) -> Result<Run<Lin
 
 impl Step {
     /// How many kinds of calls there are.
-    pub(crate) const KINDS: usize = 10;
+    pub(crate) const KINDS: usize = 11;
 
     /// Its kind.
     pub(crate) fn kind(&self) -> &'static str {
@@ -187,6 +206,7 @@ impl Step {
             Step::Kept { .. } => "kept",
             Step::Cancel { .. } => "cancel",
             Step::CancelInput { .. } => "cancel input",
+            Step::Withdraw { .. } => "withdraw",
             Step::Terminate { .. } => "terminate",
             Step::Resume { .. } => "resume",
             Step::Retry { .. } => "retry",
@@ -219,6 +239,7 @@ impl Step {
                     With::Delay => call.start_in(Duration::from_secs(3)),
                     With::TimeOut => call.options(IMPATIENT),
                     With::Restart => call.on_conflict(OnConflict::Restart),
+                    With::AtBoundary => call.delivery(Delivery::AtBoundary),
                 };
                 started(call.await).map(drop)
             }
@@ -250,6 +271,9 @@ impl Step {
             Step::CancelInput { task, input } => {
                 let run = asked_again(engine, task, input).await?;
                 ordered(run.cancel("this one not").await)
+            }
+            Step::Withdraw { task, input } => {
+                ordered(engine.withdraw(task, input, "this one not").await)
             }
             Step::Terminate { task } => ordered(engine.terminate(task, "gone mad").await),
             Step::Delete { task } => ordered(engine.delete(task).force().await),
@@ -312,6 +336,7 @@ impl Step {
             | Step::Kept { task }
             | Step::Cancel { task }
             | Step::CancelInput { task, .. }
+            | Step::Withdraw { task, .. }
             | Step::Terminate { task }
             | Step::Resume { task }
             | Step::Retry { task }
@@ -343,7 +368,7 @@ impl Step {
                 let task = engine.get(task).await.unwrap().expect("it is there");
                 assert_eq!(task.status, Status::Completed, "{task:?}");
             }
-            Step::CancelInput { task, input } => {
+            Step::CancelInput { task, input } | Step::Withdraw { task, input } => {
                 let run = asked_again(engine, task, input).await.expect("it answers");
                 let told = run.result().await;
                 assert!(

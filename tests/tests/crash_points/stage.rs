@@ -29,6 +29,8 @@ pub(crate) enum Act {
     Ask,
     /// Waits until it is steered, then as `Ask`.
     AskWhenSteered,
+    /// Takes an input at a boundary, waits until it is steered, then as `Ask`.
+    TakeAndAsk,
     /// Waits until it is cancelled, and agrees.
     Obey,
     /// Fails in the first attempt, then as `Say`.
@@ -143,6 +145,11 @@ impl Stage {
                 ctx.cancelled().await;
                 Ok(Reply::suspend(line, "more"))
             }
+            Act::TakeAndAsk => {
+                self.take(ctx).await;
+                ctx.cancelled().await;
+                Ok(Reply::suspend(line, "more"))
+            }
             Act::Obey => self.obey(ctx).await,
             Act::SayAtLast if ctx.attempt() == 1 => Err("once more".into()),
             Act::SayAtLast => Ok(Reply::output(line)),
@@ -156,6 +163,18 @@ impl Stage {
                 self.obey(ctx).await
             }
             Act::Wait => std::future::pending().await,
+        }
+    }
+
+    /// Waits at its boundary until there is an input to take.
+    async fn take(&self, ctx: &Ctx) {
+        loop {
+            match ctx.inbox().take::<Act>("a boundary").await {
+                Ok(Some(_)) => return,
+                Ok(None) => tokio::time::sleep(Duration::from_millis(500)).await,
+                // An engine that cannot keep it is dead, and so is whoever waits for it.
+                Err(_) => std::future::pending().await,
+            }
         }
     }
 

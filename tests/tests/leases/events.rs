@@ -66,6 +66,15 @@ pub(crate) fn input(text: &str, on_conflict: OnConflict) -> Event {
     }))
 }
 
+/// An input that a running turn may take.
+pub(crate) fn at_boundary(text: &str) -> Event {
+    let mut event = input(text, OnConflict::Refuse);
+    if let Event::Input(input) = &mut event {
+        input.delivery = Delivery::AtBoundary;
+    }
+    event
+}
+
 pub(crate) fn end(generation: u64, end: TurnEnd) -> Event {
     Event::End {
         generation: Generation(generation),
@@ -188,7 +197,15 @@ pub(crate) fn by_the_worker(generation: u64) -> Vec<Event> {
     events.extend(whys.map(|why| stop(generation, why)));
     let generation = Generation(generation);
     events.push(Event::Keep { generation });
+    events.push(take(generation.0));
     events
+}
+
+pub(crate) fn take(generation: u64) -> Event {
+    Event::Take {
+        generation: Generation(generation),
+        key: "a boundary".into(),
+    }
 }
 
 /// Everything a process may send that decided on a row it saw.

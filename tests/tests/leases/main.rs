@@ -4,9 +4,9 @@ mod events;
 mod world;
 
 use events::{
-    FIRST, KEEP_TICKS, SECOND, TIMEOUT_TICKS, by_the_worker, cancel, claimant, delete, end,
-    everything, failed, input, of, orphan, probe, recover, retry, stop, succeeded, suspended,
-    terminate, undecodable,
+    FIRST, KEEP_TICKS, SECOND, TIMEOUT_TICKS, at_boundary, by_the_worker, cancel, claimant, delete,
+    end, everything, failed, input, of, orphan, probe, recover, retry, stop, succeeded, suspended,
+    take, terminate, undecodable,
 };
 use outlive::machine::{
     ALONE_DEATHS, Aim, Event, OnConflict, Overdue, Parting, Rejected, TurnEnd, Verdict,
@@ -233,6 +233,33 @@ fn a_stale_worker_changes_nothing_in_a_file() {
         let path = directory.path().join(count.get().to_string());
         RedbStore::open(path, RedbOptions::default(), 1, 1).unwrap()
     });
+}
+
+/// Neither what waits nor what an earlier attempt had taken gets the mark of a worker that lost its claim.
+#[test]
+fn a_stale_worker_takes_nothing() {
+    for taken_before in [false, true] {
+        let finder = if taken_before { FIRST } else { SECOND };
+        let found = recover(finder, Parting::Died, Verdict::Count);
+        for lost in [found, orphan(finder), terminate(), delete()] {
+            let mut world = World::new(MemStore::new());
+            claimed(&mut world);
+            world.happens(at_boundary("other"));
+            if taken_before {
+                world.happens(take(world.generation()));
+                world.happens(recover(SECOND, Parting::Died, Verdict::Count));
+            }
+            let (seen, generation) = (world.look(), world.generation());
+            world.happens(lost.clone());
+            let (now, rest) = (world.look(), world.rest());
+            let commit = world.decide(&seen, take(generation));
+            let commit = commit.expect("it saw a turn that may take");
+            assert_eq!(commit.expect, Expect::Lease(Generation(generation)));
+            assert!(!commit.writes.is_empty(), "it would mark something");
+            assert!(world.commit(commit).is_err(), "{lost:?}");
+            assert_eq!((world.look(), world.rest()), (now, rest), "{lost:?}");
+        }
+    }
 }
 
 /// A steer moves the etag and leaves the claim: the worker is not fenced out by its callers.

@@ -62,7 +62,7 @@ async fn a_caller_that_waits_is_told_when_the_turn_that_took_its_input_ends() {
     turn.suspend("the turn");
     assert_eq!(in_time(waiting).await.unwrap(), "the turn");
     for run in [one, other_handle] {
-        let outcome = run.outcome().await.unwrap();
+        let outcome = in_time(run.outcome()).await.unwrap();
         assert_eq!((outcome.turn(), outcome.reason()), (1, Some("more")));
     }
 }
@@ -77,9 +77,7 @@ async fn the_only_turn_of_a_task_answers_for_what_it_took_after_a_restart() {
     world.at_boundary("two").await;
     turn.takes("k").await;
     turn.reply("done");
-    while world.task().await.status != Status::Completed {
-        tokio::task::yield_now().await;
-    }
+    world.comes_to(Status::Completed).await;
     world.reopen().await;
     for text in ["two", "one"] {
         assert_eq!(output(&world.handle(text).await).await, "done");
@@ -124,7 +122,7 @@ async fn whoever_waits_for_a_taken_input_of_a_removed_task_is_told() {
     let turn = world.turn().await;
     let two = world.at_boundary("two").await;
     turn.takes("k").await;
-    let waiting = tokio::spawn(async move { two.result().await });
+    let waiting = tokio::spawn(async move { in_time(two.result()).await });
     tokio::task::yield_now().await;
     world.engine.delete(crate::ID).force().await.unwrap();
     let told = in_time(waiting).await.unwrap();

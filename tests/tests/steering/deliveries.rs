@@ -66,9 +66,7 @@ async fn every_delivery_is_queued_where_no_turn_runs_and_resumes_a_task_that_wai
         world.send("one", Delivery::Interrupt).await;
         world.turn().await.fail();
         // In its back-off.
-        while world.task().await.status != Status::Pending {
-            tokio::task::yield_now().await;
-        }
+        world.comes_to(Status::Pending).await;
         let queued = world.send("two", delivery).await;
         assert!(queued.is_queued(), "{delivery:?}");
         world.turn().await.suspend("1");

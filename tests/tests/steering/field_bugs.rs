@@ -21,7 +21,7 @@ async fn completion_does_not_ignore_the_queue() {
         let two = world.send("two", delivery).await;
         turn.reply("1");
         world.turn().await.reply("2");
-        assert!(one.outcome().await.unwrap().is_superseded());
+        assert!(in_time(one.outcome()).await.unwrap().is_superseded());
         assert_eq!(output(&two).await, "2", "{delivery:?}");
         assert_eq!(world.task().await.status, Status::Completed);
     }
@@ -79,9 +79,7 @@ async fn nothing_is_pushed_into_a_finished_task() {
     let turn = world.turn().await;
     world.send("left", Delivery::AfterTurn).await;
     turn.fail_for_good();
-    while world.task().await.status != Status::Completed {
-        tokio::task::yield_now().await;
-    }
+    world.comes_to(Status::Completed).await;
     let late = world.try_send("late", Delivery::AfterTurn).await;
     assert!(matches!(
         late,

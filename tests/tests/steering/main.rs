@@ -12,9 +12,10 @@ mod takes;
 
 use outlive::{
     Builder, Ctx, Delivery, Engine, HandlerError, InputStatus, Reply, Run, Snapshot, StartError,
-    TaskDef,
+    Status, TaskDef,
 };
 use outlive_storage::MemStore;
+use outlive_tests::gate::until;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Mutex, mpsc, oneshot};
@@ -138,6 +139,11 @@ impl World {
 
     pub(crate) async fn status(&self, text: &str) -> InputStatus {
         self.engine.input(ID, text).await.expect("it is known")
+    }
+
+    /// Waits until the task stands so.
+    pub(crate) async fn comes_to(&self, status: Status) {
+        until(async || self.task().await.status == status).await;
     }
 
     pub(crate) async fn task(&self) -> Snapshot {

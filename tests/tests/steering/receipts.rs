@@ -88,9 +88,7 @@ async fn a_withdrawn_input_and_one_whose_task_ended_say_so() {
         .await
         .unwrap();
     turn.fail_for_good();
-    while world.task().await.status != Status::Completed {
-        tokio::task::yield_now().await;
-    }
+    world.comes_to(Status::Completed).await;
     let reason = "not needed".to_owned();
     assert_eq!(
         world.status("back").await,

@@ -4,6 +4,7 @@ use crate::{AGENT, ID, World};
 use outlive::{Delivery, InputError, StartError};
 use outlive_storage::Store;
 use outlive_storage::id::{InputId, TaskId};
+use outlive_tests::gate::until;
 
 #[tokio::test(start_paused = true)]
 async fn a_full_queue_refuses_every_delivery_and_leaves_no_trace() {
@@ -52,9 +53,7 @@ async fn an_input_for_a_turn_that_has_gone_is_refused_by_its_precondition() {
     let turn = world.turn().await;
     let seen = world.task().await.etag;
     turn.suspend("1");
-    while world.task().await.etag == seen {
-        tokio::task::yield_now().await;
-    }
+    until(async || world.task().await.etag != seen).await;
     // The turn is over although nothing else was accepted, so only the etag tells.
     let text = "for the first turn".to_owned();
     let late = world.engine.start(AGENT, ID, &text).if_etag(seen).await;

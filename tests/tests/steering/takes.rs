@@ -1,7 +1,8 @@
 //! What a running turn takes: recorded under a key, found again by a later attempt, consumed by the end of the turn.
 
-use crate::{AGENT, ID, World, output, some};
+use crate::{AGENT, ID, World, in_time, output, some};
 use outlive::{Delivery, InputStatus, StartError, Status, TAKE_KEY_MAX, TakeError};
+use outlive_tests::gate::until;
 
 #[tokio::test(start_paused = true)]
 async fn a_turn_takes_what_was_given_for_a_boundary_and_answers_for_it() {
@@ -19,7 +20,7 @@ async fn a_turn_takes_what_was_given_for_a_boundary_and_answers_for_it() {
     assert_eq!(turn.takes("third").await, None);
     turn.reply("all of them");
     for run in [own, two, three] {
-        let outcome = run.outcome().await.unwrap();
+        let outcome = in_time(run.outcome()).await.unwrap();
         assert_eq!(outcome.turn(), 1);
         assert_eq!(outcome.into_output(), "all of them");
     }
@@ -141,9 +142,7 @@ async fn an_input_whose_take_was_dropped_is_not_the_turns_unless_it_is_asked_for
         let polled = polled_once(take.as_mut()).await;
         assert!(polled.is_none(), "it waits for the writer");
         drop(take);
-        while world.task().await.inputs_waiting > 0 {
-            tokio::task::yield_now().await;
-        }
+        until(async || world.task().await.inputs_waiting == 0).await;
         if asked_again {
             assert_eq!(turn.takes("k").await, some("two"));
         }
@@ -219,9 +218,7 @@ async fn a_taken_input_that_cannot_be_read_parks_the_task_and_fails_nothing() {
         panic!("{unread:?}");
     };
     turn.end(Err(error.into()));
-    while world.task().await.status != Status::Suspended {
-        tokio::task::yield_now().await;
-    }
+    world.comes_to(Status::Suspended).await;
     let wait = world.task().await.wait;
     assert!(
         matches!(wait, Some(outlive::WaitReason::Undecodable { .. })),
@@ -246,7 +243,7 @@ async fn an_ephemeral_task_answers_the_callers_of_what_its_turn_took() {
     let large = "z".repeat(5_000);
     turn.reply(&large);
     let is_gone = async || world.engine.get(ID).await.unwrap().is_none();
-    outlive_tests::gate::until(is_gone).await;
+    until(is_gone).await;
     assert_eq!(output(&two).await, large);
     assert_eq!(output(&one).await, large);
 }
