@@ -15,7 +15,7 @@ use std::time::{Duration, SystemTime};
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The examples with a test below.
-const RUN_HERE: [&str; 9] = [
+const RUN_HERE: [&str; 10] = [
     "approval",
     "benchmark_run",
     "cancel_timeout",
@@ -24,6 +24,7 @@ const RUN_HERE: [&str; 9] = [
     "list_and_explain",
     "provenance",
     "retry",
+    "steer",
     "survive",
 ];
 
@@ -286,6 +287,26 @@ fn benchmark_run_has_the_same_results_whatever_the_kills() {
         "all 239 questions were asked anew",
     ];
     shows("benchmark_run", &[], &lines);
+}
+
+#[test]
+fn steer_answers_every_word_whatever_the_kills() {
+    let directory = root().join("engine/src");
+    let directory = directory.to_str().expect("a path of text");
+    let lines = [
+        "you: read",
+        "it takes \"focus outlive\"",
+        "(killed after file 4)",
+        "(entered turn 1 again)",
+        "you: how far",
+        "agent, turn 1: so far: ",
+        "agent, turn 2: ",
+        "agent, turn 3: ",
+        "of 40 files, ",
+        "agent, turn 5: bye",
+        "killed 2 times; 6 words accepted, each answered once",
+    ];
+    shows("steer", &[directory, "--script"], &lines);
 }
 
 #[test]
