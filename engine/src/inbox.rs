@@ -27,6 +27,7 @@ pub const TAKE_KEY_MAX: usize = 128;
 ///
 /// ```
 /// # use outlive::{Ctx, Delivery, Engine, HandlerError, TaskDef};
+/// # use std::time::Duration;
 /// const SUM: TaskDef<Vec<u32>, u32> = TaskDef::new("sum").steerable(9);
 ///
 /// async fn sum(ctx: Ctx, numbers: Vec<u32>) -> Result<u32, HandlerError> {
@@ -40,8 +41,9 @@ pub const TAKE_KEY_MAX: usize = 128;
 /// }
 ///
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// let engine = Engine::in_memory().max_running(1).task(SUM, sum).open().await?;
-/// let run = engine.start(SUM, "a", &vec![1, 2]).await?;
+/// let engine = Engine::in_memory().task(SUM, sum).open().await?;
+/// // A moment later, so that the second input comes before its turn is over.
+/// let run = engine.start(SUM, "a", &vec![1, 2]).start_in(Duration::from_millis(20)).await?;
 /// let more = engine.start(SUM, "a", &vec![3]).delivery(Delivery::AtBoundary).await?;
 /// assert_eq!((run.await?, more.await?), (6, 6)); // One turn worked on both.
 /// # Ok(()) }
