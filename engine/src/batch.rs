@@ -411,6 +411,7 @@ impl Batcher {
                 self.hub.idle(task);
                 self.dispatcher.wake();
             }
+            Effect::Idle => self.hub.idle(task),
             Effect::Signal(cause) => {
                 let grace_us = one.row.as_ref().map(|row| row.options.cancel_grace_us);
                 self.dispatcher

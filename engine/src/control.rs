@@ -158,10 +158,18 @@ pub struct Reenter<O, S = ()> {
     id: Result<TaskId, InvalidId>,
     again: Again,
     if_etag: Option<u64>,
+    from_start: bool,
     output: PhantomData<fn() -> (O, S)>,
 }
 
 impl<O, S> Reenter<O, S> {
+    /// Of a retry: without the steps recorded so far, which are kept otherwise. A resumption begins a turn of its own,
+    /// which has none.
+    pub fn from_start(mut self) -> Self {
+        self.from_start = true;
+        self
+    }
+
     /// Carried out only if the task's etag is still this one; else [`ControlError::PreconditionFailed`].
     pub fn if_etag(mut self, etag: u64) -> Self {
         self.if_etag = Some(etag);
@@ -196,7 +204,11 @@ impl<O, S> Reenter<O, S> {
                 if_etag,
                 claimant,
             },
-            Again::Retry => Event::Retry { if_etag, claimant },
+            Again::Retry => Event::Retry {
+                if_etag,
+                from_start: self.from_start,
+                claimant,
+            },
         };
         let draft = Draft {
             slot,
@@ -281,8 +293,8 @@ impl Engine {
         self.reenter(def.name(), id, Again::Resume)
     }
 
-    /// Opens a further run of a task that failed, was cancelled or terminated, with the same input and clear
-    /// counters; the old outcome becomes history ([`Engine::history`]). A task that is parked (quarantined, or its
+    /// Opens a further run of a task that failed, was cancelled or terminated, with the same input, the steps recorded
+    /// so far ([`Reenter::from_start`] drops them) and clear counters; the old outcome becomes history ([`Engine::history`]). A task that is parked (quarantined, or its
     /// input could not be read) is released instead.
     pub fn retry<I, O, S>(&self, def: TaskDef<I, O, S>, id: impl AsRef<str>) -> Reenter<O, S> {
         self.reenter(def.name(), id, Again::Retry)
@@ -300,6 +312,7 @@ impl Engine {
             id: TaskId::new(id),
             again,
             if_etag: None,
+            from_start: false,
             output: PhantomData,
         }
     }

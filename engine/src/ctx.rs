@@ -9,6 +9,7 @@ use crate::reader::Reader;
 use crate::signal::{Causes, Signal};
 use crate::snapshot::Source;
 use crate::stream::cell::StreamCell;
+use crate::turn_steps::TurnSteps;
 use crate::value;
 use crate::writer::{Draft, Origin, Target, Writer};
 use outlive_storage::id::{InputId, TaskId};
@@ -60,6 +61,7 @@ pub(crate) struct CtxCore {
     pub(crate) reader: Arc<Reader>,
     /// The keys under which it took inputs.
     pub(crate) keys: Keys,
+    pub(crate) steps: Arc<TurnSteps>,
 }
 
 impl CtxCore {
@@ -103,7 +105,7 @@ impl CtxCore {
 /// }
 /// ```
 pub struct Ctx<S = ()> {
-    core: Arc<CtxCore>,
+    pub(crate) core: Arc<CtxCore>,
     items: PhantomData<fn(S)>,
 }
 

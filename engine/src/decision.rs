@@ -102,6 +102,7 @@ impl Decided {
             }),
             Effect::Enter { .. }
             | Effect::Due { .. }
+            | Effect::Idle
             | Effect::Signal(_)
             | Effect::Waiting(_)
             | Effect::Fence(_)
@@ -130,6 +131,8 @@ pub(crate) fn claims(event: &Event) -> bool {
         | Event::Stop { .. }
         | Event::Keep { .. }
         | Event::Take { .. }
+        | Event::Step { .. }
+        | Event::Resolve { .. }
         | Event::Expire
         | Event::ForgetInput { .. } => false,
     }

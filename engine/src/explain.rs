@@ -3,6 +3,7 @@
 use crate::engine::{Engine, Shared};
 use crate::error::GetError;
 use crate::flow::Taken;
+use crate::length::Length;
 use crate::machine::Status;
 use crate::snapshot::{Ended, Snapshot};
 use outlive_storage::id::TaskId;
@@ -64,6 +65,16 @@ pub enum WaitsFor {
         /// Deaths in a row.
         deaths: u32,
     },
+    /// Somebody who corrects the program: its handler used one key for two steps of a turn.
+    OtherProgram {
+        /// The key.
+        step: Box<str>,
+    },
+    /// Somebody who says what became of a step that may run only once: it was begun, and its result is not recorded.
+    StepOutcome {
+        /// The key of the step.
+        step: Box<str>,
+    },
     /// The end of the turn that runs.
     TurnEnd {
         /// Which attempt of the turn runs, from 1.
@@ -110,6 +121,8 @@ pub enum Release {
     Input,
     /// [`Engine::retry`].
     Retry,
+    /// [`Engine::resolve`].
+    Resolve,
     /// A start with [`OnConflict::Restart`](crate::OnConflict::Restart).
     Restart,
     /// The end of the turn, by its handler.
@@ -241,6 +254,8 @@ impl Shared {
             (Some(WaitReason::Input { reason }), _) => WaitsFor::Input { reason },
             (Some(WaitReason::Isolated { deaths }), _) => WaitsFor::Isolation { deaths },
             (Some(WaitReason::Quarantined { deaths }), _) => WaitsFor::Operator { deaths },
+            (Some(WaitReason::DuplicateStep { key }), _) => WaitsFor::OtherProgram { step: key },
+            (Some(WaitReason::UnknownOutcome { step }), _) => WaitsFor::StepOutcome { step },
             // INVARIANT: this crate and the storage crate are released together.
             (Some(other), _) => unreachable!("a wait this version does not know: {other:?}"),
         }
@@ -276,7 +291,8 @@ fn release(waits_for: &WaitsFor) -> Release {
         WaitsFor::Readable { .. } => Release::OpenOrRetry,
         WaitsFor::Input { .. } => Release::Input,
         WaitsFor::Isolation { .. } | WaitsFor::Recovery => Release::Engine,
-        WaitsFor::Operator { .. } => Release::Retry,
+        WaitsFor::Operator { .. } | WaitsFor::OtherProgram { .. } => Release::Retry,
+        WaitsFor::StepOutcome { .. } => Release::Resolve,
         WaitsFor::TurnEnd { .. } | WaitsFor::FormerCall => Release::TurnEnd,
         WaitsFor::Nothing { ended, .. } => match ended {
             Ended::Succeeded => Release::Restart,
@@ -297,7 +313,7 @@ impl Explanation {
             } => self.what_of_slot(*running, *allowed, *of_definition, *recovering),
             WaitsFor::Time { due_us } => format!(
                 "It waits for the moment it was started for, in {}.",
-                Span::between(self.at_us, *due_us)
+                Length::between(self.at_us, *due_us)
             ),
             WaitsFor::BackOff {
                 attempt,
@@ -327,6 +343,12 @@ impl Explanation {
             WaitsFor::Operator { deaths } => format!(
                 "The program died {deaths} times in a row while it ran, at last while it ran alone, so it is not run any more."
             ),
+            WaitsFor::OtherProgram { step } => {
+                format!("Its handler has two steps under one key, {step:?}, in one turn.")
+            }
+            WaitsFor::StepOutcome { step } => format!(
+                "Its step {step:?}, which may run only once, was begun, and nobody knows what became of it."
+            ),
             WaitsFor::TurnEnd {
                 attempt,
                 deadline_us,
@@ -346,7 +368,7 @@ impl Explanation {
     pub fn since(&self) -> String {
         format!(
             "It has been so for {}.",
-            Span::between(self.since_us, self.at_us)
+            Length::between(self.since_us, self.at_us)
         )
     }
 
@@ -355,7 +377,7 @@ impl Explanation {
         match self.release {
             Release::Slot => "It goes on by itself as soon as there is room.".to_owned(),
             Release::Time { at_us } => {
-                let in_time = Span::between(self.at_us, at_us);
+                let in_time = Length::between(self.at_us, at_us);
                 format!("It goes on by itself in {in_time}.")
             }
             Release::Engine => "It goes on by itself.".to_owned(),
@@ -374,6 +396,7 @@ impl Explanation {
                 "It goes on when somebody starts it with an input, or resumes it.".to_owned()
             }
             Release::Retry => "It runs again when somebody retries it.".to_owned(),
+            Release::Resolve => "It goes on when somebody says what became of the step.".to_owned(),
             Release::Restart => {
                 "It runs again only when somebody restarts it with an input.".to_owned()
             }
@@ -409,7 +432,7 @@ impl Explanation {
     fn what_of_turn(&self, attempt: u32, deadline_us: Option<u64>, cancel: Option<&str>) -> String {
         let cancelled = cancel.map(|reason| format!("; it was asked to end: {reason:?}"));
         let timed = deadline_us.map(|at| match at > self.at_us {
-            true => format!("; its time is up in {}", Span::between(self.at_us, at)),
+            true => format!("; its time is up in {}", Length::between(self.at_us, at)),
             false => "; its time is up".to_owned(),
         });
         format!(
@@ -440,55 +463,5 @@ impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (what, since, how) = (self.what(), self.since(), self.how());
         write!(f, "{}: {what} {since} {how}", self.id)
-    }
-}
-
-/// A length of time as people say it: its two largest units.
-struct Span {
-    seconds: u64,
-}
-
-impl Span {
-    fn between(from_us: u64, to_us: u64) -> Span {
-        Span {
-            seconds: to_us.saturating_sub(from_us) / 1_000_000,
-        }
-    }
-}
-
-impl fmt::Display for Span {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const UNITS: [(u64, &str); 4] = [(86_400, "d"), (3_600, "h"), (60, "min"), (1, "s")];
-        let mut left = self.seconds;
-        let mut parts = Vec::new();
-        for (size, unit) in UNITS {
-            if left >= size && parts.len() < 2 {
-                parts.push(format!("{} {unit}", left / size));
-                left %= size;
-            }
-        }
-        if parts.is_empty() {
-            return f.write_str("less than a second");
-        }
-        f.write_str(&parts.join(" "))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_length_of_time_is_told_by_its_two_largest_units() {
-        let told = |seconds: u64| Span { seconds }.to_string();
-        assert_eq!(told(0), "less than a second");
-        assert_eq!(told(59), "59 s");
-        assert_eq!(told(200), "3 min 20 s");
-        assert_eq!(told(3_600), "1 h");
-        assert_eq!(told(2 * 86_400 + 3 * 3_600 + 59), "2 d 3 h");
-        assert_eq!(
-            Span::between(5_000_000, 1).to_string(),
-            "less than a second"
-        );
     }
 }

@@ -171,6 +171,9 @@ impl Known {
                 | Write::KeepReceipt { .. }
                 | Write::RemoveReceipt { .. }
                 | Write::Turn { .. }
+                | Write::Step { .. }
+                | Write::RemoveStep { .. }
+                | Write::ForgetSteps { .. }
                 | Write::Run(_)
                 | Write::Segment { .. }
                 | Write::EvictSegments { .. }

@@ -71,6 +71,8 @@ mod input_error;
 #[cfg(feature = "runtime")]
 mod known;
 #[cfg(feature = "runtime")]
+mod length;
+#[cfg(feature = "runtime")]
 mod list;
 #[cfg(feature = "runtime")]
 mod live;
@@ -82,6 +84,8 @@ mod look;
 mod metadata;
 #[cfg(feature = "runtime")]
 mod meter;
+#[cfg(feature = "runtime")]
+mod one_step;
 #[cfg(feature = "runtime")]
 mod options;
 #[cfg(feature = "runtime")]
@@ -99,6 +103,8 @@ mod recovery;
 #[cfg(feature = "runtime")]
 mod registry;
 #[cfg(feature = "runtime")]
+mod resolve;
+#[cfg(feature = "runtime")]
 mod retry_policy;
 #[cfg(feature = "runtime")]
 mod run;
@@ -111,6 +117,10 @@ mod span;
 #[cfg(feature = "runtime")]
 mod start;
 #[cfg(feature = "runtime")]
+mod step;
+#[cfg(feature = "runtime")]
+mod step_key;
+#[cfg(feature = "runtime")]
 mod stream;
 #[cfg(feature = "runtime")]
 mod suspects;
@@ -120,6 +130,8 @@ mod sweep;
 mod trace;
 #[cfg(feature = "runtime")]
 mod turn;
+#[cfg(feature = "runtime")]
+mod turn_steps;
 #[cfg(feature = "runtime")]
 mod value;
 #[cfg(feature = "runtime")]
@@ -183,6 +195,8 @@ pub use receipt::InputStatus;
 #[cfg(feature = "runtime")]
 pub use recovery::RecoveryReport;
 #[cfg(feature = "runtime")]
+pub use resolve::{Resolution, Resolve, ResolveError, Step};
+#[cfg(feature = "runtime")]
 pub use retry_policy::{InvalidRetry, RetryPolicy};
 #[cfg(feature = "runtime")]
 pub use run::Run;
@@ -192,6 +206,10 @@ pub use signal::Causes;
 pub use snapshot::{Ended, MetadataMap, PastRun, Snapshot, Source, TimelineEntry};
 #[cfg(feature = "runtime")]
 pub use start::{NewTaskId, Start};
+#[cfg(feature = "runtime")]
+pub use step::{Reconciled, STEPS_MAX, StepCtx, StepError, StepOptions};
+#[cfg(feature = "runtime")]
+pub use step_key::StepKey;
 #[cfg(feature = "runtime")]
 pub use stream::emit::EmitError;
 #[cfg(feature = "runtime")]

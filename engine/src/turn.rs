@@ -20,6 +20,7 @@ use crate::signal::Signal;
 use crate::span;
 use crate::stream::Streams;
 use crate::stream::cell::StreamCell;
+use crate::turn_steps::TurnSteps;
 use crate::writer::{Draft, Origin, Target, Writer};
 use outlive_storage::row::{
     EntryKind, Generation, Payload, TaskNumber, TaskRow, ValueKey, ValueKind,
@@ -163,14 +164,16 @@ impl Dispatcher {
                 input,
             }) => {
                 let call = (Arc::clone(&core), Arc::clone(&slot));
-                let called = tokio::select! {
-                    called = self.call(registered, call, input) => called,
+                let _over = Over(Arc::clone(&core.steps));
+                let end = tokio::select! {
+                    called = self.call(registered, call, input) => turn_end(called, registered),
+                    end = core.steps.set_aside() => (end, None),
                     // Its turn stays in progress and is recovered at the next open.
                     () = signal.left() => return,
                     () = self.keep_metadata(&core) => return,
                 };
                 ended = Some(core);
-                turn_end(called, registered)
+                end
             }
         };
         // In order with what was flushed before: what is sent later is written later.
@@ -240,6 +243,8 @@ impl Dispatcher {
         let metadata = metadata.map_err(|unreadable| undecodable("metadata", unreadable))?;
         let stream = self.stream(entered, registered).await;
         let stream = stream.map_err(|unreadable| undecodable("stream", unreadable))?;
+        let recorded = self.has_steps(entered).await;
+        let recorded = recorded.map_err(|unreadable| undecodable("steps", unreadable))?;
         let core = CtxCore {
             task: entered.task,
             row: Arc::clone(row),
@@ -253,6 +258,7 @@ impl Dispatcher {
             writer: Arc::clone(&self.writer),
             reader: Arc::clone(&self.reader),
             keys: Keys::default(),
+            steps: TurnSteps::new(recorded),
         };
         Ok(Prepared {
             registered,
@@ -335,12 +341,30 @@ impl Dispatcher {
         };
         if abandons
             && !cfg!(planted = "reset_untold")
-            && let Some(by) = cell.reset()
+            && let Some(by) = cell.reset(None)
         {
             // A writer that has ended takes nothing of this turn any more.
             self.writer.come(&cell, by);
         }
         Ok(cell)
+    }
+
+    /// Whether an earlier attempt recorded steps. A first attempt of a new task did not.
+    async fn has_steps(&self, entered: &Entered) -> Result<bool, String> {
+        if entered.is_first() {
+            return Ok(false);
+        }
+        let (task, turn) = (entered.task, entered.row.steps_of);
+        let read = self
+            .reader
+            .read(move |store| store.steps(task, turn, None, 1));
+        match read.await {
+            Ok(steps) => Ok(!steps.is_empty()),
+            // Whichever of them is damaged is found where it is asked for.
+            Err(ReadError::Store(error)) if error.is_of_one_entry() => Ok(true),
+            Err(ReadError::Store(error)) => Err(error.to_string()),
+            Err(ReadError::Stopped) => std::future::pending().await,
+        }
     }
 
     async fn bytes(
@@ -389,6 +413,15 @@ struct Prepared<'a> {
     registered: &'a Registered,
     core: Arc<CtxCore>,
     input: Vec<u8>,
+}
+
+/// However the turn is left, contexts that its handler left behind record nothing any more.
+struct Over(Arc<TurnSteps>);
+
+impl Drop for Over {
+    fn drop(&mut self) {
+        self.0.end();
+    }
 }
 
 /// A handler dropped before its end, by anybody but the engine, lost its runtime: that counts as a shutdown, since

@@ -12,7 +12,7 @@ use crate::header::Header;
 use crate::receipt::KeptReceipt;
 use crate::row::{
     DefNumber, Etag, EventRow, Generation, InputRow, LifeRow, Micros, Place, Priority, RunRow,
-    SegmentRow, TaskNumber, TaskRow, TurnRow,
+    SegmentRow, StepRow, TaskNumber, TaskRow, TurnRow,
 };
 use crate::slot::Slot;
 use crate::store::StoreError;
@@ -153,6 +153,10 @@ impl Entry for LifeRow {
     const MAGIC: [u8; 2] = *b"oL";
 }
 
+impl Entry for StepRow {
+    const MAGIC: [u8; 2] = *b"oS";
+}
+
 /// Encodes an entry into `out`, which is emptied first.
 ///
 /// # Errors
@@ -177,14 +181,19 @@ pub(crate) fn decode<E: Entry>(slot: Slot<'_>, bytes: &[u8]) -> Result<E> {
 /// # Errors
 /// [`StoreError::Malformed`] when it is larger than any value may be.
 pub(crate) fn encode_value(slot: Slot<'_>, value: &[u8], out: &mut Vec<u8>) -> Result<()> {
+    check_value(value)?;
+    start_short(VALUE, RAW, out);
+    out.extend_from_slice(value);
+    seal_short(slot, out);
+    Ok(())
+}
+
+fn check_value(value: &[u8]) -> Result<()> {
     if value.len() > VALUE_MAX {
         return Err(StoreError::Malformed {
             what: "a value is larger than 1 GiB",
         });
     }
-    start_short(VALUE, RAW, out);
-    out.extend_from_slice(value);
-    seal_short(slot, out);
     Ok(())
 }
 
@@ -195,6 +204,32 @@ pub(crate) fn encode_value(slot: Slot<'_>, value: &[u8], out: &mut Vec<u8>) -> R
 pub(crate) fn decode_value(slot: Slot<'_>, bytes: &[u8]) -> Result<Vec<u8>> {
     let sealed = short(slot, VALUE, RAW, bytes)?;
     Ok(checked_body(slot, sealed)?.to_vec())
+}
+
+/// Encodes a step into `out`, which is emptied first: what is known of it, then its result as given.
+///
+/// # Errors
+/// [`StoreError::Malformed`] when its result is larger than any value may be.
+pub(crate) fn encode_step(slot: Slot<'_>, step: &StepRow, out: &mut Vec<u8>) -> Result<()> {
+    check_value(&step.value)?;
+    start_short(StepRow::MAGIC, BINCODE, out);
+    body_into(step, out)?;
+    out.extend_from_slice(&step.value);
+    seal_short(slot, out);
+    Ok(())
+}
+
+/// Reads a step.
+///
+/// # Errors
+/// [`StoreError::Corrupt`], [`StoreError::TooNew`].
+pub(crate) fn decode_step(slot: Slot<'_>, bytes: &[u8]) -> Result<StepRow> {
+    let sealed = short(slot, StepRow::MAGIC, BINCODE, bytes)?;
+    let body = checked_body(slot, sealed)?;
+    let head = bincode::serde::decode_from_slice::<StepRow, _>(body, config());
+    let (mut step, read) = head.map_err(|_| slot.corrupt())?;
+    step.value = body.get(read..).ok_or_else(|| slot.corrupt())?.to_vec();
+    Ok(step)
 }
 
 fn start_short(magic: [u8; 2], codec: u8, out: &mut Vec<u8>) {

@@ -2,8 +2,8 @@
 
 use crate::id::InputId;
 use crate::row::{
-    Etag, EventRow, Generation, InputRow, Micros, Receipt, RunRow, SegmentRow, TaskNumber, TaskRow,
-    TurnRow, ValueKey,
+    Etag, EventRow, Generation, InputRow, Micros, Receipt, RunRow, SegmentRow, StepRow, TaskNumber,
+    TaskRow, TurnRow, ValueKey,
 };
 use crate::store::StoreError;
 use std::sync::Arc;
@@ -99,6 +99,27 @@ pub enum Write {
         slot: u64,
         /// The turn.
         turn: Box<TurnRow>,
+    },
+    /// Put a step of a turn, over one of the same key.
+    Step {
+        /// The turn's number over all runs.
+        turn: u64,
+        /// The key.
+        key: Box<str>,
+        /// The step.
+        step: Box<StepRow>,
+    },
+    /// Remove a step; nothing happens when it is not there.
+    RemoveStep {
+        /// The turn's number over all runs.
+        turn: u64,
+        /// The key.
+        key: Box<str>,
+    },
+    /// Nobody asks for the steps of a turn any more: they go at once where they are few, else with `Store::tidy`.
+    ForgetSteps {
+        /// The turn's number over all runs.
+        turn: u64,
     },
     /// Put how a run ended, under its number modulo [`TaskRow::RUNS_KEPT`].
     Run(Box<RunRow>),

@@ -12,6 +12,7 @@ mod lives;
 mod log;
 mod removal;
 pub(crate) mod rows;
+mod steps;
 mod stream;
 
 pub use commits::*;
@@ -21,6 +22,7 @@ pub use lists::*;
 pub use lives::*;
 pub use log::*;
 pub use removal::*;
+pub use steps::*;
 pub use stream::*;
 
 use crate::store::Store;
@@ -100,6 +102,9 @@ promises! {
     a_receipt_is_removed_when_its_time_has_come,
     a_later_turn_overwrites_the_slot,
     runs_come_in_order_and_bounded,
+    steps_are_found_by_their_keys,
+    steps_are_listed_by_key,
+    forgotten_steps_go_in_bounded_steps,
     segments_come_in_order,
     a_page_begins_with_the_next_sequence_number,
     a_page_of_segments_is_bounded,

@@ -8,8 +8,8 @@ use crate::commit::{Applied, Commit, Conflict};
 use crate::id::{InputId, TaskId};
 use crate::plan::{Rows, plan};
 use crate::row::{
-    DefNumber, Etag, IndexRow, InputRow, LifeRow, Micros, Receipt, RunRow, TaskNumber, TaskRow,
-    TurnRow, ValueKey,
+    DefNumber, Etag, IndexRow, InputRow, LifeRow, Micros, Receipt, RunRow, StepRow, TaskNumber,
+    TaskRow, TurnRow, ValueKey,
 };
 use crate::store::{
     Counters, Due, EventPage, EventsKept, ExpiredReceipt, Inbox, Page, Scan, Segment, Sharing,
@@ -121,6 +121,26 @@ impl Store for MemStore {
         let tables = self.tables.lock();
         let hanging = tables.hanging(task);
         Ok(hanging.and_then(|hanging| hanging.turn(slot)))
+    }
+
+    fn step(&self, task: TaskNumber, turn: u64, key: &str) -> Result<Option<StepRow>, StoreError> {
+        let tables = self.tables.lock();
+        let hanging = tables.hanging(task);
+        Ok(hanging.and_then(|hanging| hanging.step(turn, key)))
+    }
+
+    fn steps(
+        &self,
+        task: TaskNumber,
+        turn: u64,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<(Box<str>, StepRow)>, StoreError> {
+        let tables = self.tables.lock();
+        let steps = tables
+            .hanging(task)
+            .map(|hanging| hanging.steps(turn, after, limit));
+        Ok(steps.unwrap_or_default())
     }
 
     fn runs(&self, task: TaskNumber) -> Result<Vec<RunRow>, StoreError> {

@@ -130,6 +130,9 @@ impl<'a> Plan<'a> {
                 | Write::KeepReceipt { .. }
                 | Write::RemoveReceipt { .. }
                 | Write::Turn { .. }
+                | Write::Step { .. }
+                | Write::RemoveStep { .. }
+                | Write::ForgetSteps { .. }
                 | Write::Run(_)
                 | Write::Segment { .. }
                 | Write::EvictSegments { .. }
@@ -317,6 +320,9 @@ fn check_shape(commit: &Commit) -> Result<(), StoreError> {
             | Write::KeepReceipt { .. }
             | Write::RemoveReceipt { .. }
             | Write::Turn { .. }
+            | Write::Step { .. }
+            | Write::RemoveStep { .. }
+            | Write::ForgetSteps { .. }
             | Write::Run(_)
             | Write::Segment { .. }
             | Write::EvictSegments { .. }

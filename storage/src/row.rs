@@ -8,6 +8,7 @@ mod input;
 mod life;
 mod options;
 mod outcome;
+mod step;
 mod stream;
 mod time;
 mod value;
@@ -18,6 +19,7 @@ pub use input::{Delivery, InputRow, Mark, Receipt, RunRow, Taken, TurnResult, Tu
 pub use life::{GuardPhase, LifeRow};
 pub use options::{BackOff, Keep, OptionsRow, RetryRow};
 pub use outcome::{Failure, FailureKind, Outcome};
+pub use step::{StepRow, StepState};
 pub use stream::{SegmentRow, StreamEntry};
 pub use time::Micros;
 pub use value::{Payload, ValueKey, ValueKind};
@@ -116,6 +118,16 @@ pub enum WaitReason {
     Quarantined {
         /// Deaths in a row.
         deaths: u32,
+    },
+    /// An operator: its handler used one key for two steps of a turn.
+    DuplicateStep {
+        /// The key.
+        key: Box<str>,
+    },
+    /// An operator: a step that may run only once was begun, and nobody knows what became of it.
+    UnknownOutcome {
+        /// The key of the step.
+        step: Box<str>,
     },
 }
 
@@ -295,6 +307,9 @@ pub struct TaskRow {
     pub input_digest: [u8; 16],
     /// The current turn's input; after the turn that of the last turn.
     pub input: Payload,
+    /// The number over all runs of the turn under which this one's steps are recorded: its own, unless it works on the
+    /// input of an ended run once more and keeps what that one had done.
+    pub steps_of: u64,
     /// The input of the turn before; empty in the first turn of a run that began with an input of its own.
     pub previous: Option<PreviousInput>,
     /// The options of this run; set at its start.

@@ -25,6 +25,8 @@ pub(crate) enum Slot<'a> {
     Segment(TaskNumber, u64),
     /// A transition in `events`.
     Event(Etag),
+    /// A recorded step in `steps`: the turn's number over all runs, and the key.
+    Step(TaskNumber, u64, &'a str),
     /// An open of the file in `lives`: its position, and its instance.
     Life(u64, u128),
 }
@@ -41,6 +43,7 @@ impl Slot<'_> {
             Slot::Run(..) => "runs",
             Slot::Segment(..) => "stream",
             Slot::Event(_) => "events",
+            Slot::Step(..) => "steps",
             Slot::Life(..) => "lives",
         }
     }
@@ -79,6 +82,11 @@ impl Slot<'_> {
                 hasher.update(&first.to_le_bytes());
             }
             Slot::Event(etag) => hasher.update(&etag.0.to_le_bytes()),
+            Slot::Step(task, turn, key) => {
+                hasher.update(&task.0.to_le_bytes());
+                hasher.update(&turn.to_le_bytes());
+                hasher.update(key.as_bytes());
+            }
             Slot::Life(position, instance) => {
                 hasher.update(&position.to_le_bytes());
                 hasher.update(&instance.to_le_bytes());
@@ -107,6 +115,7 @@ impl fmt::Display for Slot<'_> {
             Slot::Run(task, place) => write!(f, "{}/{place}", task.0),
             Slot::Segment(task, first) => write!(f, "{}/{first}", task.0),
             Slot::Event(etag) => write!(f, "{}", etag.0),
+            Slot::Step(task, turn, key) => write!(f, "{}/{turn}/{key}", task.0),
             Slot::Life(position, instance) => write!(f, "{position}/{instance:032x}"),
         }
     }

@@ -4,7 +4,7 @@ use crate::commit::{Applied, Commit, Conflict};
 use crate::id::{InputId, TaskId};
 use crate::row::{
     DefNumber, Etag, EventRow, Generation, IndexRow, InputRow, LifeRow, Micros, Receipt, RunRow,
-    SegmentRow, TaskNumber, TaskRow, TurnRow, ValueKey,
+    SegmentRow, StepRow, TaskNumber, TaskRow, TurnRow, ValueKey,
 };
 use std::sync::Arc;
 
@@ -323,6 +323,24 @@ pub trait Store: Send + Sync + 'static {
     /// # Errors
     /// [`StoreError`] as for [`Store::get`].
     fn turn(&self, task: TaskNumber, slot: u64) -> Result<Option<TurnRow>, StoreError>;
+
+    /// The step of this key of a turn, by the turn's number over all runs.
+    ///
+    /// # Errors
+    /// [`StoreError`] as for [`Store::get`].
+    fn step(&self, task: TaskNumber, turn: u64, key: &str) -> Result<Option<StepRow>, StoreError>;
+
+    /// The steps of a turn beyond `after`, by key, at most `limit`.
+    ///
+    /// # Errors
+    /// [`StoreError`] as for [`Store::get`].
+    fn steps(
+        &self,
+        task: TaskNumber,
+        turn: u64,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<(Box<str>, StepRow)>, StoreError>;
 
     /// The ended runs of a task that were followed by another one, oldest first; at most [`TaskRow::RUNS_KEPT`].
     ///

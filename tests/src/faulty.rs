@@ -2,8 +2,8 @@
 
 use outlive_storage::id::{InputId, TaskId};
 use outlive_storage::row::{
-    DefNumber, Etag, IndexRow, InputRow, LifeRow, Micros, Receipt, RunRow, TaskNumber, TaskRow,
-    TurnRow, ValueKey,
+    DefNumber, Etag, IndexRow, InputRow, LifeRow, Micros, Receipt, RunRow, StepRow, TaskNumber,
+    TaskRow, TurnRow, ValueKey,
 };
 use outlive_storage::{
     Applied, Commit, Conflict, Counters, Due, EventPage, EventsKept, ExpiredReceipt, Inbox,
@@ -202,6 +202,20 @@ impl Store for Faulty {
 
     fn turn(&self, task: TaskNumber, slot: u64) -> Result<Option<TurnRow>, StoreError> {
         self.inner.turn(task, slot)
+    }
+
+    fn step(&self, task: TaskNumber, turn: u64, key: &str) -> Result<Option<StepRow>, StoreError> {
+        self.inner.step(task, turn, key)
+    }
+
+    fn steps(
+        &self,
+        task: TaskNumber,
+        turn: u64,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<(Box<str>, StepRow)>, StoreError> {
+        self.inner.steps(task, turn, after, limit)
     }
 
     fn runs(&self, task: TaskNumber) -> Result<Vec<RunRow>, StoreError> {

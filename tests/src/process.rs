@@ -8,6 +8,22 @@ const PATH: &str = "OUTLIVE_CHILD_PATH";
 /// What it says begins with this, so that the words of the test's own runner are told apart.
 const MARK: char = '@';
 
+/// How often a program that was just copied is tried.
+const BUSY_MAX: usize = 1000;
+
+/// Runs it. A copy is busy for as long as a process that another test forked in the meantime has not yet let go of it.
+fn spawned(command: &mut Command) -> Child {
+    for _ in 0..BUSY_MAX {
+        match command.spawn() {
+            Err(busy) if busy.kind() == io::ErrorKind::ExecutableFileBusy => {
+                std::thread::sleep(std::time::Duration::from_millis(5));
+            }
+            spawned => return spawned.expect("a process"),
+        }
+    }
+    panic!("the copy of the program stays busy");
+}
+
 /// A process and what it says.
 #[derive(Debug)]
 pub struct Other {
@@ -43,13 +59,12 @@ impl Other {
     }
 
     fn run(mut command: Command, name: &str, path: &Path) -> Other {
-        let mut process = command
+        command
             .args(["--exact", name, "--nocapture"])
             .env(PATH, path)
             .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("a process");
+            .stdout(Stdio::piped());
+        let mut process = spawned(&mut command);
         let says = BufReader::new(process.stdout.take().expect("its output"));
         Other { process, says }
     }

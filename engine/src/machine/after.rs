@@ -58,7 +58,7 @@ pub(super) fn resume(
 pub(super) fn retry(
     view: &View<'_>,
     row: &TaskRow,
-    claimant: Option<Claimant>,
+    (from_start, claimant): (bool, Option<Claimant>),
     now: Now,
 ) -> Result<Transition, Rejected> {
     let attached = |transition: Transition| {
@@ -78,14 +78,19 @@ pub(super) fn retry(
             ..
         } if !cfg!(planted = "success_retried") => Err(Rejected::conflict(row)),
         State::Completed { outcome, at, .. } => {
-            let writes = run_over(view, row, outcome, *at, now);
-            attached(Transition {
-                writes,
-                ..another_run(row, claimant, now)
-            })
+            let mut writes = run_over(view, row, outcome, *at, now);
+            let mut further = another_run(row, claimant, now);
+            if from_start && let Some(next) = &mut further.row {
+                next.steps_of = next.turns_total;
+                writes.extend(super::steps::forget(row));
+            }
+            attached(Transition { writes, ..further })
         }
         State::Suspended {
-            wait: WaitReason::Quarantined { .. } | WaitReason::Undecodable { .. },
+            wait:
+                WaitReason::Quarantined { .. }
+                | WaitReason::Undecodable { .. }
+                | WaitReason::DuplicateStep { .. },
             ..
         } => attached(released(row, EventKind::Released, now)),
         State::Pending {

@@ -50,6 +50,7 @@ impl Ending<'_> {
                 retry_after_us,
             } => self.fail(failure, terminal, retry_after_us),
             TurnEnd::Cancelled => self.agree(),
+            TurnEnd::Held(wait) => self.hold(wait),
             TurnEnd::Undecodable { what, expected } => self.park(what, expected),
         }
     }
@@ -186,22 +187,46 @@ impl Ending<'_> {
         written(by_worker(row), next, EventKind::BackedOff, vec![due])
     }
 
+    /// The handler waits for an operator.
+    fn hold(self, wait: WaitReason) -> Transition {
+        if let Some(cancel) = self.row.cancel.clone() {
+            return self.cancelled(cancel);
+        }
+        let Ending { row, now, .. } = self;
+        let mut next = self.set_aside();
+        // What comes after a first entry is a wake-up.
+        if row.entry == EntryKind::Fresh {
+            next.entry = EntryKind::Resumed;
+        }
+        next.state = State::Suspended {
+            since: now.at,
+            wait,
+        };
+        written(by_worker(row), next, EventKind::Held, vec![Effect::Idle])
+    }
+
+    /// The turn as it is put aside: its attempt has not failed and is given back. That of a recovered turn was counted by
+    /// the claim before, as the next claim knows.
+    fn set_aside(&self) -> TaskRow {
+        let mut next = changed(self.row, self.now);
+        if self.row.entry != EntryKind::Recovered && !cfg!(planted = "park_charges_attempt") {
+            next.attempt = next.attempt.saturating_sub(1);
+        }
+        next.guard = Guard::CLEAR;
+        next
+    }
+
     fn park(self, what: Box<str>, expected: Box<str>) -> Transition {
         if let Some(cancel) = self.row.cancel.clone() {
             return self.cancelled(cancel);
         }
         let Ending { row, now, .. } = self;
-        let mut next = changed(row, now);
-        // The handler was not entered, so the claim's attempt is given back.
-        if row.entry != EntryKind::Recovered && !cfg!(planted = "park_charges_attempt") {
-            next.attempt = next.attempt.saturating_sub(1);
-        }
+        let mut next = self.set_aside();
         let parked = Effect::Parked {
             input_id: row.input_id.clone(),
             what: what.clone(),
             expected: expected.clone(),
         };
-        next.guard = Guard::CLEAR;
         next.state = State::Suspended {
             since: now.at,
             wait: WaitReason::Undecodable { what, expected },

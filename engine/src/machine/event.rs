@@ -3,7 +3,7 @@
 use outlive_storage::id::{InputId, TaskId};
 use outlive_storage::row::{
     DefNumber, Delivery, Etag, Facts, Failure, Generation, Micros, OptionsRow, Payload, Priority,
-    TaskNumber, TaskRow, ValueKey, ValueKind,
+    StepRow, TaskNumber, TaskRow, ValueKey, ValueKind, WaitReason,
 };
 
 /// The process that wants to run a turn.
@@ -86,7 +86,9 @@ pub enum TurnEnd {
     },
     /// The handler agreed to be cancelled.
     Cancelled,
-    /// The handler was not entered: its stored input cannot be read by this program.
+    /// The handler waits for an operator: it used the key of a step twice, or nobody knows what became of a step.
+    Held(WaitReason),
+    /// What was stored cannot be read by this program: the input, and the handler was not entered, or a recorded step.
     Undecodable {
         /// What could not be read.
         what: Box<str>,
@@ -167,6 +169,17 @@ pub enum Overdue {
     CancelIgnored,
 }
 
+/// What became of a step that was begun and whose result was not recorded.
+#[derive(Debug, Clone)]
+pub enum Resolution {
+    /// It happened, and this is its result.
+    Done(Box<StepRow>),
+    /// It did not happen: it runs again.
+    NotDone,
+    /// Whatever happened, the task has failed.
+    Failed(Failure),
+}
+
 /// What can happen to a task.
 #[derive(Debug, Clone)]
 pub enum Event {
@@ -185,6 +198,8 @@ pub enum Event {
     Retry {
         /// Accepted only if the task's etag is this.
         if_etag: Option<Etag>,
+        /// Without the steps recorded so far.
+        from_start: bool,
         /// Set when a slot is free.
         claimant: Option<Claimant>,
     },
@@ -263,6 +278,24 @@ pub enum Event {
         /// The claim the worker holds.
         generation: Generation,
     },
+    /// A running turn records a step.
+    Step {
+        /// The claim the worker holds.
+        generation: Generation,
+        /// The step's key within the turn.
+        key: Box<str>,
+        /// The step, whose moment is filled in by the machine; `None`: what was begun is known not to have happened.
+        step: Option<Box<StepRow>>,
+    },
+    /// Somebody says what became of a step that was begun and not recorded.
+    Resolve {
+        /// The step's key.
+        key: Box<str>,
+        /// What became of it.
+        resolution: Resolution,
+        /// Accepted only if the task's etag is this.
+        if_etag: Option<Etag>,
+    },
     /// Retention: the ended task's time has come.
     Expire,
     /// Retention: the time of an old receipt has come.
@@ -299,6 +332,8 @@ impl Event {
             | Event::Stop { .. }
             | Event::Keep { .. }
             | Event::Take { .. }
+            | Event::Step { .. }
+            | Event::Resolve { .. }
             | Event::Expire => None,
         }
     }
@@ -320,7 +355,11 @@ impl Event {
                 index: row.slot(),
             }),
             Event::End {
-                end: TurnEnd::Failed { .. } | TurnEnd::Cancelled | TurnEnd::Undecodable { .. },
+                end:
+                    TurnEnd::Failed { .. }
+                    | TurnEnd::Cancelled
+                    | TurnEnd::Held(_)
+                    | TurnEnd::Undecodable { .. },
                 ..
             }
             | Event::Resume { .. }
@@ -338,6 +377,8 @@ impl Event {
             | Event::Stop { .. }
             | Event::Keep { .. }
             | Event::Take { .. }
+            | Event::Step { .. }
+            | Event::Resolve { .. }
             | Event::Expire
             | Event::ForgetInput { .. } => None,
         }

@@ -15,6 +15,7 @@ mod inbox;
 mod next_turn;
 mod retry;
 mod start;
+mod steps;
 mod turn;
 mod view;
 
@@ -27,7 +28,8 @@ pub use answer::{
     Accepted, Answer, Cause, Effect, Handed, Recovered, Rejected, Status, Transition,
 };
 pub use event::{
-    Aim, Claimant, Event, Named, NewInput, OnConflict, Order, Overdue, Parting, TurnEnd, Verdict,
+    Aim, Claimant, Event, Named, NewInput, OnConflict, Order, Overdue, Parting, Resolution,
+    TurnEnd, Verdict,
 };
 pub use finish::turn_is_open;
 pub use guard::{ALONE_DEATHS, SUSPECT_DEATHS, would_hold_back};
@@ -57,9 +59,21 @@ pub fn step(view: &View<'_>, event: Event, now: Now) -> Result<Transition, Rejec
             change::check_etag(row, if_etag)?;
             after::resume(view, row, (input_id, claimant), now)
         }
-        Event::Retry { if_etag, claimant } => {
+        Event::Retry {
+            if_etag,
+            from_start,
+            claimant,
+        } => {
             change::check_etag(row, if_etag)?;
-            after::retry(view, row, claimant, now)
+            after::retry(view, row, (from_start, claimant), now)
+        }
+        Event::Resolve {
+            key,
+            resolution,
+            if_etag,
+        } => {
+            change::check_etag(row, if_etag)?;
+            steps::resolve(view, row, (key, resolution), now)
         }
         Event::Cancel(order) => cancel::cancel(view, row, order, now),
         Event::Terminate(order) => cancel::terminate(view, row, order, now),
@@ -110,6 +124,14 @@ pub fn step(view: &View<'_>, event: Event, now: Now) -> Result<Transition, Rejec
             held(row, generation)?;
             Ok(change::kept(row, generation))
         }
+        Event::Step {
+            generation,
+            key,
+            step,
+        } => {
+            held(row, generation)?;
+            Ok(steps::record(row, generation, (key, step), now))
+        }
     }
 }
 
@@ -117,11 +139,14 @@ pub fn step(view: &View<'_>, event: Event, now: Now) -> Result<Transition, Rejec
 fn absent(view: &View<'_>, event: Event, now: Now) -> Result<Transition, Rejected> {
     match event {
         Event::Input(input) => start::new_task(view, *input, now),
-        Event::End { .. } | Event::Stop { .. } | Event::Keep { .. } | Event::Take { .. } => {
-            Err(Rejected::LeaseLost)
-        }
+        Event::End { .. }
+        | Event::Stop { .. }
+        | Event::Keep { .. }
+        | Event::Take { .. }
+        | Event::Step { .. } => Err(Rejected::LeaseLost),
         Event::Resume { .. }
         | Event::Retry { .. }
+        | Event::Resolve { .. }
         | Event::Cancel(_)
         | Event::Terminate(_)
         | Event::Delete { .. }

@@ -43,12 +43,14 @@ pub(super) fn begin(
             .and_then(|previous| forget_input(view, &previous.payload, previous.seq))
     };
     writes.extend(forgotten);
+    writes.extend(super::steps::forget(row));
     next.previous = Some(PreviousInput {
         seq: row.input_seq,
         payload: row.input.clone(),
     });
     next.turn += 1;
     next.turns_total += 1;
+    next.steps_of = next.turns_total;
     if !cfg!(planted = "next_turn_keeps_attempts") {
         next.attempt = 0;
     }

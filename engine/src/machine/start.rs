@@ -50,6 +50,7 @@ pub(super) fn new_task(view: &View<'_>, input: NewInput, now: Now) -> Result<Tra
         last_input_id: None,
         input_digest: input.digest,
         input: input.payload,
+        steps_of: 1,
         previous: None,
         options: input.options,
         cancel: None,

@@ -11,6 +11,7 @@ mod retries;
 mod start;
 mod states;
 mod steer;
+mod steps;
 mod table;
 mod take;
 

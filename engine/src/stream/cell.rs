@@ -222,8 +222,13 @@ impl StreamCell {
     }
 
     /// Waits for room and takes an item in. `now`: its caller waits until it is durable.
-    pub(crate) async fn push(&self, bytes: Vec<u8>, now: bool) -> Result<Pushed, EmitError> {
-        let entry = StreamEntry::Item { step: None, bytes };
+    pub(crate) async fn push(
+        &self,
+        step: Option<Box<str>>,
+        bytes: Vec<u8>,
+        now: bool,
+    ) -> Result<Pushed, EmitError> {
+        let entry = StreamEntry::Item { step, bytes };
         if self.live.is_some() {
             return self.hand_out(entry);
         }
@@ -232,14 +237,27 @@ impl StreamCell {
         self.put(entry, Some(held), now)
     }
 
-    /// Says that what earlier attempts of the turn emitted is abandoned. By when the writer must have come for it.
-    pub(crate) fn reset(&self) -> Option<Micros> {
+    /// Says that what earlier attempts of the turn emitted is abandoned, or what earlier tries of a step did. By when the
+    /// writer must have come for it.
+    pub(crate) fn reset(&self, step: Option<&str>) -> Option<Micros> {
+        let step = step.map(Box::from);
+        self.mark(StreamEntry::Reset { step })
+    }
+
+    /// Says that a step, which is recorded with the next commit of the turn, keeps what it emitted.
+    pub(crate) fn keep(&self, step: &str) {
+        // The record itself is on its way to the writer, and takes the mark along.
+        self.mark(StreamEntry::Kept { step: step.into() });
+    }
+
+    /// An entry that takes no room: there are few.
+    fn mark(&self, entry: StreamEntry) -> Option<Micros> {
         if self.live.is_some() {
             // Nobody is told of a stream that nobody keeps but those who read at the moment.
-            let _ = self.hand_out(StreamEntry::Reset);
+            let _ = self.hand_out(entry);
             return None;
         }
-        let pushed = self.put(StreamEntry::Reset, None, false);
+        let pushed = self.put(entry, None, false);
         pushed.ok().and_then(|pushed| pushed.tell)
     }
 

@@ -1,6 +1,7 @@
 //! Emitting: what a handler adds to its task's stream.
 
 use crate::ctx::{Ctx, CtxCore};
+use crate::step::StepCtx;
 use crate::stream::ITEM_MAX;
 use crate::writer::Stop;
 use outlive_storage::StoreError;
@@ -43,11 +44,16 @@ pub enum EmitError {
 
 impl CtxCore {
     /// Adds an item; its number. `now`: the caller waits until it is durable.
-    async fn emit(&self, bytes: Vec<u8>, now: bool) -> Result<u64, EmitError> {
+    async fn emit(
+        &self,
+        step: Option<Box<str>>,
+        bytes: Vec<u8>,
+        now: bool,
+    ) -> Result<u64, EmitError> {
         if self.signal.is_lost() {
             return Err(EmitError::TurnOver);
         }
-        let pushed = self.stream.push(bytes, now).await?;
+        let pushed = self.stream.push(step, bytes, now).await?;
         if let Some(by) = pushed.tell
             && !self.writer.come(&self.stream, by)
         {
@@ -86,7 +92,7 @@ impl<S: Serialize> Ctx<S> {
     /// [`EmitError`]: what to do is in each variant.
     pub fn emit(&self, item: S) -> impl Future<Output = Result<u64, EmitError>> + Send + use<S> {
         let (core, bytes) = (Arc::clone(self.core()), encode(&item));
-        async move { core.emit(bytes?, false).await }
+        async move { core.emit(None, bytes?, false).await }
     }
 
     /// As [`Ctx::emit`], and returns once the item, and all before it, are on disk. Dropping the future after it was
@@ -100,12 +106,41 @@ impl<S: Serialize> Ctx<S> {
     ) -> impl Future<Output = Result<u64, EmitError>> + Send + use<S> {
         let (core, bytes) = (Arc::clone(self.core()), encode(&item));
         async move {
-            let sequence = core.emit(bytes?, true).await?;
+            let sequence = core.emit(None, bytes?, true).await?;
             if !cfg!(planted = "durable_emit_does_not_wait") {
                 core.stream.until_durable(sequence).await?;
             }
             Ok(sequence)
         }
+    }
+}
+
+impl<S: Serialize> StepCtx<S> {
+    /// As [`Ctx::emit`], for an item that belongs to the step: with the record of the step it is durable, and readers
+    /// are told that it stays ([`StreamEvent::Kept`](crate::StreamEvent::Kept)), so that what a recorded step emitted is
+    /// neither abandoned nor emitted again. What a try emitted that is followed by another one is abandoned
+    /// ([`StreamEvent::Reset`](crate::StreamEvent::Reset)).
+    ///
+    /// ```
+    /// use outlive::{Ctx, HandlerError, StepOptions};
+    /// async fn answer(ctx: Ctx<String>, prompt: String) -> Result<String, HandlerError> {
+    ///     Ok(ctx.step_with("model", StepOptions::new(), |s| {
+    ///         let prompt = &prompt;
+    ///         async move {
+    ///             for token in prompt.split(' ') {
+    ///                 s.emit(token.to_owned()).await?; // readers see it at once, and only once
+    ///             }
+    ///             Ok::<_, outlive::EmitError>(prompt.to_uppercase())
+    ///         }
+    ///     }).await?)
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Ctx::emit`].
+    pub fn emit(&self, item: S) -> impl Future<Output = Result<u64, EmitError>> + Send + use<S> {
+        let (core, step, bytes) = (Arc::clone(self.core()), self.emits(), encode(&item));
+        async move { core.emit(Some(step), bytes?, false).await }
     }
 }
 

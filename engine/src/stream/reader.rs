@@ -37,11 +37,14 @@ pub enum StreamEvent<S> {
         turn: u32,
         /// The attempt of the turn.
         attempt: u32,
+        /// The key of the step that emitted it ([`StepCtx::emit`](crate::StepCtx::emit)); empty for one that belongs to
+        /// its attempt.
+        step: Option<Box<str>>,
         /// The item.
         item: S,
     },
-    /// The turn began anew, after an error or a crash: what earlier attempts of it emitted is abandoned. This takes a
-    /// number of its own.
+    /// The turn began anew, after an error or a crash: what earlier attempts of it emitted is abandoned, but for what
+    /// belongs to a step that was [kept](StreamEvent::Kept). Or one step of it began anew. This takes a number of its own.
     #[non_exhaustive]
     Reset {
         /// Its number in the task's stream.
@@ -52,6 +55,17 @@ pub enum StreamEvent<S> {
         turn: u32,
         /// The attempt that begins. After a crash it has the number of the one before.
         attempt: u32,
+        /// The step that is tried once more: only what it emitted before is abandoned. Empty: the whole turn.
+        step: Option<Box<str>>,
+    },
+    /// A step is recorded and never runs again: what it emitted stays, whatever becomes of its attempt. This takes a
+    /// number of its own, and comes only for a step that emitted something.
+    #[non_exhaustive]
+    Kept {
+        /// Its number in the task's stream.
+        sequence: u64,
+        /// The key of the step.
+        step: Box<str>,
     },
     /// Items are missing here: they are not kept any more ([`TaskDef::keep_items`]), or are damaged, or were not stored
     /// ([`TaskDef::live_items`]) and came too fast for this reader.
@@ -76,6 +90,7 @@ impl<S> StreamEvent<S> {
         match self {
             StreamEvent::Item { sequence, .. }
             | StreamEvent::Reset { sequence, .. }
+            | StreamEvent::Kept { sequence, .. }
             | StreamEvent::End { sequence, .. } => *sequence,
             StreamEvent::Gap { until } => *until,
         }
@@ -85,7 +100,10 @@ impl<S> StreamEvent<S> {
     pub fn into_item(self) -> Option<S> {
         match self {
             StreamEvent::Item { item, .. } => Some(item),
-            StreamEvent::Reset { .. } | StreamEvent::Gap { .. } | StreamEvent::End { .. } => None,
+            StreamEvent::Reset { .. }
+            | StreamEvent::Kept { .. }
+            | StreamEvent::Gap { .. }
+            | StreamEvent::End { .. } => None,
         }
     }
 }
@@ -286,16 +304,21 @@ impl<S: DeserializeOwned> TaskStream<S> {
         row: &SegmentRow,
         at: usize,
     ) -> Result<StreamEvent<S>, StreamError> {
-        let bytes = match &row.entries[at] {
-            StreamEntry::Reset => {
+        let (step, bytes) = match &row.entries[at] {
+            StreamEntry::Reset { step } => {
                 return Ok(StreamEvent::Reset {
                     sequence,
                     run: row.run,
                     turn: row.turn,
                     attempt: row.attempt,
+                    step: step.clone(),
                 });
             }
-            StreamEntry::Item { bytes, .. } => bytes,
+            StreamEntry::Kept { step } => {
+                let step = step.clone();
+                return Ok(StreamEvent::Kept { sequence, step });
+            }
+            StreamEntry::Item { step, bytes } => (step.clone(), bytes),
         };
         let item = value::decode(bytes).map_err(|error| StreamError::Undecodable {
             id: self.id.clone(),
@@ -307,6 +330,7 @@ impl<S: DeserializeOwned> TaskStream<S> {
             run: row.run,
             turn: row.turn,
             attempt: row.attempt,
+            step,
             item,
         })
     }

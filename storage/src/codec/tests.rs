@@ -3,7 +3,7 @@
 use super::*;
 use crate::conformance::rows::{
     ended, event, input, input_id, isolated, life, moved, pending, run_row, running, segment,
-    turn_row, undecodable,
+    step_row, turn_row, undecodable,
 };
 use crate::row::{
     CancelRow, CancelScope, Delivery, EventKind, Facts, Failure, FailureKind, Guard, GuardPhase,
@@ -24,6 +24,7 @@ const AT: Slot<'static> = Slot::Value(ValueKey {
 const TURN: Slot<'static> = Slot::Turn(TASK, 5);
 const RUN: Slot<'static> = Slot::Run(TASK, 2);
 const SEGMENT: Slot<'static> = Slot::Segment(TASK, 3);
+const STEP: Slot<'static> = Slot::Step(TASK, 5, "fetch");
 const EVENT: Slot<'static> = Slot::Event(Etag(11));
 const LIFE: Slot<'static> = Slot::Life(3, 7);
 
@@ -238,6 +239,9 @@ fn other_entries_have_their_golden_bytes() {
         assert_entry(name, LIFE, life);
     }
     let mut bytes = Vec::new();
+    encode_step(STEP, &step_row("[1]"), &mut bytes).unwrap();
+    assert_golden("step", &bytes);
+    assert_eq!(decode_step(STEP, &bytes), Ok(step_row("[1]")));
     encode_value(AT, b"[1]", &mut bytes).unwrap();
     assert_golden("value", &bytes);
     assert_eq!(decode_value(AT, &bytes), Ok(b"[1]".to_vec()));
@@ -313,6 +317,20 @@ fn a_flipped_bit_is_never_an_entry_and_no_entry_is_another_keys() {
     assert_entry_is_guarded(EVENT, &event(11, 10, 300), &[Slot::Event(Etag(12))]);
     for (_, life) in lives() {
         assert_entry_is_guarded(LIFE, &life, &[Slot::Life(4, 7), Slot::Life(3, 8)]);
+    }
+}
+
+#[test]
+fn a_flipped_bit_is_never_a_step_and_no_step_is_another_keys() {
+    let mut bytes = Vec::new();
+    encode_step(STEP, &step_row("[1]"), &mut bytes).unwrap();
+    assert_damage_is_refused(&bytes, |bytes| decode_step(STEP, bytes));
+    for other in [
+        Slot::Step(TASK, 6, "fetch"),
+        Slot::Step(TASK, 5, "fetcher"),
+        Slot::Step(TaskNumber(11), 5, "fetch"),
+    ] {
+        assert!(decode_step(other, &bytes).is_err(), "{other}");
     }
 }
 

@@ -3,7 +3,7 @@
 use super::Factory;
 use super::rows::{
     commit, ended, event, input, input_id, isolated, life, moved, pending, put, run_row, running,
-    segment, turn_row, undecodable,
+    segment, step_row, turn_row, undecodable,
 };
 use super::stores::{File, Memory};
 use crate::commit::{Commit, Expect, Write};
@@ -122,7 +122,9 @@ impl World {
         };
         let input_id = input_id(INPUTS[self.chance.below(3) as usize]);
         let (listed_at, until) = (Micros(self.chance.below(4)), Micros(self.chance.below(4)));
-        writes.push(match self.chance.below(13) {
+        let step_turn = self.chance.below(3);
+        let step_key = Box::from(INPUTS[self.chance.below(3) as usize]);
+        writes.push(match self.chance.below(17) {
             0 => Write::PushInput {
                 seq,
                 input: InputRow {
@@ -164,6 +166,25 @@ impl World {
             11 => Write::EvictSegments {
                 below: self.chance.below(15),
             },
+            12 => Write::Step {
+                turn: step_turn,
+                key: step_key,
+                step: Box::new(step_row("1")),
+            },
+            13 => Write::RemoveStep {
+                turn: step_turn,
+                key: step_key,
+            },
+            14 => Write::ForgetSteps { turn: step_turn },
+            // More than are forgotten at once.
+            15 => {
+                let steps = (0..100).map(|at| Write::Step {
+                    turn: step_turn,
+                    key: format!("s{at}").into(),
+                    step: Box::new(step_row("1")),
+                });
+                return writes.extend(steps);
+            }
             // Far more than goes with the removal of its task.
             _ => {
                 let values = (10..150).map(|index| Write::Value {
@@ -242,6 +263,11 @@ fn assert_equal_hanging(a: &impl Store, b: &impl Store, number: TaskNumber, limi
         let bytes = limit * 40;
         let page = |store: &dyn Store| store.segments(number, after * 3, bytes);
         assert_eq!(page(a), page(b));
+    }
+    for turn in 0..3 {
+        let of_turn = |store: &dyn Store| store.steps(number, turn, Some("s1"), limit);
+        assert_eq!(of_turn(a), of_turn(b));
+        assert_eq!(a.step(number, turn, "x"), b.step(number, turn, "x"));
     }
     for id in INPUTS.map(input_id) {
         assert_eq!(a.receipt(number, &id), b.receipt(number, &id));

@@ -4,7 +4,7 @@ use super::Factory;
 use super::lists::{assert_listed_nowhere, scanned};
 use super::rows::{
     by_etag, commit, ended, event, found, get, input, input_id, isolated, labelled, moved, one,
-    pending, put, removal, run_row, running, segment, start, started, task_id, turn_row,
+    pending, put, removal, run_row, running, segment, start, started, step_row, task_id, turn_row,
     undecodable, written,
 };
 use crate::commit::{Applied, Conflict, Expect, Write};
@@ -224,6 +224,11 @@ fn hang(task: u64, number: u64) -> Vec<Write> {
             first: 1 + number,
             segment: Arc::new(segment(1 + number, 1)),
         },
+        Write::Step {
+            turn: 1,
+            key: format!("s{number}").into(),
+            step: Box::new(step_row("1")),
+        },
     ]
 }
 
@@ -236,6 +241,7 @@ fn assert_nothing_hangs(store: &impl Store, task: u64, numbers: u64) {
     assert_eq!(store.runs(task), Ok(vec![]));
     assert_eq!(store.segments(task, 0, usize::MAX), Ok(vec![]));
     assert_eq!(store.stream_end(task), Ok(None));
+    assert_eq!(store.steps(task, 1, None, 100), Ok(vec![]));
     for number in 0..numbers {
         let key = ValueKey {
             task,
@@ -246,13 +252,14 @@ fn assert_nothing_hangs(store: &impl Store, task: u64, numbers: u64) {
         let id = input_id(&format!("r{number}"));
         assert_eq!(store.receipt(task, &id), Ok(None));
         assert_eq!(store.turn(task, number), Ok(None));
+        assert_eq!(store.step(task, 1, &format!("s{number}")), Ok(None));
     }
 }
 
 /// A task with this many entries hanging on it, but for a run; removed again.
 fn removed_with(store: &impl Store, task: u64, entries: u64) {
     started(store, task, &format!("t{task}"));
-    let writes: Vec<_> = (0..entries / 5).flat_map(|at| hang(task, at)).collect();
+    let writes: Vec<_> = (0..entries / 6).flat_map(|at| hang(task, at)).collect();
     written(store, task, writes);
     written(store, task, vec![Write::Run(Box::new(run_row(1)))]);
     assert_eq!(one(store, removal(task, task)), applied(task));

@@ -5,8 +5,8 @@ use crate::id::{InputId, TaskId};
 use crate::row::{
     BackOff, DefNumber, Delivery, EntryKind, Etag, EventKind, EventRow, Facts, Generation, Guard,
     GuardPhase, InputRow, Keep, Lease, LifeRow, Micros, OptionsRow, Outcome, Payload, Priority,
-    RetryRow, RunRow, SegmentRow, State, StreamEntry, TaskNumber, TaskRow, TurnResult, TurnRow,
-    WaitReason,
+    RetryRow, RunRow, SegmentRow, State, StepRow, StepState, StreamEntry, TaskNumber, TaskRow,
+    TurnResult, TurnRow, WaitReason,
 };
 use crate::store::Store;
 
@@ -43,6 +43,7 @@ pub(crate) fn pending(number: u64, id: &str) -> TaskRow {
         last_input_id: None,
         input_digest: [7; 16],
         input: Payload::Inline(b"{\"a\":1}".to_vec()),
+        steps_of: 1,
         previous: None,
         options: options(),
         cancel: None,
@@ -163,6 +164,17 @@ pub(crate) fn turn_row(total: u64) -> TurnRow {
     }
 }
 
+/// A recorded step with this result.
+pub(crate) fn step_row(value: &str) -> StepRow {
+    StepRow {
+        state: StepState::Done,
+        attempt: 2,
+        at: Micros(300),
+        type_name: "alloc::string::String".into(),
+        value: value.as_bytes().to_vec(),
+    }
+}
+
 /// The run of this number, ended well.
 pub(crate) fn run_row(run: u32) -> RunRow {
     RunRow {
@@ -178,7 +190,7 @@ pub(crate) fn run_row(run: u32) -> RunRow {
 /// A segment of so many entries, as written by the claim of the number of its first.
 pub(crate) fn segment(first: u64, entries: u64) -> SegmentRow {
     let entry = |sequence: u64| match sequence % 3 {
-        0 => StreamEntry::Reset,
+        0 => StreamEntry::Reset { step: None },
         1 => StreamEntry::Item {
             step: None,
             bytes: sequence.to_string().into_bytes(),

@@ -1,11 +1,14 @@
-//! What hangs on one task: its values, inputs, receipts, turns, runs and stream.
+//! What hangs on one task: its values, inputs, receipts, turns, steps, runs and stream.
 
 use crate::commit::{Write, evicted};
 use crate::id::InputId;
 use crate::receipt::KeptReceipt;
-use crate::row::{InputRow, Receipt, RunRow, SegmentRow, TaskRow, TurnRow, ValueKey, ValueKind};
+use crate::row::{
+    InputRow, Receipt, RunRow, SegmentRow, StepRow, TaskRow, TurnRow, ValueKey, ValueKind,
+};
 use crate::store::{Inbox, PAGE_MAX, Segment, StreamEnd};
 use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::sync::Arc;
 
 /// What hangs on one task.
@@ -15,6 +18,7 @@ pub(super) struct Hanging {
     pub(super) inputs: BTreeMap<u64, InputRow>,
     pub(super) receipts: BTreeMap<InputId, KeptReceipt>,
     pub(super) turns: BTreeMap<u64, TurnRow>,
+    pub(super) steps: BTreeMap<(u64, Box<str>), StepRow>,
     pub(super) runs: BTreeMap<u32, RunRow>,
     pub(super) stream: BTreeMap<u64, Arc<SegmentRow>>,
 }
@@ -44,6 +48,43 @@ impl Hanging {
 
     pub(super) fn turn(&self, slot: u64) -> Option<TurnRow> {
         self.turns.get(&slot).cloned()
+    }
+
+    pub(super) fn step(&self, turn: u64, key: &str) -> Option<StepRow> {
+        self.steps.get(&(turn, key.into())).cloned()
+    }
+
+    pub(super) fn steps(
+        &self,
+        turn: u64,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Vec<(Box<str>, StepRow)> {
+        let from = match after {
+            Some(after) => Bound::Excluded((turn, after.into())),
+            None => Bound::Included((turn, "".into())),
+        };
+        let to = Bound::Excluded((turn + 1, "".into()));
+        let steps = self.steps.range((from, to)).take(limit.min(PAGE_MAX));
+        steps
+            .map(|((_, key), step)| (key.clone(), step.clone()))
+            .collect()
+    }
+
+    /// Removes steps of a turn, one for each in `room`, which shrinks by as many. True when there are more.
+    pub(super) fn forget_steps(&mut self, turn: u64, room: &mut usize) -> bool {
+        loop {
+            let of_turn = (turn, "".into())..(turn + 1, "".into());
+            let Some((key, _)) = self.steps.range(of_turn).next() else {
+                return false;
+            };
+            if *room == 0 {
+                return true;
+            }
+            let key = key.clone();
+            self.steps.remove(&key);
+            *room -= 1;
+        }
     }
 
     pub(super) fn runs(&self) -> Vec<RunRow> {
@@ -111,6 +152,12 @@ impl Hanging {
             Write::Turn { slot, turn } => {
                 self.turns.insert(*slot, (**turn).clone());
             }
+            Write::Step { turn, key, step } => {
+                self.steps.insert((*turn, key.clone()), (**step).clone());
+            }
+            Write::RemoveStep { turn, key } => {
+                self.steps.remove(&(*turn, key.clone()));
+            }
             Write::Run(run) if cfg!(planted = "runs_unbounded") => {
                 self.runs.insert(run.run, (**run).clone());
             }
@@ -126,6 +173,7 @@ impl Hanging {
             | Write::Receipt { .. }
             | Write::KeepReceipt { .. }
             | Write::RemoveReceipt { .. }
+            | Write::ForgetSteps { .. }
             | Write::Event(_)
             | Write::RemoveTask => {}
         }
@@ -134,7 +182,8 @@ impl Hanging {
     /// True when nothing hangs on the task.
     pub(super) fn is_empty(&self) -> bool {
         let is_empty = self.values.is_empty() && self.inputs.is_empty() && self.receipts.is_empty();
-        is_empty && self.turns.is_empty() && self.runs.is_empty() && self.stream.is_empty()
+        let is_empty = is_empty && self.turns.is_empty() && self.steps.is_empty();
+        is_empty && self.runs.is_empty() && self.stream.is_empty()
     }
 
     /// Removes entries, one for each in `room`, which shrinks by as many; returns the receipts among them.
@@ -143,6 +192,7 @@ impl Hanging {
         pop(&mut self.inputs, room);
         let receipts = pop(&mut self.receipts, room);
         pop(&mut self.turns, room);
+        pop(&mut self.steps, room);
         pop(&mut self.runs, room);
         pop(&mut self.stream, room);
         receipts

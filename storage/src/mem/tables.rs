@@ -28,6 +28,8 @@ pub(super) struct Tables {
     /// What hangs on tasks, those on `garbage` included.
     hanging: BTreeMap<TaskNumber, Hanging>,
     garbage: BTreeSet<TaskNumber>,
+    /// Turns whose steps nobody asks for any more.
+    old_steps: BTreeSet<(TaskNumber, u64)>,
     events: BTreeMap<Etag, EventRow>,
     trimmed: Etag,
     lives: BTreeMap<u64, LifeRow>,
@@ -136,8 +138,11 @@ impl Tables {
                 | Write::PopInput { .. }
                 | Write::Turn { .. }
                 | Write::Run(_)
+                | Write::Step { .. }
+                | Write::RemoveStep { .. }
                 | Write::Segment { .. }
                 | Write::EvictSegments { .. } => self.hanging.entry(task).or_default().write(write),
+                Write::ForgetSteps { turn } => self.forget_steps(task, *turn),
                 // Decided in the plan: such a commit is not written but removed.
                 Write::RemoveTask => {}
             }
@@ -218,6 +223,19 @@ impl Tables {
         }
     }
 
+    /// What few steps there are go at once, more of them later.
+    fn forget_steps(&mut self, task: TaskNumber, turn: u64) {
+        let mut room = SWEPT_AT_ONCE;
+        if self.sweep_steps(task, turn, &mut room) && !cfg!(planted = "forgotten_steps_stay") {
+            self.old_steps.insert((task, turn));
+        }
+    }
+
+    fn sweep_steps(&mut self, task: TaskNumber, turn: u64, room: &mut usize) -> bool {
+        let hanging = self.hanging.get_mut(&task);
+        hanging.is_some_and(|hanging| hanging.forget_steps(turn, room))
+    }
+
     fn put_receipt(&mut self, task: TaskNumber, input_id: &InputId, kept: KeptReceipt) {
         let listed_at = kept.listed_at;
         let receipts = &mut self.hanging.entry(task).or_default().receipts;
@@ -293,6 +311,12 @@ impl Tables {
             }
             self.garbage.remove(&task);
         }
+        while let Some((task, turn)) = self.old_steps.first().copied() {
+            if self.sweep_steps(task, turn, &mut room) {
+                return true;
+            }
+            self.old_steps.remove(&(task, turn));
+        }
         let mut left = self.events.len() as u64;
         while let Some(oldest) = self.events.first_entry()
             && events.removes(oldest.get(), left)
@@ -330,7 +354,7 @@ impl Tables {
     #[cfg(all(test, feature = "redb"))]
     pub(super) fn entries(&self) -> Vec<(&'static str, u64)> {
         let of = |len: fn(&Hanging) -> usize| self.hanging.values().map(len).sum();
-        let counted: [(_, usize); 17] = [
+        let counted: [(_, usize); 19] = [
             ("by_definition", self.by_definition.len()),
             ("by_label", self.by_label.len()),
             ("due", self.due.len()),
@@ -339,6 +363,7 @@ impl Tables {
             ("garbage", self.garbage.len()),
             ("ids", self.ids.len()),
             ("lives", self.lives.len()),
+            ("old_steps", self.old_steps.len()),
             (
                 "pending_steering_inputs",
                 of(|hanging| hanging.inputs.len()),
@@ -347,6 +372,7 @@ impl Tables {
             ("receipts", of(|hanging| hanging.receipts.len())),
             ("running", self.running.len()),
             ("runs", of(|hanging| hanging.runs.len())),
+            ("steps", of(|hanging| hanging.steps.len())),
             ("stream", of(|hanging| hanging.stream.len())),
             ("tasks", self.tasks.len()),
             ("turns", of(|hanging| hanging.turns.len())),

@@ -96,6 +96,9 @@ impl<'t> Tables<'t> {
                 | Write::RemoveReceipt { .. }
                 | Write::Turn { .. }
                 | Write::Run(_)
+                | Write::Step { .. }
+                | Write::RemoveStep { .. }
+                | Write::ForgetSteps { .. }
                 | Write::Segment { .. }
                 | Write::EvictSegments { .. } => self.hanging.write(task, write)?,
                 // Decided in the plan: such a commit is not put but removed.

@@ -1,9 +1,12 @@
-//! What hangs on tasks (values, inputs, receipts, turns, runs, streams) within one write transaction: put, and swept away.
+//! What hangs on tasks (values, inputs, receipts, turns, steps, runs, streams) within one write transaction: put, and
+//! swept away.
+
+mod steps;
 
 use super::batch::{Bytes, opened};
 use super::fault;
 use super::stream::Streams;
-use super::tables::{INPUTS, RECEIPT_EXPIRY, RECEIPTS, RUNS, TURNS, VALUES};
+use super::tables::{INPUTS, RECEIPT_EXPIRY, RECEIPTS, RUNS, STEPS, TURNS, VALUES};
 use crate::codec;
 use crate::commit::Write;
 use crate::id::InputId;
@@ -25,6 +28,7 @@ pub(super) struct Hanging<'t> {
     receipts: Option<Table<'t, (u64, &'static str), Bytes>>,
     receipt_expiry: Option<Table<'t, (u64, u64, &'static str), ()>>,
     turns: Option<Table<'t, (u64, u64), Bytes>>,
+    steps: Option<Table<'t, (u64, u64, &'static str), Bytes>>,
     runs: Option<Table<'t, (u64, u32), Bytes>>,
     streams: Streams<'t>,
     buffer: Vec<u8>,
@@ -41,6 +45,7 @@ impl<'t> Hanging<'t> {
             receipts: None,
             receipt_expiry: None,
             turns: None,
+            steps: None,
             runs: None,
             streams: Streams::in_transaction(txn),
             buffer: Vec::new(),
@@ -116,6 +121,9 @@ impl<'t> Hanging<'t> {
                 listed_at,
             } => self.remove_receipt(task, input_id, *listed_at)?,
             Write::Turn { slot, turn } => self.put_turn(task, *slot, turn)?,
+            Write::Step { turn, key, step } => self.put_step(task, (*turn, key), step)?,
+            Write::RemoveStep { turn, key } => self.remove_step(task, (*turn, key))?,
+            Write::ForgetSteps { turn } => self.forget_steps(task, *turn)?,
             Write::Run(run) => self.put_run(task, run)?,
             Write::Segment { first, segment } => {
                 let buffer = &mut self.buffer;
@@ -276,6 +284,8 @@ impl<'t> Hanging<'t> {
         more |= self.sweep_receipts(task, room)?;
         let turns = opened(&mut self.turns, || self.txn.open_table(TURNS))?;
         more |= sweep(turns, (task.0, 0)..(task_end, 0), room)?;
+        let steps = opened(&mut self.steps, || self.txn.open_table(STEPS))?;
+        more |= sweep(steps, (task.0, 0, "")..(task_end, 0, ""), room)?;
         let runs = opened(&mut self.runs, || self.txn.open_table(RUNS))?;
         more |= sweep(runs, (task.0, 0)..(task_end, 0), room)?;
         let stream = self.streams.table()?;

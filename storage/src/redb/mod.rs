@@ -33,8 +33,8 @@ pub use options::{OnRepair, Opened, RedbOptions};
 use crate::commit::{Applied, Commit, Conflict};
 use crate::id::{InputId, TaskId};
 use crate::row::{
-    DefNumber, Etag, IndexRow, InputRow, LifeRow, Micros, Receipt, RunRow, TaskNumber, TaskRow,
-    TurnRow, ValueKey,
+    DefNumber, Etag, IndexRow, InputRow, LifeRow, Micros, Receipt, RunRow, StepRow, TaskNumber,
+    TaskRow, TurnRow, ValueKey,
 };
 use crate::store::{
     Counters, Due, EventPage, EventsKept, ExpiredReceipt, Inbox, Page, Scan, Segment, Sharing,
@@ -306,6 +306,20 @@ impl Store for RedbStore {
 
     fn turn(&self, task: TaskNumber, slot: u64) -> Result<Option<TurnRow>, StoreError> {
         self.guarded(|| self.read_turn(task, slot))
+    }
+
+    fn step(&self, task: TaskNumber, turn: u64, key: &str) -> Result<Option<StepRow>, StoreError> {
+        self.guarded(|| self.read_step(task, turn, key))
+    }
+
+    fn steps(
+        &self,
+        task: TaskNumber,
+        turn: u64,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<(Box<str>, StepRow)>, StoreError> {
+        self.guarded(|| self.read_steps(task, turn, after, limit))
     }
 
     fn runs(&self, task: TaskNumber) -> Result<Vec<RunRow>, StoreError> {

@@ -1,14 +1,14 @@
 //! Reads: each is one short transaction, because a transaction held for seconds multiplies the file.
 
 use super::tables::{
-    DEFINITIONS, EVENTS, IDS, INPUTS, META, RECEIPTS, RUNS, TASKS, TRIMMED, TURNS, VALUES,
+    DEFINITIONS, EVENTS, IDS, INPUTS, META, RECEIPTS, RUNS, STEPS, TASKS, TRIMMED, TURNS, VALUES,
 };
 use super::{RedbStore, fault};
 use crate::codec;
 use crate::id::{InputId, TaskId};
 use crate::receipt::KeptReceipt;
 use crate::row::{
-    DefNumber, Etag, InputRow, Receipt, RunRow, TaskNumber, TaskRow, TurnRow, ValueKey,
+    DefNumber, Etag, InputRow, Receipt, RunRow, StepRow, TaskNumber, TaskRow, TurnRow, ValueKey,
 };
 use crate::slot::Slot;
 use crate::store::{EventPage, Inbox, PAGE_MAX, StoreError};
@@ -142,6 +142,47 @@ impl RedbStore {
             .transpose()
     }
 
+    pub(crate) fn read_step(
+        &self,
+        task: TaskNumber,
+        turn: u64,
+        key: &str,
+    ) -> Result<Option<StepRow>> {
+        let Some(table) = self.hanging(task, STEPS)? else {
+            return Ok(None);
+        };
+        let found = table.get((task.0, turn, key)).map_err(fault)?;
+        found
+            .map(|bytes| codec::decode_step(Slot::Step(task, turn, key), bytes.value()))
+            .transpose()
+    }
+
+    pub(crate) fn read_steps(
+        &self,
+        task: TaskNumber,
+        turn: u64,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<(Box<str>, StepRow)>> {
+        let mut steps = Vec::new();
+        let Some(table) = self.hanging(task, STEPS)? else {
+            return Ok(steps);
+        };
+        let from = match after {
+            Some(after) => Bound::Excluded((task.0, turn, after)),
+            None => Bound::Included((task.0, turn, "")),
+        };
+        let to = Bound::Excluded((task.0, turn.saturating_add(1), ""));
+        let of_turn = table.range::<(u64, u64, &str)>((from, to)).map_err(fault)?;
+        for entry in of_turn.take(limit.min(PAGE_MAX)) {
+            let (at, bytes) = entry.map_err(fault)?;
+            let (_, _, key) = at.value();
+            let step = codec::decode_step(Slot::Step(task, turn, key), bytes.value())?;
+            steps.push((key.into(), step));
+        }
+        Ok(steps)
+    }
+
     pub(crate) fn read_runs(&self, task: TaskNumber) -> Result<Vec<RunRow>> {
         let mut runs: Vec<RunRow> = Vec::new();
         let Some(table) = self.hanging(task, RUNS)? else {
@@ -184,7 +225,8 @@ impl RedbStore {
     #[cfg(test)]
     pub(crate) fn entries(&self) -> Vec<(&'static str, u64)> {
         use super::tables::{
-            BY_DEFINITION, BY_LABEL, DUE, EXPIRY, GARBAGE, LIVES, RECEIPT_EXPIRY, RUNNING, STREAM,
+            BY_DEFINITION, BY_LABEL, DUE, EXPIRY, GARBAGE, LIVES, OLD_STEPS, RECEIPT_EXPIRY,
+            RUNNING, STREAM,
         };
         use redb::ReadableTableMetadata;
         fn len<K: Key + 'static, V: Value + 'static>(
@@ -203,11 +245,13 @@ impl RedbStore {
             ("garbage", len(&txn, GARBAGE)),
             ("ids", len(&txn, IDS)),
             ("lives", len(&txn, LIVES)),
+            ("old_steps", len(&txn, OLD_STEPS)),
             ("pending_steering_inputs", len(&txn, INPUTS)),
             ("receipt_expiry", len(&txn, RECEIPT_EXPIRY)),
             ("receipts", len(&txn, RECEIPTS)),
             ("running", len(&txn, RUNNING)),
             ("runs", len(&txn, RUNS)),
+            ("steps", len(&txn, STEPS)),
             ("stream", len(&txn, STREAM)),
             ("tasks", len(&txn, TASKS)),
             ("turns", len(&txn, TURNS)),

@@ -30,6 +30,10 @@ pub(crate) const RECEIPTS: Table<(u64, &str), &[u8]> = Table::new("receipts");
 pub(crate) const RECEIPT_EXPIRY: Table<(u64, u64, &str), ()> = Table::new("receipt_expiry");
 /// Task number, slot → encoded turn.
 pub(crate) const TURNS: Table<(u64, u64), &[u8]> = Table::new("turns");
+/// Task number, the turn's number over all runs, key → encoded step.
+pub(crate) const STEPS: Table<(u64, u64, &str), &[u8]> = Table::new("steps");
+/// Task number, the turn's number over all runs: every turn whose steps nobody asks for any more.
+pub(crate) const OLD_STEPS: Table<(u64, u64), ()> = Table::new("old_steps");
 /// Task number, number of the run modulo [`RUNS_KEPT`](crate::row::TaskRow::RUNS_KEPT) → encoded run.
 pub(crate) const RUNS: Table<(u64, u32), &[u8]> = Table::new("runs");
 /// Task number, sequence number of the first entry → encoded segment.

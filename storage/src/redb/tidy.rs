@@ -1,7 +1,7 @@
 //! Removing what nobody needs any more: what hangs on removed tasks, and old transitions.
 
 use super::hanging::Hanging;
-use super::tables::{EVENTS, GARBAGE, META, TRIMMED};
+use super::tables::{EVENTS, GARBAGE, META, OLD_STEPS, TRIMMED};
 use super::{RedbStore, fault};
 use crate::codec;
 use crate::row::{Etag, EventRow, TaskNumber};
@@ -43,12 +43,16 @@ impl RedbStore {
         if !garbage.is_empty().map_err(fault)? {
             return Ok(true);
         }
+        let old_steps = txn.open_table(OLD_STEPS).map_err(fault)?;
+        if !old_steps.is_empty().map_err(fault)? {
+            return Ok(true);
+        }
         let events = txn.open_table(EVENTS).map_err(fault)?;
         Ok(!removable(&events, kept, 1)?.is_empty())
     }
 }
 
-/// Removes what hangs on removed tasks, as far as there is room. The entries put or removed, and whether there is more.
+/// Removes what hangs on removed tasks, then the steps of former turns, as far as there is room. The entries put or removed, and whether there is more.
 fn sweep(txn: &WriteTransaction, room: &mut usize) -> Result<(u64, bool)> {
     let mut garbage = txn.open_table(GARBAGE).map_err(fault)?;
     let mut hanging = Hanging::in_transaction(txn);
@@ -60,7 +64,8 @@ fn sweep(txn: &WriteTransaction, room: &mut usize) -> Result<(u64, bool)> {
         garbage.remove(task.0).map_err(fault)?;
         numbers += 1;
     }
-    Ok((numbers + hanging.writes(), false))
+    let more = hanging.sweep_old_steps(room)?;
+    Ok((numbers + hanging.writes(), more))
 }
 
 fn first(garbage: &Table<'_, u64, ()>) -> Result<Option<TaskNumber>> {

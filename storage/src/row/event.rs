@@ -64,6 +64,10 @@ pub enum EventKind {
     RetriedAfterEnd,
     /// A task was released by an operator.
     Released,
+    /// Its handler waits for an operator.
+    Held,
+    /// Somebody said what became of a step.
+    Resolved,
     /// It was removed from the store.
     Removed,
 }

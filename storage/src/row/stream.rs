@@ -35,8 +35,17 @@ pub enum StreamEntry {
         #[serde(with = "raw")]
         bytes: Vec<u8>,
     },
-    /// Whatever earlier attempts of this turn emitted outside a recorded step is abandoned.
-    Reset,
+    /// What was emitted before is abandoned.
+    Reset {
+        /// By earlier tries of this step; empty: by earlier attempts of this turn, but for the steps that are kept.
+        step: Option<Box<str>>,
+    },
+    /// A step is recorded, in the same commit: what it emitted since its last reset stays, whatever becomes of its
+    /// attempt.
+    Kept {
+        /// The step.
+        step: Box<str>,
+    },
 }
 
 impl StreamEntry {
@@ -49,7 +58,10 @@ impl StreamEntry {
             StreamEntry::Item { step, bytes } => {
                 bytes.len() + step.as_ref().map_or(0, |step| step.len()) + Self::OVERHEAD
             }
-            StreamEntry::Reset => Self::OVERHEAD,
+            StreamEntry::Reset { step } => {
+                step.as_ref().map_or(0, |step| step.len()) + Self::OVERHEAD
+            }
+            StreamEntry::Kept { step } => step.len() + Self::OVERHEAD,
         }
     }
 }

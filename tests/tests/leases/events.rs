@@ -178,6 +178,7 @@ pub(crate) fn delete() -> Event {
 pub(crate) fn retry() -> Event {
     Event::Retry {
         if_etag: None,
+        from_start: false,
         claimant: Some(claimant(SECOND)),
     }
 }

@@ -70,6 +70,7 @@ fn a_retry_without_a_slot_is_due_at_once() {
     let at = Micros(10_000);
     let transition = task.does(Event::Retry {
         if_etag: None,
+        from_start: false,
         claimant: None,
     });
     assert_eq!(transition.effects, [Effect::Due { def: DEF, at }]);

@@ -328,6 +328,7 @@ fn a_cancel_decided_on_another_version_is_refused() {
             },
             Event::Retry {
                 if_etag,
+                from_start: false,
                 claimant: None,
             },
             Event::Resume {

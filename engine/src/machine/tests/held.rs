@@ -153,6 +153,13 @@ impl Held {
             }
             // The machine writes nothing of a stream: that is the writer's.
             Write::Segment { .. } | Write::EvictSegments { .. } => unreachable!("{write:?}"),
+            // Steps decide nothing: which they are is the handler's. Whose they are is the row's word.
+            Write::Step { turn, .. } | Write::RemoveStep { turn, .. } => {
+                return self.row.as_ref().is_some_and(|row| row.steps_of == *turn);
+            }
+            Write::ForgetSteps { turn } => {
+                return self.row.as_ref().is_some_and(|row| row.steps_of > *turn);
+            }
             Write::Run(run) => self.runs.push(RunRow::clone(run)),
             Write::RemoveTask => {}
         }

@@ -345,6 +345,7 @@ const ASKED: [(&str, Events); 18] = [
     ("retry", |_| {
         slots(|claimant| Event::Retry {
             if_etag: None,
+            from_start: false,
             claimant,
         })
     }),

@@ -194,6 +194,7 @@ pub(super) fn delete(force: bool) -> Event {
 pub(super) fn retry() -> Event {
     Event::Retry {
         if_etag: None,
+        from_start: false,
         claimant: Some(us(1)),
     }
 }

@@ -4,16 +4,18 @@
 
 use super::model::{
     Cause, End, Known, Model, Paper, Phase, Reason, Scope, Suspect, Taken, Turn, Wait, Watch, Why,
-    id,
+    aside, id,
 };
 use super::ops::{BACK_OFF_US, DEF, KEYS};
 use super::verdict::Target;
 use crate::machine::{
     Accepted, Aim, Answer, Cause as Told, Claimant, Effect, Event, NewInput, Order, Overdue,
-    Parting, Recovered, TurnEnd, Verdict,
+    Parting, Recovered, Resolution, TurnEnd, Verdict,
 };
 use outlive_storage::id::InputId;
-use outlive_storage::row::{Delivery, EventKind, Generation, Micros, Outcome, TurnResult};
+use outlive_storage::row::{
+    Delivery, EventKind, Generation, Micros, Outcome, StepRow, StepState, TurnResult,
+};
 
 /// What an event should do beside changing the task.
 #[derive(Debug, Default)]
@@ -79,6 +81,11 @@ impl Advance<'_> {
             Event::Take { key, .. } => self.take_under(key),
             Event::Stop { why, .. } => self.stop(*why),
             Event::Keep { .. } => {}
+            Event::Step { step, .. } => {
+                let done = |step: &Box<StepRow>| step.state == StepState::Done;
+                self.record(step.as_ref().is_some_and(done));
+            }
+            Event::Resolve { resolution, .. } => self.resolve(resolution),
             Event::Expire => self.remove(EventKind::Removed),
             Event::ForgetInput { input_id, .. } => self.forget(input_id),
         }
@@ -262,6 +269,7 @@ impl Advance<'_> {
         self.model.turn = Turn {
             cause: Cause::Later,
             steered: last.steered,
+            steps_of: last.steps_of,
             ..Turn::of(last.input, last.run + 1, 1, last.total + 1)
         };
         self.story.what = Some(EventKind::RetriedAfterEnd);
@@ -444,6 +452,7 @@ impl Advance<'_> {
             },
             (_, Some(cancel)) => self.cancelled(cancel, worker),
             (TurnEnd::Undecodable { what, expected }, None) => self.park(what, expected),
+            (TurnEnd::Held(wait), None) => self.put_aside(*wait == aside(true)),
             (_, None) if self.model.is_timed_out(self.now) => self.time_out(),
             (TurnEnd::Cancelled, None) => {
                 let scope = if waits { Scope::Turn } else { Scope::Task };
@@ -479,11 +488,44 @@ impl Advance<'_> {
         self.wait(Wait::BackOff, due);
     }
 
-    fn park(&mut self, what: &str, expected: &str) {
+    /// A recorded step is the proof that the turn does not kill its process.
+    fn record(&mut self, done: bool) {
+        if done && self.model.turn.suspect != Suspect::CLEAR {
+            self.model.turn.suspect = Suspect::CLEAR;
+            self.story.what = Some(EventKind::Acquitted);
+        }
+    }
+
+    fn resolve(&mut self, resolution: &Resolution) {
+        match resolution {
+            Resolution::Done(_) | Resolution::NotDone => self.release(EventKind::Resolved),
+            Resolution::Failed(_) => {
+                let attempts = self.model.turn.attempts();
+                self.complete(End::Failed { attempts });
+            }
+        }
+    }
+
+    /// Nobody failed, so the attempt is given back; one the process died in was made.
+    fn give_back(&mut self) {
         let turn = &mut self.model.turn;
-        // The handler was not entered, so the attempt is given back; one the process died in was made.
         turn.attempting = turn.cause == Cause::Died;
         turn.suspect = Suspect::CLEAR;
+    }
+
+    fn put_aside(&mut self, unknown: bool) {
+        self.give_back();
+        let turn = &mut self.model.turn;
+        if turn.cause == Cause::First {
+            turn.cause = Cause::Later;
+        }
+        self.model.phase = Phase::Aside { unknown };
+        self.story.what = Some(EventKind::Held);
+        self.tell(Effect::Idle);
+    }
+
+    fn park(&mut self, what: &str, expected: &str) {
+        self.give_back();
         self.model.phase = Phase::Parked;
         self.story.what = Some(EventKind::Parked);
         self.tell(Effect::Parked {

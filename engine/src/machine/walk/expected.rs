@@ -59,6 +59,7 @@ impl Model {
             last_input_id: (last != turn.input).then(|| id(last)),
             input_digest: [current.like; 16],
             input: payload(current.bytes),
+            steps_of: turn.steps_of,
             previous: self.previous.map(|bytes| PreviousInput {
                 seq: bytes as u64,
                 payload: payload(bytes),
@@ -103,13 +104,15 @@ impl Model {
                     _ => Micros(0),
                 },
             },
-            Phase::Waiting(_) | Phase::Parked | Phase::Quarantined => State::Suspended {
-                since: match like {
-                    State::Suspended { since, .. } => *since,
-                    _ => Micros(0),
-                },
-                wait: self.wait().expect("what is suspended waits"),
-            },
+            Phase::Waiting(_) | Phase::Parked | Phase::Aside { .. } | Phase::Quarantined => {
+                State::Suspended {
+                    since: match like {
+                        State::Suspended { since, .. } => *since,
+                        _ => Micros(0),
+                    },
+                    wait: self.wait().expect("what is suspended waits"),
+                }
+            }
             Phase::Ended { end, expires } => State::Completed {
                 at: match like {
                     State::Completed { at, .. } => *at,
@@ -127,7 +130,9 @@ impl Model {
             Phase::Pending { due, .. } => Place::Due(due),
             Phase::Absent | Phase::Isolated => Place::Due(Micros::ISOLATED),
             Phase::Running { .. } => Place::Running,
-            Phase::Waiting(_) | Phase::Quarantined => Place::Due(Micros::NEVER),
+            Phase::Waiting(_) | Phase::Aside { .. } | Phase::Quarantined => {
+                Place::Due(Micros::NEVER)
+            }
             Phase::Parked => Place::Due(Micros::AT_OPEN),
             Phase::Ended { expires, .. } => Place::Ended(expires),
         }

@@ -71,7 +71,8 @@ fn expectation(step: &Step<'_>) -> Law {
             Event::End { generation, .. }
             | Event::Stop { generation, .. }
             | Event::Keep { generation }
-            | Event::Take { generation, .. },
+            | Event::Take { generation, .. }
+            | Event::Step { generation, .. },
         ) => Expect::Lease(*generation),
         (Some(row), _) => Expect::Etag(row.etag),
     };

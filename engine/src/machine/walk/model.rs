@@ -189,13 +189,25 @@ pub(super) enum Why {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Phase {
     Absent,
-    Pending { wait: Wait, due: Micros },
+    Pending {
+        wait: Wait,
+        due: Micros,
+    },
     Isolated,
-    Running { instance: u128 },
+    Running {
+        instance: u128,
+    },
     Waiting(Why),
     Parked,
+    /// Put aside by its handler: over a key used twice, or over a step whose outcome nobody knows.
+    Aside {
+        unknown: bool,
+    },
     Quarantined,
-    Ended { end: End, expires: Micros },
+    Ended {
+        end: End,
+        expires: Micros,
+    },
 }
 
 /// Why the handler is entered, next or now.
@@ -245,6 +257,8 @@ pub(super) struct Turn {
     pub(super) run: u32,
     pub(super) number: u32,
     pub(super) total: u64,
+    /// Under which turn's number its steps are recorded.
+    pub(super) steps_of: u64,
     pub(super) cause: Cause,
     pub(super) steered: bool,
     /// Attempts that ended in an error.
@@ -267,6 +281,7 @@ impl Turn {
             run,
             number,
             total,
+            steps_of: total,
             cause: Cause::First,
             steered: false,
             failures: 0,
@@ -353,6 +368,7 @@ impl Model {
             | Phase::Isolated
             | Phase::Running { .. }
             | Phase::Parked
+            | Phase::Aside { .. }
             | Phase::Quarantined => true,
             Phase::Absent | Phase::Waiting(_) | Phase::Ended { .. } => false,
         }
@@ -436,6 +452,7 @@ impl Model {
             | Phase::Isolated
             | Phase::Waiting(_)
             | Phase::Parked
+            | Phase::Aside { .. }
             | Phase::Quarantined => None,
         }
     }
@@ -444,7 +461,9 @@ impl Model {
         match self.phase {
             Phase::Absent | Phase::Pending { .. } | Phase::Isolated => Status::Pending,
             Phase::Running { .. } => Status::InProgress,
-            Phase::Waiting(_) | Phase::Parked | Phase::Quarantined => Status::Suspended,
+            Phase::Waiting(_) | Phase::Parked | Phase::Aside { .. } | Phase::Quarantined => {
+                Status::Suspended
+            }
             Phase::Ended { .. } => Status::Completed,
         }
     }
@@ -460,6 +479,7 @@ impl Model {
             }),
             Phase::Isolated => Some(WaitReason::Isolated { deaths }),
             Phase::Quarantined => Some(WaitReason::Quarantined { deaths }),
+            Phase::Aside { unknown } => Some(aside(unknown)),
             Phase::Waiting(why) => Some(WaitReason::Input {
                 reason: match why {
                     Why::More => "more".into(),
@@ -474,6 +494,17 @@ impl Model {
             }),
             Phase::Absent | Phase::Running { .. } | Phase::Ended { .. } => None,
         }
+    }
+}
+
+/// The key of every step of the walk.
+pub(super) const STEP: &str = "s";
+
+/// What a task that its handler put aside waits for.
+pub(super) fn aside(unknown: bool) -> WaitReason {
+    match unknown {
+        true => WaitReason::UnknownOutcome { step: STEP.into() },
+        false => WaitReason::DuplicateStep { key: STEP.into() },
     }
 }
 

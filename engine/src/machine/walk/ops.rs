@@ -1,14 +1,15 @@
 //! What is tried in every state of the walk, whether it fits or not.
 
-use super::model::{Model, Reason, Rules, id};
+use super::model::{Model, Reason, Rules, STEP, aside, id};
 use super::world::World;
 use crate::machine::{
-    Aim, Claimant, Event, Named, NewInput, OnConflict, Order, Overdue, Parting, TurnEnd, Verdict,
+    Aim, Claimant, Event, Named, NewInput, OnConflict, Order, Overdue, Parting, Resolution,
+    TurnEnd, Verdict,
 };
 use outlive_storage::id::TaskId;
 use outlive_storage::row::{
     BackOff, DefNumber, Delivery, Etag, Facts, Failure, FailureKind, Generation, Keep, Micros,
-    OptionsRow, Payload, Priority, RetryRow,
+    OptionsRow, Payload, Priority, RetryRow, StepRow, StepState,
 };
 
 pub(super) const DEF: DefNumber = DefNumber(1);
@@ -44,6 +45,7 @@ pub(super) fn all(world: &World) -> Vec<Op> {
     let mut events = inputs(model, world.now);
     events.extend(orders(world));
     events.extend(by_the_engine(world));
+    events.extend(resolutions());
     // One generation more than was ever given: nobody may end what was not claimed.
     for generation in 1..=model.given + 1 {
         events.extend(by_a_worker(model, Generation(generation)));
@@ -223,6 +225,7 @@ fn orders(world: &World) -> Vec<Event> {
         });
         events.push(Event::Retry {
             if_etag,
+            from_start: false,
             claimant: second,
         });
         for force in [false, true] {
@@ -256,6 +259,36 @@ fn ends_from_outside(aim: &Aim, reason: Reason, if_etag: Option<Etag>) -> [Event
         Event::Cancel(order(reason, INSTANCES[0])),
         Event::Cancel(order(reason, INSTANCES[1])),
         Event::Terminate(order(Reason::First, INSTANCES[0])),
+    ]
+}
+
+/// A step that was begun, or done with this result.
+fn step(value: &str) -> Box<StepRow> {
+    let state = match value.is_empty() {
+        true => StepState::Begun,
+        false => StepState::Done,
+    };
+    Box::new(StepRow {
+        state,
+        attempt: 0,
+        at: Micros(0),
+        type_name: "u32".into(),
+        value: value.into(),
+    })
+}
+
+/// Somebody says what became of a step: of the one that is waited for, if any is, and of another one.
+fn resolutions() -> Vec<Event> {
+    let of = |key: &str, resolution| Event::Resolve {
+        key: key.into(),
+        resolution,
+        if_etag: None,
+    };
+    vec![
+        of(STEP, Resolution::Done(step("1"))),
+        of(STEP, Resolution::NotDone),
+        of(STEP, Resolution::Failed(failure(0))),
+        of("other", Resolution::NotDone),
     ]
 }
 
@@ -324,6 +357,8 @@ fn by_a_worker(model: &Model, generation: Generation) -> Vec<Event> {
         failed(false, Some(RETRY_AFTER_US)),
         failed(true, None),
         TurnEnd::Cancelled,
+        TurnEnd::Held(aside(false)),
+        TurnEnd::Held(aside(true)),
         TurnEnd::Undecodable {
             what: "input".into(),
             expected: "u32".into(),
@@ -353,5 +388,13 @@ fn by_a_worker(model: &Model, generation: Generation) -> Vec<Event> {
         events.push(Event::Stop { generation, why });
     }
     events.push(Event::Keep { generation });
+    for step in [Some(step("1")), Some(step("")), None] {
+        let key = STEP.into();
+        events.push(Event::Step {
+            generation,
+            key,
+            step,
+        });
+    }
     events
 }

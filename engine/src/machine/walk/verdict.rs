@@ -1,6 +1,6 @@
 //! What each event must be answered with: the tables of what each call does, said over the model.
 
-use super::model::{End, Model, Paper, Phase, Suspect, Watch, id};
+use super::model::{End, Model, Paper, Phase, STEP, Suspect, Watch, id};
 use super::ops::{DEF, ETAG, KEYS, payload};
 use super::world::NOW;
 use crate::machine::{
@@ -74,6 +74,12 @@ impl Model {
                     })
                 })))
             }
+            Event::Step { generation, .. } => self.check_claim(*generation),
+            Event::Resolve { key, if_etag, .. } => {
+                self.check_etag(*if_etag)?;
+                let waits = self.phase == (Phase::Aside { unknown: true }) && **key == *STEP;
+                waits.then_some(Answer::Done).ok_or_else(|| self.conflict())
+            }
             Event::Stop { generation, why } => {
                 self.check_claim(*generation)?;
                 self.verdict_on_stop(*why, now)
@@ -124,10 +130,14 @@ impl Model {
             | Phase::Isolated
             | Phase::Running { .. }
             | Phase::Parked
+            | Phase::Aside { .. }
             | Phase::Quarantined => {}
         }
         let Some(max) = self.rules.steerable_max else {
-            let parked = matches!(self.phase, Phase::Parked | Phase::Quarantined);
+            let parked = matches!(
+                self.phase,
+                Phase::Parked | Phase::Aside { .. } | Phase::Quarantined
+            );
             let equal = [self.inputs[self.turn.input].like; 16] == input.digest;
             let repeated = !parked && self.turn.number == 1 && equal && !input.input_id_given;
             if repeated || input.on_conflict == OnConflict::Attach {
@@ -276,6 +286,8 @@ impl Model {
         match self.phase {
             Phase::Ended { end, .. } => !matches!(end, End::Output { .. }),
             Phase::Isolated | Phase::Parked | Phase::Quarantined => true,
+            // Nobody knows what became of the step: running it again is not for a retry to say.
+            Phase::Aside { unknown } => !unknown,
             Phase::Absent | Phase::Pending { .. } | Phase::Running { .. } | Phase::Waiting(_) => {
                 false
             }
@@ -320,9 +332,11 @@ fn verdict_on_nothing(event: &Event) -> Verdict {
         }
         Event::Input(input) if input.facts.is_none() => Err(Rejected::CannotCreate),
         Event::Input(input) => Ok(accepted(Accepted::Started, &input.input_id, 1)),
-        Event::End { .. } | Event::Stop { .. } | Event::Keep { .. } | Event::Take { .. } => {
-            Err(Rejected::LeaseLost)
-        }
+        Event::End { .. }
+        | Event::Stop { .. }
+        | Event::Keep { .. }
+        | Event::Take { .. }
+        | Event::Step { .. } => Err(Rejected::LeaseLost),
         _ => Err(Rejected::NotFound),
     }
 }

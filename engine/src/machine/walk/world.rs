@@ -160,6 +160,7 @@ impl World {
             | Phase::Pending { .. }
             | Phase::Isolated
             | Phase::Parked
+            | Phase::Aside { .. }
             | Phase::Quarantined
             | Phase::Ended { .. } => {}
         }
@@ -176,6 +177,7 @@ impl World {
             | Phase::Running { .. }
             | Phase::Waiting(_)
             | Phase::Parked
+            | Phase::Aside { .. }
             | Phase::Quarantined => {}
         }
         self.model.turn.deadline.iter_mut().for_each(moved);

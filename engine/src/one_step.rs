@@ -1,0 +1,246 @@
+//! One step of one attempt: found again, or run, and recorded.
+
+use crate::ctx::Ctx;
+use crate::env;
+use crate::machine::{Event, TurnEnd, delay_us};
+use crate::reader::ReadError;
+use crate::step::{STEPS_MAX, StepCtx, StepError, StepOptions};
+use crate::step_key::StepKey;
+use crate::turn_steps::{Unclaimed, UnderWay};
+use crate::value;
+use crate::writer::{Draft, Origin, Target};
+use outlive_storage::row::{Micros, StepRow, StepState, WaitReason};
+use parking_lot::Mutex;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+/// One step of one attempt.
+pub(crate) struct OneStep<'a, S> {
+    ctx: &'a Ctx<S>,
+    key: StepKey,
+    options: StepOptions,
+    /// Until it is recorded or given up, the turn is not put aside.
+    under_way: Mutex<Option<UnderWay>>,
+    /// The last try that emitted something; 0: none did.
+    emitted: Arc<AtomicU32>,
+}
+
+impl<'a, S> OneStep<'a, S> {
+    pub(crate) async fn begin<E>(
+        ctx: &'a Ctx<S>,
+        key: StepKey,
+        options: StepOptions,
+    ) -> Result<OneStep<'a, S>, StepError<E>> {
+        let steps = &ctx.core.steps;
+        if steps.is_over() {
+            return Err(StepError::TurnOver);
+        }
+        match steps.claim(key.as_str()) {
+            Ok(under_way) => Ok(OneStep {
+                ctx,
+                key,
+                options,
+                under_way: Mutex::new(Some(under_way)),
+                emitted: Arc::default(),
+            }),
+            Err(Unclaimed::TooMany) => Err(StepError::TooMany { max: STEPS_MAX }),
+            Err(Unclaimed::Duplicate) => {
+                let key = key.as_str().into();
+                steps.put_aside(TurnEnd::Held(WaitReason::DuplicateStep { key }));
+                steps.ended().await;
+                Err(StepError::TurnOver)
+            }
+        }
+    }
+
+    pub(crate) fn ctx(&self, attempt: u32) -> StepCtx<S> {
+        StepCtx::new(
+            Arc::clone(&self.ctx.core),
+            (self.key.clone(), attempt),
+            Arc::clone(&self.emitted),
+        )
+    }
+
+    /// What an earlier attempt recorded.
+    pub(crate) async fn known<E>(&self) -> Result<Option<StepRow>, StepError<E>> {
+        let core = &self.ctx.core;
+        if !core.steps.recorded || cfg!(planted = "recorded_step_runs_again") {
+            return Ok(None);
+        }
+        let (task, turn, key) = (core.task, core.row.steps_of, self.key.clone());
+        let read = core
+            .reader
+            .read(move |store| store.step(task, turn, key.as_str()));
+        match read.await {
+            Ok(known) => Ok(known),
+            Err(ReadError::Store(error)) if error.is_of_one_entry() => {
+                self.aside(self.undecodable(error.to_string())).await
+            }
+            // The engine stops, and drops this turn.
+            Err(ReadError::Store(_) | ReadError::Stopped) => self.turn_over().await,
+        }
+    }
+
+    /// The recorded result.
+    pub(crate) async fn replayed<T: DeserializeOwned, E>(
+        &self,
+        known: &StepRow,
+    ) -> Result<T, StepError<E>> {
+        match value::decode(&known.value) {
+            Ok(result) => Ok(result),
+            Err(error) => {
+                let expected = format!(
+                    "{}, as which {} was recorded: {error}",
+                    std::any::type_name::<T>(),
+                    known.type_name
+                );
+                self.aside(self.undecodable(expected)).await
+            }
+        }
+    }
+
+    pub(crate) async fn run<T, E, F, Fut>(&self, mut run: F) -> Result<T, StepError<E>>
+    where
+        T: Serialize,
+        F: FnMut(StepCtx<S>) -> Fut + Send,
+        Fut: Future<Output = Result<T, E>> + Send,
+    {
+        let core = &self.ctx.core;
+        let retry = self.options.retry.row().ok();
+        let most = retry.map_or(1, |retry| retry.attempts_max);
+        if self.options.once {
+            self.keep(Some(StepState::Begun), Vec::new(), "").await?;
+        }
+        for attempt in 1.. {
+            let error = match self.in_time(run(self.ctx(attempt))).await {
+                Some(Ok(result)) => return self.record(result, attempt).await,
+                Some(Err(error)) => StepError::Failed {
+                    error,
+                    attempts: attempt,
+                },
+                None if self.options.once => return self.aside(self.unknown()).await,
+                None => StepError::TimedOut {
+                    limit: self.options.timeout.unwrap_or_default(),
+                },
+            };
+            let Some(retry) = retry.filter(|_| attempt < most) else {
+                if self.options.once {
+                    self.keep(None, Vec::new(), "").await?;
+                }
+                return Err(error);
+            };
+            let delay = delay_us(&retry, core.task, core.row.turn, attempt);
+            env::sleep(Duration::from_micros(delay)).await;
+        }
+        // INVARIANT: the loop ends by its own returns.
+        Err(StepError::TurnOver)
+    }
+
+    /// What a try came to, unless it took longer than it may.
+    async fn in_time<F: Future>(&self, running: F) -> Option<F::Output> {
+        let Some(limit) = self.options.timeout else {
+            return Some(running.await);
+        };
+        tokio::select! {
+            result = running => Some(result),
+            () = env::sleep(limit) => None,
+        }
+    }
+
+    /// Records the result; when this returns it is on disk.
+    pub(crate) async fn record<T: Serialize, E>(
+        &self,
+        result: T,
+        attempt: u32,
+    ) -> Result<T, StepError<E>> {
+        let bytes = value::encode("result of a step", &result).map_err(StepError::Result)?;
+        self.settle_items(attempt);
+        let type_name = std::any::type_name::<T>();
+        self.keep(Some(StepState::Done), bytes, type_name).await?;
+        Ok(result)
+    }
+
+    /// What the recorded try emitted stays; what only an earlier one did is abandoned.
+    fn settle_items(&self, attempt: u32) {
+        let (stream, key) = (&self.ctx.core.stream, self.key.as_str());
+        match self.emitted.load(Ordering::SeqCst) {
+            0 => {}
+            emitted if emitted == attempt && !cfg!(planted = "step_items_not_kept") => {
+                stream.keep(key);
+            }
+            // The record takes the mark along.
+            _ => drop(stream.reset(Some(key))),
+        }
+    }
+
+    async fn keep<E>(
+        &self,
+        state: Option<StepState>,
+        value: Vec<u8>,
+        type_name: &str,
+    ) -> Result<(), StepError<E>> {
+        let core = &self.ctx.core;
+        let step = state.map(|state| {
+            Box::new(StepRow {
+                state,
+                attempt: 0,
+                at: Micros(0),
+                type_name: type_name.into(),
+                value,
+            })
+        });
+        let order = core.metadata.in_order().await;
+        let metadata = core.metadata.changed();
+        let event = Event::Step {
+            generation: core.generation,
+            key: self.key.as_str().into(),
+            step,
+        };
+        let version = metadata.as_ref().map(|changed| changed.version);
+        let draft = Draft {
+            metadata: metadata.map(|changed| changed.bytes),
+            stream: Some(Arc::clone(&core.stream)),
+            ..Draft::bare(Target::Number(core.task), event)
+        };
+        let sent = core.writer.send(Origin::Engine, draft).await;
+        drop(order);
+        let told = match sent {
+            Ok(answer) => answer.await,
+            Err(refused) => Err(refused),
+        };
+        // Whatever refuses it, be it a lost claim or the end of the engine, also ends the turn.
+        if told.is_err() {
+            return self.turn_over().await;
+        }
+        if let Some(version) = version {
+            core.metadata.kept(version);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn unknown(&self) -> TurnEnd {
+        let step = self.key.as_str().into();
+        TurnEnd::Held(WaitReason::UnknownOutcome { step })
+    }
+
+    fn undecodable(&self, expected: String) -> TurnEnd {
+        crate::ended::undecodable(&format!("step {}", self.key.as_str()), expected)
+    }
+
+    /// Waits for the end of the turn: the handler is dropped there, unless this is a context it left behind.
+    async fn turn_over<T, E>(&self) -> Result<T, StepError<E>> {
+        drop(self.under_way.lock().take());
+        self.ctx.core.steps.ended().await;
+        Err(StepError::TurnOver)
+    }
+
+    /// Has the turn put aside, and waits for its end.
+    pub(crate) async fn aside<T, E>(&self, end: TurnEnd) -> Result<T, StepError<E>> {
+        self.ctx.core.steps.put_aside(end);
+        self.turn_over().await
+    }
+}

@@ -1,0 +1,88 @@
+//! The key of a step: what a replay finds it by.
+
+use outlive_storage::row::StepRow;
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+
+/// The key of a step within its turn: a name, or a name with a value, so that each item of a list has a step of its own
+/// wherever it stands.
+///
+/// Adding, removing and reordering steps between versions of a program is safe: they are found by key, never by
+/// position. A name with a value is kept as `name(JSON of the value)`; a key of more than 256 bytes is kept as its
+/// beginning and its hash.
+///
+/// ```
+/// use outlive::StepKey;
+/// assert_eq!(StepKey::from(("pay", &17)).as_str(), "pay(17)");
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct StepKey(Box<str>);
+
+impl StepKey {
+    /// The key as it is kept.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    fn of(text: String) -> StepKey {
+        if text.len() <= StepRow::KEY_MAX {
+            return StepKey(text.into());
+        }
+        let hash = Sha256::digest(text.as_bytes());
+        let hex: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+        let room = StepRow::KEY_MAX - hex.len() - 1;
+        let fits = |end: &usize| text.is_char_boundary(*end);
+        let end = (0..=room).rev().find(fits).unwrap_or(0);
+        StepKey(format!("{}#{hex}", &text[..end]).into())
+    }
+}
+
+impl From<&str> for StepKey {
+    fn from(name: &str) -> Self {
+        StepKey::of(name.to_owned())
+    }
+}
+
+impl From<String> for StepKey {
+    fn from(name: String) -> Self {
+        StepKey::of(name)
+    }
+}
+
+impl From<&String> for StepKey {
+    fn from(name: &String) -> Self {
+        StepKey::of(name.clone())
+    }
+}
+
+impl<V: Serialize> From<(&str, V)> for StepKey {
+    /// A value without a JSON form is told by its type alone: two such steps of one name are one key, which parks the
+    /// task as any duplicate does.
+    fn from((name, value): (&str, V)) -> Self {
+        let json = serde_json::to_string(&value);
+        let value = json.unwrap_or_else(|_| std::any::type_name::<V>().to_owned());
+        StepKey::of(format!("{name}({value})"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_key_is_kept_short_and_apart_from_others() {
+        let long = "ä".repeat(300);
+        let (one, other) = (format!("{long}1"), format!("{long}2"));
+        let (one, other) = (StepKey::from(one), StepKey::from(other));
+        assert!(one.as_str().len() <= StepRow::KEY_MAX);
+        assert_ne!(one, other);
+        assert_eq!(one, StepKey::from(format!("{long}1")));
+    }
+
+    #[test]
+    fn values_make_keys_of_their_own() {
+        let keys = ["a", "b"].map(|id| StepKey::from(("pay", id)));
+        assert_eq!(keys[0].as_str(), "pay(\"a\")");
+        assert_ne!(keys[0], keys[1]);
+    }
+}

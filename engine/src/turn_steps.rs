@@ -1,0 +1,145 @@
+//! The steps of one attempt: which keys it used, which steps are under way, and whether it is to be put aside.
+
+use crate::machine::TurnEnd;
+use outlive_storage::row::StepRow;
+use parking_lot::Mutex;
+use std::collections::HashSet;
+use std::sync::Arc;
+use tokio::sync::watch;
+
+/// Why a step is not begun.
+pub(crate) enum Unclaimed {
+    /// The key was used before in this attempt.
+    Duplicate,
+    /// So many steps a turn does not have.
+    TooMany,
+}
+
+#[derive(Default)]
+struct State {
+    keys: HashSet<Box<str>>,
+    /// Steps that were begun and are neither recorded nor dropped.
+    under_way: usize,
+    /// How the turn is put aside, once nothing is under way.
+    aside: Option<TurnEnd>,
+    /// The turn is over: a context kept beyond it records nothing.
+    over: bool,
+}
+
+/// The steps of one attempt.
+pub(crate) struct TurnSteps {
+    state: Mutex<State>,
+    /// Counts what changes.
+    changes: watch::Sender<u64>,
+    /// Whether an earlier attempt recorded steps: then each is looked for before it is run.
+    pub(crate) recorded: bool,
+}
+
+/// Held while a step is under way.
+pub(crate) struct UnderWay(Arc<TurnSteps>);
+
+impl TurnSteps {
+    pub(crate) fn new(recorded: bool) -> Arc<TurnSteps> {
+        Arc::new(TurnSteps {
+            state: Mutex::default(),
+            changes: watch::Sender::new(0),
+            recorded,
+        })
+    }
+
+    /// Takes a key for this attempt.
+    pub(crate) fn claim(self: &Arc<Self>, key: &str) -> Result<UnderWay, Unclaimed> {
+        let mut state = self.state.lock();
+        if state.keys.len() >= StepRow::STEPS_MAX && !cfg!(planted = "steps_unbounded") {
+            return Err(Unclaimed::TooMany);
+        }
+        if !state.keys.insert(key.into()) && !cfg!(planted = "duplicate_step_runs") {
+            return Err(Unclaimed::Duplicate);
+        }
+        state.under_way += 1;
+        Ok(UnderWay(Arc::clone(self)))
+    }
+
+    /// Asks for the turn to be put aside; the first word counts.
+    pub(crate) fn put_aside(&self, end: TurnEnd) {
+        self.change(|state| {
+            state.aside.get_or_insert(end);
+        });
+    }
+
+    /// Resolves with how the turn is put aside, when that was asked for and no step is under way any more: what was done
+    /// is recorded first.
+    pub(crate) async fn set_aside(&self) -> TurnEnd {
+        let mut changes = self.changes.subscribe();
+        loop {
+            {
+                let mut state = self.state.lock();
+                let quiet = state.under_way == 0 || cfg!(planted = "parked_over_running_steps");
+                if quiet && let Some(end) = state.aside.take() {
+                    return end;
+                }
+            }
+            // The sender lives in self, so there is always a next change to wait for.
+            let _ = changes.changed().await;
+        }
+    }
+
+    /// Whether the turn is over.
+    pub(crate) fn is_over(&self) -> bool {
+        self.state.lock().over
+    }
+
+    /// Nothing is recorded any more.
+    pub(crate) fn end(&self) {
+        self.change(|state| state.over = true);
+    }
+
+    /// Resolves when the turn is over.
+    pub(crate) async fn ended(&self) {
+        let mut changes = self.changes.subscribe();
+        while !self.is_over() {
+            let _ = changes.changed().await;
+        }
+    }
+
+    fn change(&self, change: impl FnOnce(&mut State)) {
+        change(&mut self.state.lock());
+        self.changes.send_modify(|count| *count += 1);
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.change(|state| state.under_way -= 1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_turn_has_so_many_steps_and_no_more() {
+        let steps = TurnSteps::new(false);
+        for step in 0..StepRow::STEPS_MAX {
+            assert!(steps.claim(&step.to_string()).is_ok());
+        }
+        assert!(matches!(steps.claim("more"), Err(Unclaimed::TooMany)));
+    }
+
+    /// What is dropped before it is recorded is not under way any more.
+    #[tokio::test]
+    async fn a_turn_is_put_aside_when_nothing_is_under_way() {
+        let steps = TurnSteps::new(false);
+        let under_way = steps.claim("slow").ok();
+        steps.put_aside(TurnEnd::Cancelled);
+        let mut aside = Box::pin(steps.set_aside());
+        tokio::select! {
+            biased;
+            _ = &mut aside => panic!("a step is under way"),
+            () = tokio::task::yield_now() => {}
+        }
+        drop(under_way);
+        assert!(matches!(aside.await, TurnEnd::Cancelled));
+    }
+}

@@ -1,0 +1,36 @@
+//! Recorded steps: what a turn did once and for all, found again by their keys.
+
+use crate::row::Micros;
+use serde::{Deserialize, Serialize};
+
+/// How far a step is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum StepState {
+    /// A step that may run only once was begun: until its result is recorded, nobody knows what became of it.
+    Begun,
+    /// Its result is recorded; it never runs again.
+    Done,
+}
+
+/// One step of a turn; in `steps`, under its task, the number of the turn that recorded it first, and its key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StepRow {
+    /// How far it is.
+    pub state: StepState,
+    /// The attempt of the turn that wrote this.
+    pub attempt: u32,
+    /// When.
+    pub at: Micros,
+    /// The type of the result in the program that recorded it, for people.
+    pub type_name: Box<str>,
+    /// The result as JSON, exactly as given; empty while the step is only begun. It follows the rest of the row on disk.
+    #[serde(skip)]
+    pub value: Vec<u8>,
+}
+
+impl StepRow {
+    /// Longest key of a step, in bytes.
+    pub const KEY_MAX: usize = 256;
+    /// Most steps of one turn.
+    pub const STEPS_MAX: usize = 10_000;
+}
