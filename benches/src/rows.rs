@@ -142,6 +142,9 @@ pub fn row_of(commit: &Commit) -> Option<&TaskRow> {
         | Write::KeepReceipt { .. }
         | Write::RemoveReceipt { .. }
         | Write::Turn { .. }
+        | Write::Step { .. }
+        | Write::RemoveStep { .. }
+        | Write::ForgetSteps { .. }
         | Write::Run(_)
         | Write::Segment { .. }
         | Write::EvictSegments { .. }

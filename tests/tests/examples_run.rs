@@ -15,16 +15,18 @@ use std::time::{Duration, SystemTime};
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The examples with a test below.
-const RUN_HERE: [&str; 10] = [
+const RUN_HERE: [&str; 12] = [
     "approval",
     "benchmark_run",
     "cancel_timeout",
     "chat",
     "hello",
     "list_and_explain",
+    "payment",
     "provenance",
     "retry",
     "steer",
+    "steps",
     "survive",
 ];
 
@@ -315,4 +317,28 @@ fn survive_has_the_same_report_whatever_the_kills() {
     let examples = examples.to_str().expect("a path of text");
     let args = [examples, "--kills", "2", "--seed", "7"];
     shows("survive", &args, &["under SIGKILL", "reports identical"]);
+}
+
+#[test]
+fn steps_does_each_stage_once_although_it_is_killed_after_each() {
+    let lines = [
+        "killed after stage 1",
+        "killed after stage 12",
+        "documents",
+        "12 deaths, one after each stage: the same report, each stage's work done once",
+    ];
+    shows("steps", &[], &lines);
+}
+
+#[test]
+fn payment_pays_once_although_its_outcome_is_lost() {
+    let lines = [
+        "2041: the money goes, and the process dies before the answer comes",
+        "somebody looks at the statement, and says so",
+        "2042: the money goes, and the process dies before the answer comes",
+        "transfer for 2042",
+        "2041: 1200 cents paid, once",
+        "2042: 99 cents paid, once",
+    ];
+    shows("payment", &[], &lines);
 }

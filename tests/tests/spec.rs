@@ -71,6 +71,16 @@ fn every_row_of_the_specification_names_a_test_that_exists() {
 }
 
 #[test]
+fn every_bug_that_was_found_has_a_test_that_exists() {
+    let document = fs::read_to_string(root().join("ROBUSTNESS.md")).expect("ROBUSTNESS.md");
+    // The figures come last, and are held by the commands beside them.
+    let (bugs, _) = document.split_once("## Figures").expect("the figures");
+    let found = findings(bugs);
+    assert!(found.is_empty(), "\n{}", found.join("\n"));
+    assert!(rows(bugs).len() >= 30, "the record was cut short");
+}
+
+#[test]
 fn a_row_without_a_test_or_with_one_that_is_missing_is_refused() {
     let missing = "| It holds. | `tests/tests/spec.rs` `no_such_test` |";
     assert_eq!(findings(missing).len(), 1);

@@ -3,17 +3,18 @@
 //! It has so many lines because every row of the table stands here with the tasks and events it is made of.
 
 use super::task::{
-    OPTIONS, PLAIN, STEERABLE, Task, anonymous, cancel, cancel_by, delete, died, failed, id, input,
-    of, orphan, probe, recover, succeeded, suspended, terminate, undecodable, us,
+    OPTIONS, PLAIN, STEERABLE, Task, anonymous, cancel, cancel_by, delete, died, failed, failure,
+    id, input, of, orphan, probe, recover, succeeded, suspended, terminate, undecodable, us,
 };
 use crate::machine::{
     Accepted, Aim, Answer, Claimant, DefLimits, Event, Named, NewInput, OnConflict, Overdue,
-    Parting, Rejected, Transition, TurnEnd, Verdict,
+    Parting, Rejected, Resolution, Transition, TurnEnd, Verdict,
 };
 use outlive_storage::commit::Write;
 use outlive_storage::id::InputId;
 use outlive_storage::row::{
-    Delivery, Generation, Keep, Micros, OptionsRow, Receipt, State, TaskRow, WaitReason,
+    Delivery, Generation, Keep, Micros, OptionsRow, Receipt, State, StepRow, StepState, TaskRow,
+    WaitReason,
 };
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -207,7 +208,15 @@ fn second_turns(limits: DefLimits) -> Vec<Task> {
     let mut second = Task::ended(limits, suspended("1"));
     second.send(input("b"));
     let mut tasks = Vec::new();
-    for end in [suspended("2"), succeeded("2"), undecodable(), failed(false)] {
+    let step = "s".into();
+    let unknown = TurnEnd::Held(WaitReason::UnknownOutcome { step });
+    for end in [
+        suspended("2"),
+        succeeded("2"),
+        undecodable(),
+        unknown,
+        failed(false),
+    ] {
         let mut over = second.clone();
         over.end(end);
         tasks.push(over);
@@ -311,6 +320,31 @@ fn stop(task: &Task, why: Overdue) -> Vec<Event> {
     vec![Event::Stop { generation, why }]
 }
 
+fn recorded(generation: Generation) -> Event {
+    Event::Step {
+        generation,
+        key: "s".into(),
+        step: Some(Box::new(StepRow {
+            state: StepState::Done,
+            attempt: 0,
+            at: Micros(0),
+            type_name: "u32".into(),
+            value: b"1".to_vec(),
+        })),
+    }
+}
+
+/// Somebody says what became of a step.
+fn resolutions() -> Vec<Event> {
+    let of = |resolution| Event::Resolve {
+        key: "s".into(),
+        resolution,
+        if_etag: None,
+    };
+    let failure = failure();
+    vec![of(Resolution::NotDone), of(Resolution::Failed(failure))]
+}
+
 fn taking(generation: Generation, key: &str) -> Event {
     Event::Take {
         generation,
@@ -319,7 +353,7 @@ fn taking(generation: Generation, key: &str) -> Event {
 }
 
 /// What people and programs ask for.
-const ASKED: [(&str, Events); 18] = [
+const ASKED: [(&str, Events); 19] = [
     ("a new input", |_| new_input(OnConflict::Refuse)),
     ("a new input, or restart", |_| {
         new_input(OnConflict::Restart)
@@ -377,6 +411,7 @@ const ASKED: [(&str, Events); 18] = [
     ("terminate the input of the turn", |task| {
         vec![terminate(Aim::Input(named(task)))]
     }),
+    ("resolve a step", |_| resolutions()),
     ("delete", |_| vec![delete(false)]),
     ("delete by force", |_| vec![delete(true)]),
 ];
@@ -403,7 +438,7 @@ const SENT: [(&str, Events); 10] = [
 ];
 
 /// What comes from a turn that runs, or did.
-const REPORTED: [(&str, Events); 11] = [
+const REPORTED: [(&str, Events); 14] = [
     ("reply", |task| held(task, succeeded("1"))),
     ("reply that suspends", |task| held(task, suspended("1"))),
     ("error", |task| held(task, failed(false))),
@@ -415,6 +450,19 @@ const REPORTED: [(&str, Events); 11] = [
     ("overdue: time-out", |task| stop(task, Overdue::TimedOut)),
     ("overdue: cancel ignored", |task| {
         stop(task, Overdue::CancelIgnored)
+    }),
+    ("put aside: a key used twice", |task| {
+        let key = "s".into();
+        held(task, TurnEnd::Held(WaitReason::DuplicateStep { key }))
+    }),
+    ("put aside: an unknown outcome", |task| {
+        let step = "s".into();
+        held(task, TurnEnd::Held(WaitReason::UnknownOutcome { step }))
+    }),
+    ("record a step", |task| {
+        let row = task.held.row.as_ref();
+        let generation = row.map_or(Generation(1), |row| row.generation);
+        vec![recorded(generation)]
     }),
     ("kept beside the row", |task| {
         let row = task.held.row.as_ref();
