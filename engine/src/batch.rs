@@ -147,8 +147,8 @@ impl Batcher {
             }
         }
         if cfg!(planted = "reader_ahead_of_disk") {
-            let tails = &self.dispatcher.streams.tails;
-            pending.iter_mut().for_each(|one| one.show(tails));
+            let streams = &self.dispatcher.streams;
+            pending.iter_mut().for_each(|one| one.show(streams));
         }
         let committed = meter::under_commit(self.clock, || self.store.commit(&commits.list));
         match committed {
@@ -195,6 +195,7 @@ impl Batcher {
             metadata,
             stream,
             slot,
+            sink,
             reply,
             ..
         } = request;
@@ -227,7 +228,7 @@ impl Batcher {
             cell.close(refused.into());
         }
         match decided {
-            Ok(decided) => Pending::decided(decided, reply, slot),
+            Ok(decided) => Pending::decided(decided, reply, (slot, sink)),
             Err(refused) => Pending::refused(refused, reply, slot),
         }
     }
@@ -358,7 +359,7 @@ impl Batcher {
 
     fn answer(&self, pending: Vec<Pending>) {
         for mut one in pending {
-            one.show(&self.dispatcher.streams.tails);
+            one.show(&self.dispatcher.streams);
             if let (Some(row), Some(what)) = (&one.row, one.what) {
                 crate::trace::transition(one.task, row, what, self.registry.name(row.def));
             }

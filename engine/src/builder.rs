@@ -12,6 +12,7 @@ use crate::handler::{
     Erased, Handler, HandlerError, Reply, erase_blocking, erase_fn, erase_handler,
 };
 use crate::registry::Registered;
+use crate::stream::sink::{self, SinkError, StreamSink};
 use crate::trace::Opened;
 use crate::value;
 use outlive_storage::Store;
@@ -149,6 +150,7 @@ impl Builder {
             handler,
             factories: Factories::default(),
             retry_if: None,
+            sink: None,
         });
         self
     }
@@ -162,6 +164,27 @@ impl Builder {
     ) -> Builder {
         self.of(def.name(), |registered| {
             registered.retry_if = Some(Box::new(predicate));
+        })
+    }
+
+    /// Makes a sink for each task of the definition, to which its stream goes beside its readers; see [`StreamSink`]. The
+    /// factory runs beside the task whenever a turn is entered and the task has no sink: an error or a panic of it is
+    /// logged, and harms nobody. A sink that the call itself [brings](crate::Start::sink) comes first.
+    pub fn sink_by<I, O, S, K, E>(
+        self,
+        def: TaskDef<I, O, S>,
+        factory: impl Fn(&TaskId) -> Result<K, E> + Send + Sync + 'static,
+    ) -> Builder
+    where
+        S: DeserializeOwned + Send + 'static,
+        K: StreamSink<S>,
+        E: Into<SinkError> + 'static,
+    {
+        self.of(def.name(), |registered| {
+            registered.sink = Some(Box::new(move |id| {
+                let sink = factory(id).map_err(Into::into)?;
+                Ok(sink::erase(sink))
+            }));
         })
     }
 

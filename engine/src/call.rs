@@ -3,12 +3,13 @@
 use crate::ctx::CtxCore;
 use crate::env;
 use crate::flow::Slot;
-use crate::handler::{CallFuture, CallResult};
+use crate::handler::CallResult;
 use crate::turn::Dispatcher;
 use parking_lot::Mutex;
 use std::any::Any;
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
 use tokio::sync::oneshot;
@@ -51,8 +52,10 @@ impl Dispatcher {
     }
 }
 
-/// Polls a handler's future to its end and drops it, keeping panics of both inside the task.
-pub(crate) async fn caught(future: CallFuture) -> Result<CallResult, String> {
+/// Polls a future of the user's to its end and drops it, keeping panics of both inside the task.
+pub(crate) async fn caught<T>(
+    future: Pin<Box<dyn Future<Output = T> + Send + '_>>,
+) -> Result<T, String> {
     let mut future = Some(future);
     let polled = poll_fn(|context| {
         let Some(running) = future.as_mut() else {

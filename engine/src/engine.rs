@@ -120,7 +120,7 @@ fn dispatcher(
         clock: parts.clock,
         stopping: watch::Sender::new(false),
         // The clock only grows, also over restarts.
-        streams: Streams::new(parts.clock.now().0),
+        streams: Arc::new(Streams::new(parts.clock.now().0)),
     }
 }
 

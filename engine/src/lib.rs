@@ -215,6 +215,8 @@ pub use stream::emit::EmitError;
 #[cfg(feature = "runtime")]
 pub use stream::reader::{StreamError, StreamEvent, TaskStream};
 #[cfg(feature = "runtime")]
+pub use stream::sink::{SinkEnd, SinkError, StreamSink};
+#[cfg(feature = "runtime")]
 pub use stream::{
     ITEM_MAX, STREAM_BUFFER, STREAM_BUFFERS, STREAM_MAX, STREAM_READER_MAX, StreamMemory,
 };

@@ -2,9 +2,12 @@
 
 use crate::decision::Decided;
 use crate::flow::Slot;
-use crate::machine::{Effect, Named};
+use crate::machine::{Accepted, Answer, Effect, Named, Status};
+use crate::stream::Streams;
 use crate::stream::cell::{Appended, Closed};
-use crate::stream::tail::{Standing, Tails};
+use crate::stream::pump::Pumps;
+use crate::stream::sink::Brought;
+use crate::stream::tail::Standing;
 use crate::writer::{Refused, Settled, Told};
 use outlive_storage::StoreError;
 use outlive_storage::row::{EventKind, TaskNumber, TaskRow};
@@ -27,6 +30,8 @@ pub(crate) struct Pending {
     appended: Option<Appended>,
     /// Whether the task is gone with it.
     removed: bool,
+    /// The sink that the call brought.
+    sink: Option<Brought>,
 }
 
 impl Pending {
@@ -34,7 +39,7 @@ impl Pending {
     pub(crate) fn decided(
         decided: Decided,
         reply: oneshot::Sender<Told>,
-        slot: Option<Slot>,
+        (slot, sink): (Option<Slot>, Option<Brought>),
     ) -> Pending {
         Pending {
             reply,
@@ -53,6 +58,7 @@ impl Pending {
             slot,
             appended: decided.appended,
             removed: decided.removed,
+            sink,
         }
     }
 
@@ -75,6 +81,7 @@ impl Pending {
             slot,
             appended: None,
             removed: false,
+            sink: None,
         }
     }
 
@@ -97,8 +104,34 @@ impl Pending {
         let _ = self.reply.send(Err(Refused::Unknown(error.clone())));
     }
 
+    /// The sink that a call brought waits for the turn the call begins. One whose task ended before is of no use.
+    fn bring(&mut self, pumps: &Pumps) {
+        let ended = self.what.is_some()
+            && self
+                .row
+                .as_ref()
+                .is_some_and(|row| Status::of(row) == Status::Completed);
+        if ended {
+            drop(pumps.take(self.task));
+        }
+        let begins = match &self.told {
+            Ok(settled) => match &settled.answer {
+                Answer::Accepted { how, .. } => match how {
+                    Accepted::Started | Accepted::Resumed | Accepted::Restarted => true,
+                    Accepted::Queued | Accepted::Attached => false,
+                },
+                Answer::Recovered(_) | Answer::Taken(_) | Answer::Done => false,
+            },
+            Err(_) => false,
+        };
+        if let Some(sink) = self.sink.take().filter(|_| begins) {
+            pumps.bring(self.task, sink);
+        }
+    }
+
     /// Those who follow the task's stream are shown what is durable now, and who emitted it is told.
-    pub(crate) fn show(&mut self, tails: &Tails) {
+    pub(crate) fn show(&mut self, streams: &Streams) {
+        self.bring(&streams.pumps);
         let standing = self.what.and(self.row.clone()).map(|row| {
             if !self.removed {
                 return Standing::Row(row);
@@ -113,7 +146,7 @@ impl Pending {
         let drained = drained.and_then(|appended| appended.drained.as_ref());
         let segment = drained.map(|drained| (drained.first, &drained.segment));
         if segment.is_some() || standing.is_some() {
-            tails.passed(self.task, segment, standing);
+            streams.tails.passed(self.task, segment, standing);
         }
         match (appended, &self.told) {
             (Some(appended), Ok(_)) => appended.settle(),

@@ -5,6 +5,7 @@ use crate::facts::Factories;
 use crate::flow::Kind;
 use crate::handler::{Erased, HandlerError};
 use crate::machine::DefLimits;
+use crate::stream::sink::SinkFactory;
 use outlive_storage::row::DefNumber;
 use std::collections::HashMap;
 
@@ -15,6 +16,8 @@ pub(crate) struct Registered {
     pub(crate) factories: Factories,
     /// Whether an error is worth another attempt.
     pub(crate) retry_if: Option<RetryIf>,
+    /// Makes the sinks of its tasks.
+    pub(crate) sink: Option<SinkFactory>,
 }
 
 pub(crate) type RetryIf = Box<dyn Fn(&HandlerError) -> bool + Send + Sync>;

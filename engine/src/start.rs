@@ -9,11 +9,13 @@ use crate::machine::{Accepted, Answer, Event, NewInput, OnConflict, Rejected};
 use crate::options::TaskOptions;
 use crate::retry_policy::RetryPolicy;
 use crate::run::Run;
+use crate::stream::sink::{self, Brought, StreamSink};
 use crate::value::{self, ValueError};
 use crate::writer::{Draft, Origin, Refused, Target, Told};
 use outlive_storage::id::{InputId, TaskId};
 use outlive_storage::row::{DefNumber, Delivery, Etag, Micros};
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use std::collections::VecDeque;
 use std::future::{Future, IntoFuture};
 use std::marker::PhantomData;
@@ -88,6 +90,7 @@ pub struct Start<O, S = ()> {
     when: When,
     options: TaskOptions,
     said: Said,
+    sink: Option<Brought>,
     output: PhantomData<fn() -> (O, S)>,
 }
 
@@ -129,6 +132,7 @@ impl<O, S> Start<O, S> {
             when: When::Now,
             options: def.options.task,
             said: Said::default(),
+            sink: None,
             output: PhantomData,
         }
     }
@@ -243,6 +247,19 @@ impl<O, S> Start<O, S> {
         self
     }
 
+    /// Where the task's stream goes beside its readers, instead of what the definition's factory
+    /// ([`Builder::sink_by`](crate::Builder::sink_by)) makes; see [`StreamSink`]. It is for the task that this call starts,
+    /// restarts or resumes, in this process, until it is closed: then, and after a restart of the process, the factory is
+    /// asked. A call that queues its input, or attaches, drops it.
+    pub fn sink(mut self, sink: impl StreamSink<S>) -> Self
+    where
+        S: DeserializeOwned + Send + 'static,
+    {
+        let spawner = self.shared.dispatcher.spawner.clone();
+        self.sink = Some(Brought::new(sink::erase(sink), spawner));
+        self
+    }
+
     fn prepare(self) -> Result<Prepared<O, S>, StartError> {
         let dispatcher = &self.shared.dispatcher;
         let id = TaskId::new(self.id.0.unwrap_or_else(env::fresh_id))?;
@@ -299,6 +316,7 @@ impl<O, S> Start<O, S> {
         let draft = Draft {
             value,
             slot,
+            sink: self.sink,
             ..Draft::bare(Target::Id(id.clone()), Event::Input(Box::new(input)))
         };
         let wanted = Wanted {

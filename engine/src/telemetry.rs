@@ -10,6 +10,8 @@
 //! | [`RECOVERY`] | event `guard.calm`: nobody is suspected any more | info | |
 //! | [`TASK`] | event `task`: for each transition, once it is durable | info | `id`, `name`, `task`, `what`, `status`, `detail`, `run`, `turn`, `attempt`, `crashes`, `generation`, `etag` |
 //! | [`TASK`] | span [`ATTEMPT`]: around each call of a handler | info | `id`, `name`, `run`, `turn`, `attempt`, `entry`, `generation`, `traceparent` |
+//! | [`TASK`] | event `sink.failed`: a task's sink gave an error or panicked, and is dropped | warn | `id`, `what`, `error` |
+//! | [`TASK`] | event `sink.passed_over`: an item that cannot be read was not given to the task's sink | warn | `id`, `error` |
 //! | [`ENGINE`], [`STORE`], [`TASK`] | what went wrong | warn, error | `error`, and what it is about |
 //!
 //! `file` is empty for an engine in memory; `clean` says that the life before this one ended in order, or that there was

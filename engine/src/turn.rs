@@ -20,6 +20,7 @@ use crate::signal::Signal;
 use crate::span;
 use crate::stream::Streams;
 use crate::stream::cell::StreamCell;
+use crate::stream::pump::Pump;
 use crate::turn_steps::TurnSteps;
 use crate::writer::{Draft, Origin, Target, Writer};
 use outlive_storage::row::{
@@ -67,7 +68,7 @@ pub(crate) struct Dispatcher {
     pub(crate) alarms: Arc<Alarms>,
     pub(crate) clock: Clock,
     pub(crate) stopping: watch::Sender<bool>,
-    pub(crate) streams: Streams,
+    pub(crate) streams: Arc<Streams>,
 }
 
 impl Dispatcher {
@@ -197,6 +198,7 @@ impl Dispatcher {
             metadata: metadata.map(|changed| changed.bytes),
             stream: ended.as_ref().map(|core| Arc::clone(&core.stream)),
             slot: slot.lock().take(),
+            sink: None,
         };
         let sent = self.writer.send(Origin::Engine, draft).await;
         drop(order);
@@ -331,6 +333,7 @@ impl Dispatcher {
         } else {
             self.read(move |store| store.stream_end(task)).await?
         };
+        self.pump(entered, end.as_ref());
         let claim = (task, row, entered.generation);
         let tails = live.then(|| Arc::clone(&self.streams.tails));
         let cell = StreamCell::new(claim, end.as_ref(), &self.streams.budget, tails, self.clock);
@@ -364,6 +367,22 @@ impl Dispatcher {
             Err(ReadError::Store(error)) if error.is_of_one_entry() => Ok(true),
             Err(ReadError::Store(error)) => Err(error.to_string()),
             Err(ReadError::Stopped) => std::future::pending().await,
+        }
+    }
+
+    /// Whoever has a sink is given what the task emits from here on.
+    fn pump(&self, entered: &Entered, end: Option<&StreamEnd>) {
+        let pump = Pump {
+            streams: Arc::clone(&self.streams),
+            reader: Arc::clone(&self.reader),
+            registry: Arc::clone(&self.registry),
+            task: entered.task,
+            id: entered.row.id.clone(),
+            def: entered.row.def,
+            after: end.map_or(0, |end| end.last),
+        };
+        if let Some(pumping) = pump.begin() {
+            self.spawner.spawn(pumping);
         }
     }
 

@@ -11,6 +11,7 @@ use crate::hub::Expecting;
 use crate::machine::{Answer, Event, Rejected};
 use crate::stream::cell::StreamCell;
 use crate::stream::linger::Lingering;
+use crate::stream::sink::Brought;
 use crossbeam_channel::RecvTimeoutError;
 use outlive_storage::id::TaskId;
 use outlive_storage::row::{GuardPhase, Micros, TaskNumber};
@@ -76,6 +77,8 @@ pub(crate) struct Request {
     pub(crate) stream: Option<Arc<StreamCell>>,
     /// Taken along, so that a claim cannot lose its slot between commit and entry.
     pub(crate) slot: Option<Slot>,
+    /// Taken along to the turn that a call begins.
+    pub(crate) sink: Option<Brought>,
     pub(crate) reply: oneshot::Sender<Told>,
     _permit: Option<OwnedSemaphorePermit>,
 }
@@ -93,6 +96,7 @@ impl Request {
             metadata: None,
             stream: Some(cell),
             slot: None,
+            sink: None,
             reply,
             _permit: None,
         }
@@ -107,6 +111,7 @@ pub(crate) struct Draft {
     pub(crate) metadata: Option<Vec<u8>>,
     pub(crate) stream: Option<Arc<StreamCell>>,
     pub(crate) slot: Option<Slot>,
+    pub(crate) sink: Option<Brought>,
 }
 
 impl Draft {
@@ -119,6 +124,7 @@ impl Draft {
             metadata: None,
             stream: None,
             slot: None,
+            sink: None,
         }
     }
 
@@ -240,6 +246,7 @@ impl Writer {
             metadata,
             stream,
             slot,
+            sink,
         } = draft;
         let request = Request {
             target,
@@ -248,6 +255,7 @@ impl Writer {
             metadata,
             stream,
             slot,
+            sink,
             reply,
             _permit: Some(permit),
         };

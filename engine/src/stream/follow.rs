@@ -92,6 +92,12 @@ impl Follower {
         self.over && self.page.is_empty()
     }
 
+    /// How the task stood at the last commit that passed.
+    pub(crate) fn standing(&self) -> Standing {
+        let standing = self.following.as_ref().map(Following::standing);
+        standing.unwrap_or(Standing::Stopped)
+    }
+
     /// What is next of what was fetched.
     pub(crate) fn ready(&mut self) -> Option<Next> {
         loop {
@@ -122,11 +128,16 @@ impl Follower {
         }
     }
 
-    /// Waits until there is something, or the stream is over. Dropping the future loses nothing.
-    pub(crate) async fn fetch(&mut self) -> Result<(), ReadError> {
+    /// Waits until there is something, or the stream is over, or the reader has everything and `pauses` says of the task
+    /// that it need not wait on: true then. Dropping the future loses nothing.
+    pub(crate) async fn fetch(
+        &mut self,
+        pauses: impl Fn(&TaskRow) -> bool,
+    ) -> Result<bool, ReadError> {
         while self.page.is_empty() && !self.over {
             let Some(following) = &mut self.following else {
-                return self.finish(Next::Stopped);
+                self.finish(Next::Stopped);
+                break;
             };
             following.mark();
             match following.take(self.after, self.caught_up, PAGE_BYTES) {
@@ -134,24 +145,24 @@ impl Follower {
                 Taken::Lost(until) => self.page.push_back(Piece::Other(Next::Gap(until))),
                 Taken::Behind => self.look().await?,
                 Taken::Nothing(Standing::Row(row)) if is_over(&row) => {
-                    return self.finish(Next::End(row));
+                    self.finish(Next::End(row));
                 }
-                Taken::Nothing(Standing::Removed(row)) => return self.removed(row),
-                Taken::Nothing(Standing::Stopped) => return self.finish(Next::Stopped),
+                Taken::Nothing(Standing::Row(row)) if pauses(&row) => return Ok(true),
+                Taken::Nothing(Standing::Removed(row)) => self.removed(row),
+                Taken::Nothing(Standing::Stopped) => self.finish(Next::Stopped),
                 Taken::Nothing(Standing::Row(_) | Standing::Unknown) => following.news().await,
             }
         }
-        Ok(())
+        Ok(false)
     }
 
-    fn finish(&mut self, end: Next) -> Result<(), ReadError> {
+    fn finish(&mut self, end: Next) {
         self.over = true;
         self.page.push_back(Piece::Other(end));
-        Ok(())
     }
 
     /// The task is gone. How its run had ended, if it had.
-    fn removed(&mut self, row: Option<Arc<TaskRow>>) -> Result<(), ReadError> {
+    fn removed(&mut self, row: Option<Arc<TaskRow>>) {
         match row.filter(|row| is_over(row)) {
             Some(row) => self.finish(Next::End(row)),
             None => self.finish(Next::Gone),
@@ -171,7 +182,10 @@ impl Follower {
         let read = move |store: &dyn Store| seen(store, task, after);
         let Seen { row, segments } = match self.reader.read(read).await {
             Ok(seen) => seen,
-            Err(ReadError::Stopped) => return self.finish(Next::Stopped),
+            Err(ReadError::Stopped) => {
+                self.finish(Next::Stopped);
+                return Ok(());
+            }
             Err(error) => return Err(error),
         };
         let told_of = self.damaged;
@@ -181,7 +195,8 @@ impl Follower {
             return Ok(());
         }
         let (Some(row), Some(following)) = (row, &self.following) else {
-            return self.look_at_the_rest();
+            self.look_at_the_rest();
+            return Ok(());
         };
         self.caught_up = true;
         // Live items that passed meanwhile and are nowhere any more.
@@ -191,7 +206,7 @@ impl Follower {
             return Ok(());
         }
         if is_over(&row) && following.rest(self.after).is_empty() {
-            return self.finish(Next::End(Arc::new(row)));
+            self.finish(Next::End(Arc::new(row)));
         }
         Ok(())
     }
@@ -225,7 +240,7 @@ impl Follower {
     }
 
     /// The task was removed while it was followed: the tail has the last word on it.
-    fn look_at_the_rest(&mut self) -> Result<(), ReadError> {
+    fn look_at_the_rest(&mut self) {
         let Some(following) = &self.following else {
             return self.finish(Next::Stopped);
         };

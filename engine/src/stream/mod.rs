@@ -4,9 +4,12 @@ pub(crate) mod cell;
 pub(crate) mod emit;
 pub(crate) mod follow;
 pub(crate) mod linger;
+pub(crate) mod pump;
 pub(crate) mod reader;
+pub(crate) mod sink;
 pub(crate) mod tail;
 
+use pump::Pumps;
 use std::sync::Arc;
 use tail::Tails;
 use tokio::sync::Semaphore;
@@ -37,6 +40,7 @@ pub(crate) struct Streams {
     pub(crate) tails: Arc<Tails>,
     /// Bytes that may still be emitted ahead of the disk.
     pub(crate) budget: Arc<Semaphore>,
+    pub(crate) pumps: Pumps,
 }
 
 impl Streams {
@@ -45,6 +49,7 @@ impl Streams {
         Streams {
             tails: Arc::new(Tails::new(live)),
             budget: Arc::new(Semaphore::new(STREAM_BUFFERS)),
+            pumps: Pumps::default(),
         }
     }
 

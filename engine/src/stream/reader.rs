@@ -257,8 +257,8 @@ impl<S: DeserializeOwned> TaskStream<S> {
                         None if follower.is_over() => return Poll::Ready(None),
                         None => {
                             self.state = Reading::Fetching(Box::pin(async move {
-                                let fetched = follower.fetch().await;
-                                (follower, fetched)
+                                let fetched = follower.fetch(|_| false).await;
+                                (follower, fetched.map(drop))
                             }));
                         }
                     }
@@ -282,7 +282,7 @@ impl<S: DeserializeOwned> TaskStream<S> {
 
     fn event(&mut self, next: Next) -> Result<StreamEvent<S>, StreamError> {
         match next {
-            Next::Entry(sequence, row, at) => self.entry(sequence, &row, at),
+            Next::Entry(sequence, row, at) => entry(&self.id, sequence, &row, at),
             Next::Gap(until) => Ok(StreamEvent::Gap { until }),
             Next::Damaged(error) => Err(StreamError::Store(error)),
             Next::End(row) => Ok(StreamEvent::End {
@@ -297,43 +297,44 @@ impl<S: DeserializeOwned> TaskStream<S> {
             Next::Stopped => Err(self.stopped()),
         }
     }
+}
 
-    fn entry(
-        &self,
-        sequence: u64,
-        row: &SegmentRow,
-        at: usize,
-    ) -> Result<StreamEvent<S>, StreamError> {
-        let (step, bytes) = match &row.entries[at] {
-            StreamEntry::Reset { step } => {
-                return Ok(StreamEvent::Reset {
-                    sequence,
-                    run: row.run,
-                    turn: row.turn,
-                    attempt: row.attempt,
-                    step: step.clone(),
-                });
-            }
-            StreamEntry::Kept { step } => {
-                let step = step.clone();
-                return Ok(StreamEvent::Kept { sequence, step });
-            }
-            StreamEntry::Item { step, bytes } => (step.clone(), bytes),
-        };
-        let item = value::decode(bytes).map_err(|error| StreamError::Undecodable {
-            id: self.id.clone(),
-            sequence,
-            expected: format!("{}: {error}", std::any::type_name::<S>()).into(),
-        })?;
-        Ok(StreamEvent::Item {
-            sequence,
-            run: row.run,
-            turn: row.turn,
-            attempt: row.attempt,
-            step,
-            item,
-        })
-    }
+/// The entry at a place of a segment.
+pub(crate) fn entry<S: DeserializeOwned>(
+    id: &TaskId,
+    sequence: u64,
+    row: &SegmentRow,
+    at: usize,
+) -> Result<StreamEvent<S>, StreamError> {
+    let (step, bytes) = match &row.entries[at] {
+        StreamEntry::Reset { step } => {
+            return Ok(StreamEvent::Reset {
+                sequence,
+                run: row.run,
+                turn: row.turn,
+                attempt: row.attempt,
+                step: step.clone(),
+            });
+        }
+        StreamEntry::Kept { step } => {
+            let step = step.clone();
+            return Ok(StreamEvent::Kept { sequence, step });
+        }
+        StreamEntry::Item { step, bytes } => (step.clone(), bytes),
+    };
+    let item = value::decode(bytes).map_err(|error| StreamError::Undecodable {
+        id: id.clone(),
+        sequence,
+        expected: format!("{}: {error}", std::any::type_name::<S>()).into(),
+    })?;
+    Ok(StreamEvent::Item {
+        sequence,
+        run: row.run,
+        turn: row.turn,
+        attempt: row.attempt,
+        step,
+        item,
+    })
 }
 
 /// How a row's run ended, if it has.
