@@ -15,7 +15,7 @@ use std::time::{Duration, SystemTime};
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The examples with a test below.
-const RUN_HERE: [&str; 12] = [
+const RUN_HERE: [&str; 14] = [
     "approval",
     "benchmark_run",
     "cancel_timeout",
@@ -25,8 +25,10 @@ const RUN_HERE: [&str; 12] = [
     "payment",
     "provenance",
     "retry",
+    "sink",
     "steer",
     "steps",
+    "stream",
     "survive",
 ];
 
@@ -309,6 +311,30 @@ fn steer_answers_every_word_whatever_the_kills() {
         "killed 2 times; 6 words accepted, each answered once",
     ];
     shows("steer", &[directory, "--script"], &lines);
+}
+
+#[test]
+fn stream_is_one_sequence_through_a_kill() {
+    let lines = [
+        "life 1, reading on behind 0:",
+        "3 word that",
+        "life 2, reading on behind 9:",
+        " reset",
+        " word a",
+        " word died",
+        "one sequence over two lives",
+    ];
+    shows("stream", &[], &lines);
+}
+
+#[test]
+fn sink_has_every_line_once_through_a_kill() {
+    let lines = [
+        "life 1, 0 lines through the pipe so far:",
+        "life 2, 12 lines through the pipe so far:",
+        "lines in the file and through the pipe, each once, over two lives",
+    ];
+    shows("sink", &[], &lines);
 }
 
 #[test]
