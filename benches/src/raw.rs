@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 const ROWS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("rows");
 const BY_TIME: TableDefinition<'_, (u64, u64), ()> = TableDefinition::new("by_time");
+const SEGMENTS: TableDefinition<'_, (u64, u64), &[u8]> = TableDefinition::new("segments");
 const BY_KIND: TableDefinition<'_, (u32, u64), ()> = TableDefinition::new("by_kind");
 
 /// Bytes of one row.
@@ -39,6 +40,37 @@ pub fn operations_per_second(
     };
     run(warm_up)?;
     run(measured)
+}
+
+/// Bytes a second on a new file: segments of so many bytes under ascending keys, `at_once` of them in one durable commit
+/// with quick-repair on.
+///
+/// # Errors
+/// The store's.
+pub fn segment_bytes_per_second(
+    path: &Path,
+    segment: usize,
+    at_once: u64,
+    measured: Duration,
+) -> Result<f64, Failed> {
+    let database = Database::builder()
+        .set_cache_size(CACHE_BYTES)
+        .create(path)?;
+    let bytes = vec![7; segment];
+    let (began, mut number) = (Instant::now(), 0);
+    while began.elapsed() < measured {
+        let mut txn = database.begin_write()?;
+        txn.set_quick_repair(true);
+        {
+            let mut segments = txn.open_table(SEGMENTS)?;
+            for _ in 0..at_once {
+                segments.insert((number % at_once, number), bytes.as_slice())?;
+                number += 1;
+            }
+        }
+        txn.commit()?;
+    }
+    Ok((number as usize * segment) as f64 / began.elapsed().as_secs_f64())
 }
 
 fn commit(database: &Database, numbers: std::ops::Range<u64>) -> Result<(), Failed> {
