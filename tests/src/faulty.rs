@@ -28,7 +28,7 @@ pub struct Faulty {
     pub damage_lives: AtomicBool,
     /// Rows are gone, although their ids are known.
     pub forget_rows: AtomicBool,
-    /// The segment of this first number, unless it is zero, is damaged.
+    /// The segment of this first number, unless it is zero, is damaged; with `u64::MAX` the last one is.
     pub damaged_segment: AtomicU64,
     /// Called before the next large value is read, on the thread that reads it.
     pub before_value: Hook,
@@ -242,6 +242,12 @@ impl Store for Faulty {
     }
 
     fn stream_end(&self, task: TaskNumber) -> Result<Option<StreamEnd>, StoreError> {
+        if self.damaged_segment.load(Ordering::SeqCst) == u64::MAX {
+            return Err(StoreError::Corrupt {
+                table: "stream",
+                key: "told to be damaged".into(),
+            });
+        }
         self.inner.stream_end(task)
     }
 

@@ -347,6 +347,28 @@ async fn a_damaged_segment_is_named_and_passed_over() {
     assert_eq!(some(&mut stream, 2).await, [Seen::Gap(5), Seen::Item(6, 1)]);
 }
 
+/// Where a stream goes on is not known, so its turn is not entered: like one whose input cannot be read.
+#[tokio::test(start_paused = true)]
+async fn a_turn_whose_stream_cannot_be_read_is_parked() {
+    let faulty = Faulty::on(&memory());
+    let damages = Arc::clone(&faulty);
+    let handler = move |ctx: Ctx<u32>, n: u32| {
+        let damages = Arc::clone(&damages);
+        async move {
+            ctx.emit_durable(n).await?;
+            damages.damaged_segment.store(u64::MAX, Ordering::SeqCst);
+            Err::<u32, HandlerError>("once more".into())
+        }
+    };
+    let engine = on(&faulty).task(TASK, handler).open().await.unwrap();
+    let parked = engine.run(TASK, "a", &1).await;
+    let Err(outlive::RunError::Result(outlive::ResultError::Undecodable { what, .. })) = parked
+    else {
+        panic!("{parked:?}");
+    };
+    assert_eq!(&*what, "stream");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_stopped_engine_gives_no_stream() {
     let store = memory();
