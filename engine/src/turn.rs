@@ -379,6 +379,7 @@ impl Dispatcher {
             task: entered.task,
             id: entered.row.id.clone(),
             def: entered.row.def,
+            generation: entered.generation,
             after: end.map_or(0, |end| end.last),
         };
         if let Some(pumping) = pump.begin() {

@@ -92,12 +92,6 @@ impl Follower {
         self.over && self.page.is_empty()
     }
 
-    /// How the task stood at the last commit that passed.
-    pub(crate) fn standing(&self) -> Standing {
-        let standing = self.following.as_ref().map(Following::standing);
-        standing.unwrap_or(Standing::Stopped)
-    }
-
     /// What is next of what was fetched.
     pub(crate) fn ready(&mut self) -> Option<Next> {
         loop {
@@ -129,11 +123,11 @@ impl Follower {
     }
 
     /// Waits until there is something, or the stream is over, or the reader has everything and `pauses` says of the task
-    /// that it need not wait on: true then. Dropping the future loses nothing.
+    /// that it need not wait on: the row then. Dropping the future loses nothing.
     pub(crate) async fn fetch(
         &mut self,
         pauses: impl Fn(&TaskRow) -> bool,
-    ) -> Result<bool, ReadError> {
+    ) -> Result<Option<Arc<TaskRow>>, ReadError> {
         while self.page.is_empty() && !self.over {
             let Some(following) = &mut self.following else {
                 self.finish(Next::Stopped);
@@ -147,13 +141,13 @@ impl Follower {
                 Taken::Nothing(Standing::Row(row)) if is_over(&row) => {
                     self.finish(Next::End(row));
                 }
-                Taken::Nothing(Standing::Row(row)) if pauses(&row) => return Ok(true),
+                Taken::Nothing(Standing::Row(row)) if pauses(&row) => return Ok(Some(row)),
                 Taken::Nothing(Standing::Removed(row)) => self.removed(row),
                 Taken::Nothing(Standing::Stopped) => self.finish(Next::Stopped),
                 Taken::Nothing(Standing::Row(_) | Standing::Unknown) => following.news().await,
             }
         }
-        Ok(false)
+        Ok(None)
     }
 
     fn finish(&mut self, end: Next) {

@@ -8,9 +8,8 @@ use crate::stream::Streams;
 use crate::stream::follow::{Follower, Next};
 use crate::stream::reader::ended;
 use crate::stream::sink::{Brought, ErasedSink, Given, SinkEnd, SinkError};
-use crate::stream::tail::Standing;
 use outlive_storage::id::TaskId;
-use outlive_storage::row::{DefNumber, TaskNumber, TaskRow};
+use outlive_storage::row::{DefNumber, Generation, TaskNumber, TaskRow};
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::future::Future;
@@ -29,10 +28,11 @@ pub(crate) struct Pumps {
 }
 
 /// The place of a task's pump.
-#[derive(Default)]
 struct Seat {
     /// A pump feeds the task, and goes on with whatever turn comes.
     lives: bool,
+    /// The claim of the last turn that was entered.
+    entered: Generation,
     /// Held by the pump until its last sink is closed: a task never has two sinks at a time.
     held: Arc<tokio::sync::Mutex<()>>,
 }
@@ -64,6 +64,9 @@ impl Pumps {
     }
 }
 
+/// Whatever was entered: there is nothing more to feed.
+const LAST: Generation = Generation(u64::MAX);
+
 /// The place of a pump, given up when dropped.
 struct Sitting {
     streams: Arc<Streams>,
@@ -75,9 +78,14 @@ struct Sitting {
 
 impl Sitting {
     /// A turn is entered: the place for its task's pump, unless one lives.
-    fn take(streams: &Arc<Streams>, task: TaskNumber) -> Option<Sitting> {
+    fn take(streams: &Arc<Streams>, task: TaskNumber, entered: Generation) -> Option<Sitting> {
         let mut seats = streams.pumps.seats.lock();
-        let seat = seats.entry(task).or_default();
+        let seat = seats.entry(task).or_insert_with(|| Seat {
+            lives: false,
+            entered,
+            held: Arc::default(),
+        });
+        seat.entered = seat.entered.max(entered);
         if seat.lives && !cfg!(planted = "two_sinks_for_one_task") {
             return None;
         }
@@ -96,13 +104,14 @@ impl Sitting {
         Some(held.lock_owned().await)
     }
 
-    /// Leaves, unless `stays` says that the task goes on: a turn entered from here on makes another pump.
-    fn leave(&mut self, stays: impl FnOnce() -> bool) -> bool {
+    /// Leaves, unless a turn was entered under a later claim than this one: it has counted on this pump. A turn entered
+    /// from here on makes another one.
+    fn leave(&mut self, seen: Generation) -> bool {
         let mut seats = self.streams.pumps.seats.lock();
-        if stays() && !cfg!(planted = "pump_leaves_its_task") {
-            return false;
-        }
         if let Some(seat) = seats.get_mut(&self.task) {
+            if seat.entered > seen && !cfg!(planted = "pump_leaves_its_task") {
+                return false;
+            }
             seat.lives = false;
         }
         self.left = true;
@@ -114,7 +123,7 @@ impl Drop for Sitting {
     fn drop(&mut self) {
         if !self.left {
             // Its sink failed, or panicked as it was dropped, or the runtime is gone.
-            self.leave(|| false);
+            self.leave(LAST);
         }
         let mut seats = self.streams.pumps.seats.lock();
         drop(self.held.take());
@@ -135,6 +144,8 @@ pub(crate) struct Pump {
     pub(crate) task: TaskNumber,
     pub(crate) id: TaskId,
     pub(crate) def: DefNumber,
+    /// The claim of the turn.
+    pub(crate) generation: Generation,
     /// How far the stream went when the turn was entered.
     pub(crate) after: u64,
 }
@@ -148,8 +159,8 @@ struct Pumping {
 
 /// Why a pump stopped feeding a sink.
 enum Fed {
-    /// The task is suspended or over, and the sink is closed.
-    Close,
+    /// The task is suspended or over under this claim, and the sink is closed.
+    Close(Generation),
     /// The engine stopped.
     Stopped,
 }
@@ -168,7 +179,7 @@ impl Pump {
         if !has_factory && !was_brought {
             return None;
         }
-        let sitting = Sitting::take(&self.streams, self.task)?;
+        let sitting = Sitting::take(&self.streams, self.task, self.generation)?;
         // Followed from here on, so that a stream that goes with its task is not missed.
         let follower = self.follower(self.after);
         // Taken at once: a turn that ends soon is no reason not to give it what it emitted.
@@ -189,7 +200,7 @@ impl Pump {
         &self,
         sink: &mut dyn ErasedSink,
         follower: &mut Follower,
-    ) -> Result<Option<SinkEnd>, Failed> {
+    ) -> Result<Option<(SinkEnd, Generation)>, Failed> {
         loop {
             let given = match follower.ready() {
                 Some(Next::Entry(sequence, row, at)) => Given::Entry(sequence, row, at),
@@ -201,13 +212,13 @@ impl Pump {
                 }
                 Some(Next::End(row)) => {
                     let how = ended(&row).map_or(SinkEnd::Removed, SinkEnd::Ended);
-                    return Ok(Some(how));
+                    return Ok(Some((how, row.generation)));
                 }
-                Some(Next::Gone) => return Ok(Some(SinkEnd::Removed)),
+                Some(Next::Gone) => return Ok(Some((SinkEnd::Removed, LAST))),
                 Some(Next::Stopped) => return Ok(None),
                 None => match follower.fetch(is_suspended).await {
-                    Ok(false) => continue,
-                    Ok(true) => return Ok(Some(SinkEnd::Suspended)),
+                    Ok(None) => continue,
+                    Ok(Some(row)) => return Ok(Some((SinkEnd::Suspended, row.generation))),
                     Err(ReadError::Stopped) => return Ok(None),
                     Err(ReadError::Store(error)) => return Err(failed("read", error.into())),
                 },
@@ -224,8 +235,8 @@ impl Pumping {
         loop {
             match self.sink(&mut follower).await {
                 Ok(Fed::Stopped) => return,
-                Ok(Fed::Close) => {
-                    if sitting.leave(|| !is_over(&follower.standing())) {
+                Ok(Fed::Close(seen)) => {
+                    if sitting.leave(seen) {
                         return;
                     }
                     // A further turn was entered meanwhile, and has counted on this pump.
@@ -247,14 +258,14 @@ impl Pumping {
         if let Some(last) = last.filter(|_| !cfg!(planted = "sink_begins_anew")) {
             *follower = self.pump.follower(last);
         }
-        let Some(how) = self.pump.feed(&mut *sink, follower).await? else {
+        let Some((how, seen)) = self.pump.feed(&mut *sink, follower).await? else {
             return Ok(Fed::Stopped);
         };
         if !cfg!(planted = "sink_not_closed") {
             tried("close", sink.close(how)).await?;
         }
         dropped(sink)?;
-        Ok(Fed::Close)
+        Ok(Fed::Close(seen))
     }
 
     fn make(&mut self) -> Result<Box<dyn ErasedSink>, Failed> {
@@ -271,18 +282,6 @@ impl Pumping {
         let made = catch_unwind(AssertUnwindSafe(|| factory(&pump.id)));
         let made = made.unwrap_or_else(|panic| Err(crate::call::text_of(panic).into()));
         made.map_err(|error| failed("factory", error))
-    }
-}
-
-/// Whether the task does not go on by itself.
-fn is_over(standing: &Standing) -> bool {
-    match standing {
-        Standing::Row(row) => match Status::of(row) {
-            Status::Suspended | Status::Completed => true,
-            Status::Pending | Status::InProgress => false,
-        },
-        Standing::Removed(_) | Standing::Stopped => true,
-        Standing::Unknown => false,
     }
 }
 
