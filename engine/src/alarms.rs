@@ -3,7 +3,8 @@
 use crate::env::{self, Clock};
 use crate::live::LiveTable;
 use crate::machine::{Event, Overdue};
-use crate::writer::{Draft, Origin, Target, Writer};
+use crate::request::Draft;
+use crate::writer::{Origin, Target, Writer};
 use outlive_storage::row::{Generation, Micros, TaskNumber, TaskRow};
 use parking_lot::Mutex;
 use std::collections::BTreeMap;

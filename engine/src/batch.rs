@@ -10,9 +10,10 @@ use crate::machine::{self, Answer, Effect, Event, Named, Now, Transition, View};
 use crate::meter;
 use crate::pending::Pending;
 use crate::registry::Registry;
+use crate::request::Request;
 use crate::stream::cell::Appended;
 use crate::turn::{Dispatcher, Entered};
-use crate::writer::{PhaseChange, Poison, Refused, Request, Stop, Target, Upkeep};
+use crate::writer::{PhaseChange, Poison, Refused, Stop, Target, Upkeep};
 use outlive_storage::row::{Etag, EventKind, Generation, LifeRow, TaskNumber, ValueKey, ValueKind};
 use outlive_storage::{Counters, Store, StoreError, Write};
 use std::collections::{HashMap, VecDeque};
@@ -194,6 +195,7 @@ impl Batcher {
             value,
             metadata,
             stream,
+            mark,
             slot,
             sink,
             reply,
@@ -213,7 +215,7 @@ impl Batcher {
             let brought = Brought {
                 value,
                 metadata,
-                stream: stream.map(|cell| (cell, ends)),
+                stream: stream.map(|cell| (cell, mark, ends)),
             };
             self.transition(target, event, brought, commits)
         };
@@ -287,7 +289,7 @@ impl Batcher {
         let known = live.map(|live| Arc::clone(&live.row));
         let removes = writes.contains(&Write::RemoveTask);
         let stream = brought.stream.take();
-        decided.appended = stream.map(|(cell, ends)| Appended::take(cell, ends));
+        decided.appended = stream.map(|(cell, mark, ends)| Appended::take(cell, mark, ends));
         decided.removed = removes;
         // Who watches a task is not woken for what it emits.
         let seen = what.is_some() || brought.metadata.is_some();

@@ -6,8 +6,9 @@ use crate::engine::{Engine, Shared};
 use crate::env;
 use crate::error::{ControlError, ReenterError};
 use crate::machine::{self, Aim, Answer, Event};
+use crate::request::Draft;
 use crate::run::Run;
-use crate::writer::{Draft, Origin, Target, Told};
+use crate::writer::{Origin, Target, Told};
 use outlive_storage::id::{InputId, InvalidId, TaskId};
 use outlive_storage::row::Etag;
 use std::future::{Future, IntoFuture};
@@ -163,8 +164,9 @@ pub struct Reenter<O, S = ()> {
 }
 
 impl<O, S> Reenter<O, S> {
-    /// Of a retry: without the steps recorded so far, which are kept otherwise. A resumption begins a turn of its own,
-    /// which has none.
+    /// Of a retry: without the steps recorded so far, which are kept otherwise; what they emitted is abandoned. A turn
+    /// that was put aside goes on and keeps its steps, so this is a `Conflict` for it: [cancel](crate::Engine::cancel)
+    /// the task first, then begin again. A resumption begins a turn of its own, which has none.
     pub fn from_start(mut self) -> Self {
         self.from_start = true;
         self
@@ -294,8 +296,9 @@ impl Engine {
     }
 
     /// Opens a further run of a task that failed, was cancelled or terminated, with the same input, the steps recorded
-    /// so far ([`Reenter::from_start`] drops them) and clear counters; the old outcome becomes history ([`Engine::history`]). A task that is parked (quarantined, or its
-    /// input could not be read) is released instead.
+    /// so far ([`Reenter::from_start`] drops them) and clear counters; the old outcome becomes history
+    /// ([`Engine::history`]). A task that is parked (quarantined, or its input or a recorded step could not be read, or
+    /// the key of a step was used twice) is released instead, and goes on in the turn it was in.
     pub fn retry<I, O, S>(&self, def: TaskDef<I, O, S>, id: impl AsRef<str>) -> Reenter<O, S> {
         self.reenter(def.name(), id, Again::Retry)
     }

@@ -6,12 +6,13 @@ use crate::input_error::PendingError;
 use crate::machine::Event;
 use crate::metadata::{Metadata, MetadataCell};
 use crate::reader::Reader;
+use crate::request::Draft;
 use crate::signal::{Causes, Signal};
 use crate::snapshot::Source;
 use crate::stream::cell::StreamCell;
 use crate::turn_steps::TurnSteps;
 use crate::value;
-use crate::writer::{Draft, Origin, Target, Writer};
+use crate::writer::{Origin, Refused, Sent, Target, Writer};
 use outlive_storage::id::{InputId, TaskId};
 use outlive_storage::row::{EntryKind, Failure, Generation, TaskNumber, TaskRow};
 use serde::de::DeserializeOwned;
@@ -65,28 +66,41 @@ pub(crate) struct CtxCore {
 }
 
 impl CtxCore {
+    /// Sends an event of the turn with what changed in the metadata. In order with what was sent before: what is sent
+    /// later is written later. The change that goes along is durable when the event is.
+    pub(crate) async fn send(&self, mut draft: Draft) -> Result<(Option<u64>, Sent), Refused> {
+        let bytes = draft.size() + self.metadata.size();
+        let room = self.writer.room(Origin::Engine, bytes).await;
+        self.metadata.in_order(|changed| {
+            let version = changed.as_ref().map(|changed| changed.version);
+            draft.metadata = changed.map(|changed| changed.bytes);
+            Ok((version, self.writer.send_in(room, draft)?))
+        })
+    }
+
     /// Makes what changed in the metadata durable.
     pub(crate) async fn flush_metadata(&self) -> Result<(), FlushError> {
-        let order = self.metadata.in_order().await;
-        let Some(changed) = self.metadata.changed() else {
+        let room = self.writer.room(Origin::Engine, self.metadata.size()).await;
+        let sent = self.metadata.in_order(|changed| {
+            let changed = changed?;
+            let event = Event::Keep {
+                generation: self.generation,
+            };
+            let draft = Draft {
+                metadata: Some(changed.bytes),
+                ..Draft::bare(Target::Number(self.task), event)
+            };
+            Some((changed.version, self.writer.send_in(room, draft)))
+        });
+        let Some((version, sent)) = sent else {
             return Ok(());
         };
-        let event = Event::Keep {
-            generation: self.generation,
-        };
-        let draft = Draft {
-            metadata: Some(changed.bytes),
-            ..Draft::bare(Target::Number(self.task), event)
-        };
-        let sent = self.writer.send(Origin::Engine, draft).await;
-        // What is sent later is written later; its answer may be awaited beside others.
-        drop(order);
         let answer = sent.map_err(FlushError::from_refused)?;
         let told = answer.await.map_err(FlushError::from_refused);
         if !cfg!(planted = "failed_flush_untold") {
             told?;
         }
-        self.metadata.kept(changed.version);
+        self.metadata.kept(version);
         Ok(())
     }
 }

@@ -5,7 +5,7 @@ use crate::machine::{Answer, Effect, Event, Named, Now};
 use crate::stream::cell::{Appended, StreamCell};
 use outlive_storage::Write;
 use outlive_storage::row::{
-    EventKind, EventRow, Keep, Outcome, Payload, TaskNumber, TaskRow, TurnResult,
+    EventKind, EventRow, Keep, Outcome, Payload, StreamEntry, TaskNumber, TaskRow, TurnResult,
 };
 use std::sync::Arc;
 
@@ -32,8 +32,8 @@ pub(crate) struct Decided {
 pub(crate) struct Brought {
     pub(crate) value: Option<Vec<u8>>,
     pub(crate) metadata: Option<Vec<u8>>,
-    /// What the turn has emitted, and whether it ends with that.
-    pub(crate) stream: Option<(Arc<StreamCell>, bool)>,
+    /// What the turn has emitted, what is to be said behind it, and whether the turn ends with that.
+    pub(crate) stream: Option<(Arc<StreamCell>, Option<StreamEntry>, bool)>,
 }
 
 impl Decided {

@@ -30,7 +30,7 @@ pub(crate) fn turn_end(
             };
             return (end, value);
         }
-        Ok(Err(CallError::Undecodable { what, expected })) => undecodable(what, expected),
+        Ok(Err(CallError::Undecodable { what, expected })) => undecodable(what, expected, false),
         Ok(Err(CallError::Failed(error))) => failed(error, registered),
         Ok(Err(CallError::Output(message))) => {
             let terminal = !cfg!(planted = "unkept_output_retried");
@@ -45,11 +45,12 @@ pub(crate) fn turn_end(
     (end, None)
 }
 
-/// The turn was not entered: what it needs cannot be read.
-pub(crate) fn undecodable(what: &str, expected: String) -> TurnEnd {
+/// What the turn needs cannot be read; whether its handler was entered.
+pub(crate) fn undecodable(what: &str, expected: String, entered: bool) -> TurnEnd {
     TurnEnd::Undecodable {
         what: what.into(),
         expected: cut(expected, Failure::MESSAGE_MAX),
+        entered,
     }
 }
 
@@ -75,7 +76,7 @@ fn failed(error: HandlerError, registered: &Registered) -> TurnEnd {
         ErrorKind::Terminal => describe(&error, true),
         ErrorKind::Retryable if unreadable(&error).is_some() => {
             let expected = unreadable(&error).unwrap_or_default();
-            undecodable("taken input", expected)
+            undecodable("taken input", expected, true)
         }
         ErrorKind::Retryable => {
             let retry_if = registered.retry_if.as_ref();

@@ -1,8 +1,9 @@
 //! What waits for the writer, taken up to the bounds of one batch.
 
+use crate::request::Request;
 use crate::stream::linger::Lingering;
 use crate::stream::{SEGMENTS_MAX, STREAM_BUFFER};
-use crate::writer::{Message, PhaseChange, Request, Upkeep};
+use crate::writer::{Message, PhaseChange, Upkeep};
 
 /// Most events in one batch.
 const BATCH_EVENTS_MAX: usize = 1024;
@@ -48,8 +49,7 @@ pub(crate) fn gather(
                 break;
             }
             Message::Event(request) => {
-                let sizes = [&request.value, &request.metadata];
-                bytes += sizes.into_iter().flatten().map(Vec::len).sum::<usize>();
+                bytes += request.size();
                 emitted += request.stream.as_ref().map_or(0, |cell| cell.buffered());
                 gathered.requests.push(*request);
             }

@@ -3,8 +3,9 @@
 use crate::ctx::CtxCore;
 use crate::input_error::{PendingError, TakeError};
 use crate::machine::{Answer, Event, Handed};
+use crate::request::Draft;
 use crate::value;
-use crate::writer::{Draft, Origin, Target};
+use crate::writer::{Origin, Target};
 use outlive_storage::id::InputId;
 use outlive_storage::row::{Delivery, InputRow, Payload, TaskNumber, TaskRow, ValueKey, ValueKind};
 use outlive_storage::store::PAGE_MAX;

@@ -103,6 +103,8 @@ mod recovery;
 #[cfg(feature = "runtime")]
 mod registry;
 #[cfg(feature = "runtime")]
+mod request;
+#[cfg(feature = "runtime")]
 mod resolve;
 #[cfg(feature = "runtime")]
 mod retry_policy;

@@ -76,7 +76,7 @@ pub(crate) struct MetadataCell {
     content: Mutex<Content>,
     changed: Notify,
     /// Held from the look at the content until it is on its way to the writer.
-    order: tokio::sync::Mutex<()>,
+    order: Mutex<()>,
 }
 
 /// What is to be written.
@@ -103,16 +103,20 @@ impl MetadataCell {
         })
     }
 
-    /// Whoever writes the content holds this until it is sent: an older state never follows a newer one.
-    pub(crate) async fn in_order(&self) -> Option<tokio::sync::MutexGuard<'_, ()>> {
-        if cfg!(planted = "flushes_overtake") {
-            return None;
-        }
-        Some(self.order.lock().await)
+    /// Sends what changed since it was last durable: an older state never follows a newer one. Nobody waits in `send`,
+    /// which has its room already: a future that is not polled any more would keep all others from their turn.
+    pub(crate) fn in_order<T>(&self, send: impl FnOnce(Option<Changed>) -> T) -> T {
+        let _order = (!cfg!(planted = "flushes_overtake")).then(|| self.order.lock());
+        send(self.changed())
+    }
+
+    /// What the content takes as JSON, at most, in bytes.
+    pub(crate) fn size(&self) -> usize {
+        usize::try_from(self.content.lock().size).unwrap_or(usize::MAX)
     }
 
     /// What changed since it was last durable.
-    pub(crate) fn changed(&self) -> Option<Changed> {
+    fn changed(&self) -> Option<Changed> {
         let content = self.content.lock();
         if content.kept == content.version {
             return None;
@@ -422,17 +426,13 @@ mod tests {
 
     /// A flush that had looked at the content, and then waited for room, overwrote what a later one had been told was
     /// durable.
-    #[tokio::test]
-    async fn an_older_state_never_follows_a_newer_one() {
+    #[test]
+    fn an_older_state_never_follows_a_newer_one() {
         let cell = MetadataCell::default();
-        let first = cell.in_order().await;
-        let mut second = Box::pin(cell.in_order());
-        tokio::select! {
-            biased;
-            _ = &mut second => panic!("the second looks while the first is on its way"),
-            () = tokio::task::yield_now() => {}
-        }
-        drop(first);
-        second.await;
+        let others_wait = cell.in_order(|_| cell.order.try_lock().is_none());
+        assert!(
+            others_wait,
+            "another one looks while the first is on its way"
+        );
     }
 }

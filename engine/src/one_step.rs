@@ -1,15 +1,17 @@
 //! One step of one attempt: found again, or run, and recorded.
 
 use crate::ctx::Ctx;
+use crate::ended;
 use crate::env;
 use crate::machine::{Event, TurnEnd, delay_us};
 use crate::reader::ReadError;
+use crate::request::Draft;
 use crate::step::{STEPS_MAX, StepCtx, StepError, StepOptions};
 use crate::step_key::StepKey;
 use crate::turn_steps::{Unclaimed, UnderWay};
 use crate::value;
-use crate::writer::{Draft, Origin, Target};
-use outlive_storage::row::{Micros, StepRow, StepState, WaitReason};
+use crate::writer::{Refused, Target};
+use outlive_storage::row::{Micros, StepRow, StepState, StreamEntry, WaitReason};
 use parking_lot::Mutex;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -113,7 +115,7 @@ impl<'a, S> OneStep<'a, S> {
         let retry = self.options.retry.row().ok();
         let most = retry.map_or(1, |retry| retry.attempts_max);
         if self.options.once {
-            self.keep(Some(StepState::Begun), Vec::new(), "").await?;
+            self.keep(Some(step_row(StepState::Begun)), None).await?;
         }
         for attempt in 1.. {
             let error = match self.in_time(run(self.ctx(attempt))).await {
@@ -129,12 +131,15 @@ impl<'a, S> OneStep<'a, S> {
             };
             let Some(retry) = retry.filter(|_| attempt < most) else {
                 if self.options.once {
-                    self.keep(None, Vec::new(), "").await?;
+                    self.keep(None, None).await?;
                 }
                 return Err(error);
             };
             let delay = delay_us(&retry, core.task, core.row.turn, attempt);
+            // Nothing is under way meanwhile that a turn could lose.
+            drop(self.under_way.lock().take());
             env::sleep(Duration::from_micros(delay)).await;
+            *self.under_way.lock() = Some(core.steps.again());
         }
         // INVARIANT: the loop ends by its own returns.
         Err(StepError::TurnOver)
@@ -158,68 +163,76 @@ impl<'a, S> OneStep<'a, S> {
         attempt: u32,
     ) -> Result<T, StepError<E>> {
         let bytes = value::encode("result of a step", &result).map_err(StepError::Result)?;
-        self.settle_items(attempt);
-        let type_name = std::any::type_name::<T>();
-        self.keep(Some(StepState::Done), bytes, type_name).await?;
+        let done = StepRow {
+            type_name: std::any::type_name::<T>().into(),
+            value: bytes,
+            ..step_row(StepState::Done)
+        };
+        let mark = self.settled_items(attempt);
+        if cfg!(planted = "kept_before_recorded")
+            && let Some(mark) = &mark
+        {
+            let _ = self.ctx.core.stream.mark(mark.clone());
+        }
+        self.keep(Some(done), mark).await?;
         Ok(result)
     }
 
-    /// What the recorded try emitted stays; what only an earlier one did is abandoned.
-    fn settle_items(&self, attempt: u32) {
-        let (stream, key) = (&self.ctx.core.stream, self.key.as_str());
+    /// What the recorded try emitted stays; what only an earlier one did is abandoned. Said with the record, in one
+    /// commit: a record that is not made keeps nothing.
+    fn settled_items(&self, attempt: u32) -> Option<StreamEntry> {
+        let step = Box::from(self.key.as_str());
         match self.emitted.load(Ordering::SeqCst) {
-            0 => {}
+            0 => None,
             emitted if emitted == attempt && !cfg!(planted = "step_items_not_kept") => {
-                stream.keep(key);
+                Some(StreamEntry::Kept { step })
             }
-            // The record takes the mark along.
-            _ => drop(stream.reset(Some(key))),
+            _ => Some(StreamEntry::Reset {
+                step: Some(step),
+                all: false,
+            }),
         }
     }
 
+    /// Puts the step down, with what is said of it in the stream; `None`: it is known not to have happened.
     async fn keep<E>(
         &self,
-        state: Option<StepState>,
-        value: Vec<u8>,
-        type_name: &str,
+        step: Option<StepRow>,
+        mark: Option<StreamEntry>,
     ) -> Result<(), StepError<E>> {
         let core = &self.ctx.core;
-        let step = state.map(|state| {
-            Box::new(StepRow {
-                state,
-                attempt: 0,
-                at: Micros(0),
-                type_name: type_name.into(),
-                value,
-            })
-        });
-        let order = core.metadata.in_order().await;
-        let metadata = core.metadata.changed();
         let event = Event::Step {
             generation: core.generation,
             key: self.key.as_str().into(),
-            step,
+            step: step.map(Box::new),
         };
-        let version = metadata.as_ref().map(|changed| changed.version);
         let draft = Draft {
-            metadata: metadata.map(|changed| changed.bytes),
             stream: Some(Arc::clone(&core.stream)),
+            mark,
             ..Draft::bare(Target::Number(core.task), event)
         };
-        let sent = core.writer.send(Origin::Engine, draft).await;
-        drop(order);
-        let told = match sent {
-            Ok(answer) => answer.await,
+        let told = match core.send(draft).await {
+            Ok((version, answer)) => answer.await.map(|_| version),
             Err(refused) => Err(refused),
         };
-        // Whatever refuses it, be it a lost claim or the end of the engine, also ends the turn.
-        if told.is_err() {
-            return self.turn_over().await;
+        match told {
+            Ok(None) => Ok(()),
+            Ok(Some(version)) => {
+                core.metadata.kept(version);
+                Ok(())
+            }
+            // The task's row is damaged: its end is refused as well, and frees whoever waits.
+            Err(Refused::Unreadable(error)) if !cfg!(planted = "step_on_damage_hangs") => {
+                self.aside(self.undecodable(error.to_string())).await
+            }
+            // A lost claim, and the end of the engine, end the turn.
+            Err(
+                Refused::Unreadable(_)
+                | Refused::Rejected(_)
+                | Refused::Unknown(_)
+                | Refused::Stopped(_),
+            ) => self.turn_over().await,
         }
-        if let Some(version) = version {
-            core.metadata.kept(version);
-        }
-        Ok(())
     }
 
     pub(crate) fn unknown(&self) -> TurnEnd {
@@ -228,7 +241,7 @@ impl<'a, S> OneStep<'a, S> {
     }
 
     fn undecodable(&self, expected: String) -> TurnEnd {
-        crate::ended::undecodable(&format!("step {}", self.key.as_str()), expected)
+        ended::undecodable(&format!("step {}", self.key.as_str()), expected, true)
     }
 
     /// Waits for the end of the turn: the handler is dropped there, unless this is a context it left behind.
@@ -242,5 +255,16 @@ impl<'a, S> OneStep<'a, S> {
     pub(crate) async fn aside<T, E>(&self, end: TurnEnd) -> Result<T, StepError<E>> {
         self.ctx.core.steps.put_aside(end);
         self.turn_over().await
+    }
+}
+
+/// A step of which the machine fills in when it was put down, and in which attempt.
+fn step_row(state: StepState) -> StepRow {
+    StepRow {
+        state,
+        attempt: 0,
+        at: Micros(0),
+        type_name: Box::default(),
+        value: Vec::new(),
     }
 }

@@ -7,11 +7,12 @@ use crate::error::StartError;
 use crate::facts::{FactsError, Said, facts};
 use crate::machine::{Accepted, Answer, Event, NewInput, OnConflict, Rejected};
 use crate::options::TaskOptions;
+use crate::request::Draft;
 use crate::retry_policy::RetryPolicy;
 use crate::run::Run;
 use crate::stream::sink::{self, Brought, StreamSink};
 use crate::value::{self, ValueError};
-use crate::writer::{Draft, Origin, Refused, Target, Told};
+use crate::writer::{Origin, Refused, Target, Told};
 use outlive_storage::id::{InputId, TaskId};
 use outlive_storage::row::{DefNumber, Delivery, Etag, Micros};
 use serde::Serialize;
@@ -288,8 +289,7 @@ impl<O, S> Start<O, S> {
         );
         let (facts, cannot_create) = match made {
             Ok(facts) => (Some(Box::new(facts)), None),
-            // What a factory, or the definition, makes of this input: a task that exists needs none of it, so whether it
-            // matters is for the writer to say.
+            // A task that exists needs none of it, so whether it matters is for the writer to say.
             Err(error) if cfg!(planted = "attach_needs_factory") => return Err(error.into()),
             Err(error) => (None, Some(error)),
         };

@@ -5,7 +5,7 @@ use crate::one_step::OneStep;
 use crate::retry_policy::RetryPolicy;
 use crate::step_key::StepKey;
 use crate::value::ValueError;
-use outlive_storage::row::{StepRow, StepState};
+use outlive_storage::row::{StepRow, StepState, StreamEntry};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
@@ -61,9 +61,12 @@ impl StepOptions {
 
     /// The step has an effect that must not happen twice, and nothing outside that would refuse it. That it begins is
     /// recorded first. Whenever it was begun and no result is recorded (a crash, a panic, a time-out, its future
-    /// dropped), nobody knows what became of it: `reconcile` says ([`Ctx::step_reconciled`]), else the task is put
-    /// aside as [`WaitReason::UnknownOutcome`](crate::WaitReason::UnknownOutcome) until somebody does
-    /// ([`Engine::resolve`](crate::Engine::resolve)). An error the step returns means that it did not happen.
+    /// dropped), nobody knows what became of it. Where the turn comes to it again, `reconcile` says
+    /// ([`Ctx::step_reconciled`]), else the task is put aside as
+    /// [`WaitReason::UnknownOutcome`](crate::WaitReason::UnknownOutcome) until somebody does
+    /// ([`Engine::resolve`](crate::Engine::resolve)). A handler that drops such a step and ends well all the same, as
+    /// `select!` makes easy, has decided that it needs no answer: its task is not put aside. An error the step returns
+    /// means that it did not happen.
     #[must_use]
     pub const fn once(mut self) -> Self {
         self.once = true;
@@ -122,7 +125,7 @@ impl<E: fmt::Display + fmt::Debug> std::error::Error for StepError<E> {}
 /// What is known of a step that was begun and whose result was not recorded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reconciled<T> {
-    /// It happened, with this result, which is recorded.
+    /// It happened, with this result, which is recorded. What it emitted before it was interrupted stays abandoned.
     Done(T),
     /// It did not happen: it runs now.
     NotDone,
@@ -165,7 +168,10 @@ impl<S> StepCtx<S> {
         if before != 0
             && before != self.attempt
             && !cfg!(planted = "failed_try_kept")
-            && let Some(by) = self.core.stream.reset(Some(self.key.as_str()))
+            && let Some(by) = self.core.stream.mark(StreamEntry::Reset {
+                step: Some(self.key.as_str().into()),
+                all: false,
+            })
         {
             // A writer that has ended takes nothing of this turn any more.
             self.core.writer.come(&self.core.stream, by);
@@ -222,7 +228,7 @@ impl<S> Ctx<S> {
     /// The key names the step within the turn. Using one twice in an attempt puts the task aside as
     /// [`WaitReason::DuplicateStep`](crate::WaitReason::DuplicateStep), until the program is corrected and somebody
     /// retries it; a recorded result that is not a `T` puts it aside as undecodable. In both cases this call does not
-    /// return: the handler is dropped once the steps under way are recorded.
+    /// return: the handler is dropped once the steps under way are recorded, or after 5 seconds.
     ///
     /// What stands between steps simply runs again. A step that was interrupted runs again as well, with the same
     /// [`StepCtx::effect_id`]. Steps may run beside each other (`join!`), in any order.

@@ -16,15 +16,16 @@ use crate::metadata::MetadataCell;
 use crate::meter::Running;
 use crate::reader::{ReadError, Reader};
 use crate::registry::{Registered, Registry};
+use crate::request::Draft;
 use crate::signal::Signal;
 use crate::span;
 use crate::stream::Streams;
 use crate::stream::cell::StreamCell;
 use crate::stream::pump::Pump;
 use crate::turn_steps::TurnSteps;
-use crate::writer::{Draft, Origin, Target, Writer};
+use crate::writer::{Origin, Target, Writer};
 use outlive_storage::row::{
-    EntryKind, Generation, Payload, TaskNumber, TaskRow, ValueKey, ValueKind,
+    EntryKind, Generation, Payload, StreamEntry, TaskNumber, TaskRow, ValueKey, ValueKind,
 };
 use outlive_storage::{Store, StoreError, StreamEnd};
 use parking_lot::Mutex;
@@ -177,12 +178,6 @@ impl Dispatcher {
                 end
             }
         };
-        // In order with what was flushed before: what is sent later is written later.
-        let order = match &ended {
-            Some(core) => Some(core.metadata.in_order().await),
-            None => None,
-        };
-        let metadata = ended.as_ref().and_then(|core| core.metadata.changed());
         let event = Event::End {
             generation: entered.generation,
             end,
@@ -192,16 +187,15 @@ impl Dispatcher {
                 .map_or_else(Vec::new, |core| core.keys.close()),
         };
         let draft = Draft {
-            target: Target::Number(entered.task),
-            event,
             value,
-            metadata: metadata.map(|changed| changed.bytes),
             stream: ended.as_ref().map(|core| Arc::clone(&core.stream)),
             slot: slot.lock().take(),
-            sink: None,
+            ..Draft::bare(Target::Number(entered.task), event)
         };
-        let sent = self.writer.send(Origin::Engine, draft).await;
-        drop(order);
+        let sent = match &ended {
+            Some(core) => core.send(draft).await.map(|(_, answer)| answer),
+            None => self.writer.send(Origin::Engine, draft).await,
+        };
         // The end is on its way in order, so the id may be entered again: the next turn comes after it.
         drop(occupied);
         let answered = match sent {
@@ -228,25 +222,25 @@ impl Dispatcher {
         let row = &entered.row;
         let Some(registered) = self.registry.get(row.def) else {
             let missing = "a registered handler of this name".to_owned();
-            return Err(undecodable("handler", missing));
+            return Err(undecodable("handler", missing, false));
         };
         let input = self.bytes(entered.task, &row.input, row.input_seq).await;
-        let input = input.map_err(|unreadable| undecodable("input", unreadable))?;
+        let input = input.map_err(|unreadable| undecodable("input", unreadable, false))?;
         let previous = match &row.previous {
             None => None,
             Some(_) if cfg!(planted = "previous_input_lost") => None,
             Some(previous) => {
                 let bytes = self.bytes(entered.task, &previous.payload, previous.seq);
-                let unreadable = |text| undecodable("previous input", text);
+                let unreadable = |text| undecodable("previous input", text, false);
                 Some(bytes.await.map_err(unreadable)?)
             }
         };
         let metadata = self.metadata(entered).await;
-        let metadata = metadata.map_err(|unreadable| undecodable("metadata", unreadable))?;
+        let metadata = metadata.map_err(|unreadable| undecodable("metadata", unreadable, false))?;
         let stream = self.stream(entered, registered).await;
-        let stream = stream.map_err(|unreadable| undecodable("stream", unreadable))?;
+        let stream = stream.map_err(|unreadable| undecodable("stream", unreadable, false))?;
         let recorded = self.has_steps(entered).await;
-        let recorded = recorded.map_err(|unreadable| undecodable("steps", unreadable))?;
+        let recorded = recorded.map_err(|unreadable| undecodable("steps", unreadable, false))?;
         let core = CtxCore {
             task: entered.task,
             row: Arc::clone(row),
@@ -338,13 +332,18 @@ impl Dispatcher {
         let tails = live.then(|| Arc::clone(&self.streams.tails));
         let cell = StreamCell::new(claim, end.as_ref(), &self.streams.budget, tails, self.clock);
         let cell = Arc::new(cell);
+        // A further run without the steps of the one before, which is what `from_start` asks for.
+        let all = end
+            .as_ref()
+            .is_some_and(|end| end.run < row.run && row.steps_of == row.turns_total)
+            && !cfg!(planted = "from_start_keeps_items");
         let abandons = match &end {
             Some(end) => end.generation != entered.generation && is_same_turn(end, row),
             None => live && (row.attempt > 1 || row.entry == EntryKind::Recovered),
         };
         if abandons
             && !cfg!(planted = "reset_untold")
-            && let Some(by) = cell.reset(None)
+            && let Some(by) = cell.mark(StreamEntry::Reset { step: None, all })
         {
             // A writer that has ended takes nothing of this turn any more.
             self.writer.come(&cell, by);

@@ -1,11 +1,16 @@
 //! The steps of one attempt: which keys it used, which steps are under way, and whether it is to be put aside.
 
+use crate::env;
 use crate::machine::TurnEnd;
 use outlive_storage::row::StepRow;
 use parking_lot::Mutex;
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::watch;
+
+/// How long steps under way may hold up that their turn is put aside.
+const ASIDE_WAIT: Duration = Duration::from_secs(5);
 
 /// Why a step is not begun.
 pub(crate) enum Unclaimed {
@@ -60,6 +65,12 @@ impl TurnSteps {
         Ok(UnderWay(Arc::clone(self)))
     }
 
+    /// A step that was begun goes on.
+    pub(crate) fn again(self: &Arc<Self>) -> UnderWay {
+        self.state.lock().under_way += 1;
+        UnderWay(Arc::clone(self))
+    }
+
     /// Asks for the turn to be put aside; the first word counts.
     pub(crate) fn put_aside(&self, end: TurnEnd) {
         self.change(|state| {
@@ -68,17 +79,25 @@ impl TurnSteps {
     }
 
     /// Resolves with how the turn is put aside, when that was asked for and no step is under way any more: what was done
-    /// is recorded first.
+    /// is recorded first. Not every step comes to its end then: one may contain the step that waits for this, or is not
+    /// polled any more. They have [`ASIDE_WAIT`], and are dropped like in a crash.
     pub(crate) async fn set_aside(&self) -> TurnEnd {
+        self.until(|state| state.aside.is_some()).await;
+        let quiet =
+            |state: &State| state.under_way == 0 || cfg!(planted = "parked_over_running_steps");
+        tokio::select! {
+            () = self.until(quiet) => {}
+            () = env::sleep(ASIDE_WAIT), if !cfg!(planted = "parked_when_quiet_alone") => {}
+        }
+        let aside = self.state.lock().aside.take();
+        // INVARIANT: it was there, and is taken nowhere else.
+        aside.expect("how the turn is put aside")
+    }
+
+    /// Resolves when the state is so.
+    async fn until(&self, is_so: impl Fn(&State) -> bool) {
         let mut changes = self.changes.subscribe();
-        loop {
-            {
-                let mut state = self.state.lock();
-                let quiet = state.under_way == 0 || cfg!(planted = "parked_over_running_steps");
-                if quiet && let Some(end) = state.aside.take() {
-                    return end;
-                }
-            }
+        while !is_so(&self.state.lock()) {
             // The sender lives in self, so there is always a next change to wait for.
             let _ = changes.changed().await;
         }
@@ -96,10 +115,7 @@ impl TurnSteps {
 
     /// Resolves when the turn is over.
     pub(crate) async fn ended(&self) {
-        let mut changes = self.changes.subscribe();
-        while !self.is_over() {
-            let _ = changes.changed().await;
-        }
+        self.until(|state| state.over).await;
     }
 
     fn change(&self, change: impl FnOnce(&mut State)) {

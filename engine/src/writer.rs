@@ -5,19 +5,20 @@
 
 use crate::batch::Batcher;
 use crate::env::{self, Place, Spawner};
-use crate::flow::Slot;
 use crate::gather::{Gathered, Then, gather};
 use crate::hub::Expecting;
-use crate::machine::{Answer, Event, Rejected};
+use crate::machine::{Answer, Rejected};
+use crate::request::{Draft, Request};
 use crate::stream::cell::StreamCell;
 use crate::stream::linger::Lingering;
-use crate::stream::sink::Brought;
 use crossbeam_channel::RecvTimeoutError;
 use outlive_storage::id::TaskId;
 use outlive_storage::row::{GuardPhase, Micros, TaskNumber};
 use outlive_storage::{EventsKept, StoreError};
 use parking_lot::Mutex;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
@@ -65,75 +66,8 @@ pub(crate) struct Settled {
     pub(crate) expecting: Option<Expecting>,
 }
 
-/// One event on its way to the writer.
-pub(crate) struct Request {
-    pub(crate) target: Target,
-    pub(crate) event: Event,
-    /// The value that does not fit the row: the input's or the output's bytes.
-    pub(crate) value: Option<Vec<u8>>,
-    /// All metadata of the task, when a running turn has changed it.
-    pub(crate) metadata: Option<Vec<u8>>,
-    /// What the turn has emitted goes along.
-    pub(crate) stream: Option<Arc<StreamCell>>,
-    /// Taken along, so that a claim cannot lose its slot between commit and entry.
-    pub(crate) slot: Option<Slot>,
-    /// Taken along to the turn that a call begins.
-    pub(crate) sink: Option<Brought>,
-    pub(crate) reply: oneshot::Sender<Told>,
-    _permit: Option<OwnedSemaphorePermit>,
-}
-
-impl Request {
-    /// What a turn has emitted, in a commit that others asked for or that nobody did.
-    pub(crate) fn rider(cell: Arc<StreamCell>) -> Request {
-        let (reply, _) = oneshot::channel();
-        Request {
-            target: Target::Number(cell.task),
-            event: Event::Keep {
-                generation: cell.generation,
-            },
-            value: None,
-            metadata: None,
-            stream: Some(cell),
-            slot: None,
-            sink: None,
-            reply,
-            _permit: None,
-        }
-    }
-}
-
-/// An event before it has found room.
-pub(crate) struct Draft {
-    pub(crate) target: Target,
-    pub(crate) event: Event,
-    pub(crate) value: Option<Vec<u8>>,
-    pub(crate) metadata: Option<Vec<u8>>,
-    pub(crate) stream: Option<Arc<StreamCell>>,
-    pub(crate) slot: Option<Slot>,
-    pub(crate) sink: Option<Brought>,
-}
-
-impl Draft {
-    /// An event that carries nothing.
-    pub(crate) fn bare(target: Target, event: Event) -> Draft {
-        Draft {
-            target,
-            event,
-            value: None,
-            metadata: None,
-            stream: None,
-            slot: None,
-            sink: None,
-        }
-    }
-
-    /// Bytes that come with it.
-    fn size(&self) -> usize {
-        let sizes = [&self.value, &self.metadata];
-        sizes.into_iter().flatten().map(Vec::len).sum()
-    }
-}
+/// Room for an event, which is given back when the event is answered.
+pub(crate) struct Room(OwnedSemaphorePermit);
 
 /// The poison guard enters a phase, which is put down beside the batches.
 pub(crate) struct PhaseChange {
@@ -192,6 +126,22 @@ pub(crate) enum Origin {
     Engine,
 }
 
+/// The durable answer to an event that was sent.
+pub(crate) struct Sent {
+    answer: oneshot::Receiver<Told>,
+    poison: Arc<Poison>,
+}
+
+impl Future for Sent {
+    type Output = Told;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Told> {
+        let answered = ready!(Pin::new(&mut self.answer).poll(context));
+        // A dropped reply means the writer died with the event in hand.
+        Poll::Ready(answered.unwrap_or_else(|_| Err(lost(&self.poison))))
+    }
+}
+
 /// The door to the writer.
 pub(crate) struct Writer {
     sender: Sender,
@@ -229,50 +179,32 @@ impl Writer {
     }
 
     /// Sends an event once there is room; the answer is awaited apart, so that many can be under way.
-    pub(crate) async fn send(
-        &self,
-        origin: Origin,
-        draft: Draft,
-    ) -> Result<impl Future<Output = Told> + Send + use<>, Refused> {
+    pub(crate) async fn send(&self, origin: Origin, draft: Draft) -> Result<Sent, Refused> {
+        let room = self.room(origin, draft.size()).await;
+        self.send_in(room, draft)
+    }
+
+    /// Sends an event for which there is room.
+    pub(crate) fn send_in(&self, Room(permit): Room, draft: Draft) -> Result<Sent, Refused> {
         let (reply, answer) = oneshot::channel();
-        let permit = self.room(origin, draft.size()).await;
         if let Some(stop) = self.poison.get() {
             return Err(Refused::Stopped(stop));
         }
-        let Draft {
-            target,
-            event,
-            value,
-            metadata,
-            stream,
-            slot,
-            sink,
-        } = draft;
-        let request = Request {
-            target,
-            event,
-            value,
-            metadata,
-            stream,
-            slot,
-            sink,
-            reply,
-            _permit: Some(permit),
-        };
+        let request = draft.request(permit, reply);
         let message = Message::Event(Box::new(request));
         if !self.pass(message) {
             return Err(Refused::Stopped(
                 self.poison.get().unwrap_or(Stop::Shutdown),
             ));
         }
-        let poison = Arc::clone(&self.poison);
-        Ok(async move {
-            // A dropped reply means the writer died with the event in hand.
-            answer.await.unwrap_or_else(|_| Err(lost(&poison)))
+        Ok(Sent {
+            answer,
+            poison: Arc::clone(&self.poison),
         })
     }
 
-    async fn room(&self, origin: Origin, bytes: usize) -> OwnedSemaphorePermit {
+    /// Waits for room for an event that comes with so many bytes.
+    pub(crate) async fn room(&self, origin: Origin, bytes: usize) -> Room {
         let (semaphore, most) = match origin {
             Origin::Caller => (&self.callers, QUEUE_KIB - ENGINE_KIB),
             Origin::Engine => (&self.engine, ENGINE_KIB),
@@ -281,7 +213,7 @@ impl Writer {
         let kib = u32::try_from(bytes / 1024 + 1).unwrap_or(most).min(most);
         let permit = Arc::clone(semaphore).acquire_many_owned(kib).await;
         // INVARIANT: nothing closes the semaphores.
-        permit.expect("the semaphore is never closed")
+        Room(permit.expect("the semaphore is never closed"))
     }
 
     /// Ends the writer because the store, or a part of the engine, has failed.

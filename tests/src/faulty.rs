@@ -30,6 +30,8 @@ pub struct Faulty {
     pub forget_rows: AtomicBool,
     /// The segment of this first number, unless it is zero, is damaged; with `u64::MAX` the last one is.
     pub damaged_segment: AtomicU64,
+    /// Every row that a commit is about is damaged: nothing of the commit is written.
+    pub damaged_rows: AtomicBool,
     /// Called before the next large value is read, on the thread that reads it.
     pub before_value: Hook,
     /// Called before the next commit, on the thread that writes.
@@ -303,6 +305,18 @@ impl Store for Faulty {
         self.largest_commit.fetch_max(batch.len(), Ordering::SeqCst);
         self.largest_segments
             .fetch_max(segments(batch), Ordering::SeqCst);
+        if is_set(&self.damaged_rows) {
+            let damaged = |commit: &Commit| {
+                Err(Conflict {
+                    task: commit.task,
+                    found: Err(StoreError::Corrupt {
+                        table: "tasks",
+                        key: "told to be damaged".into(),
+                    }),
+                })
+            };
+            return Ok(batch.iter().map(damaged).collect());
+        }
         let number = self.commits.fetch_add(1, Ordering::SeqCst) + 1;
         let broken_from = self.broken_from.load(Ordering::SeqCst);
         if broken_from == 0 || number < broken_from {

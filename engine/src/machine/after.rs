@@ -19,9 +19,10 @@ use outlive_storage::row::{
 pub(super) fn resume(
     view: &View<'_>,
     row: &TaskRow,
-    (input_id, claimant): (InputId, Option<Claimant>),
+    (input_id, if_etag, claimant): (InputId, Option<Etag>, Option<Claimant>),
     now: Now,
 ) -> Result<Transition, Rejected> {
+    check_etag(row, if_etag)?;
     let State::Suspended {
         wait: WaitReason::Input { .. },
         ..
@@ -58,9 +59,10 @@ pub(super) fn resume(
 pub(super) fn retry(
     view: &View<'_>,
     row: &TaskRow,
-    (from_start, claimant): (bool, Option<Claimant>),
+    (from_start, if_etag, claimant): (bool, Option<Etag>, Option<Claimant>),
     now: Now,
 ) -> Result<Transition, Rejected> {
+    check_etag(row, if_etag)?;
     let attached = |transition: Transition| {
         let run = transition.row.as_ref().map_or(row.run, |next| next.run);
         let input_id = row.input_id.clone();
@@ -92,11 +94,17 @@ pub(super) fn retry(
                 | WaitReason::Undecodable { .. }
                 | WaitReason::DuplicateStep { .. },
             ..
-        } => attached(released(row, EventKind::Released, now)),
-        State::Pending {
+        }
+        | State::Pending {
             wait: WaitReason::Isolated { .. },
             ..
-        } => attached(released(row, EventKind::Released, now)),
+        } => {
+            // A turn that goes on keeps its steps: to be without them is for another run.
+            if from_start && !cfg!(planted = "from_start_ignored") {
+                return Err(Rejected::conflict(row));
+            }
+            attached(released(row, EventKind::Released, now))
+        }
         State::Pending { .. } | State::InProgress { .. } | State::Suspended { .. } => {
             Err(Rejected::conflict(row))
         }

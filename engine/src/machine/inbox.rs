@@ -5,7 +5,7 @@
 //! earlier attempt took waits again, at the place it always had.
 
 use super::answer::{Answer, Effect, Handed, Rejected, Transition};
-use super::change::{by_worker, changed, nothing, written};
+use super::change::{by_worker, changed, held, nothing, written};
 use super::finish::{forget_input, forgotten_at};
 use super::view::{Now, View};
 use outlive_storage::commit::Write;
@@ -14,15 +14,16 @@ use outlive_storage::row::{
 };
 use std::collections::VecDeque;
 
-/// The running turn asks for the oldest input that waits; whose claim it is was checked. One that may not be taken is
+/// The running turn asks for the oldest input that waits. One that may not be taken is
 /// never overtaken, and what an earlier attempt took is taken again before anything new is, so that every attempt sees
 /// the same inputs in the same order.
 pub(super) fn take(
     view: &View<'_>,
     row: &TaskRow,
-    key: Box<str>,
+    (generation, key): (Generation, Box<str>),
     now: Now,
 ) -> Result<Transition, Rejected> {
+    held(row, generation)?;
     let mark = Taken {
         key,
         generation: row.generation,

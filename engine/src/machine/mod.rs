@@ -36,8 +36,6 @@ pub use guard::{ALONE_DEATHS, SUSPECT_DEATHS, would_hold_back};
 pub use retry::{delay_us, spread};
 pub use view::{DefLimits, Now, View};
 
-use outlive_storage::row::{Generation, State, TaskRow};
-
 /// What `event` makes of the task in `view`.
 ///
 /// The answer is a whole [`Transition`] (row, further writes, effects) or a [`Rejected`], which changes nothing.
@@ -55,26 +53,17 @@ pub fn step(view: &View<'_>, event: Event, now: Now) -> Result<Transition, Rejec
             input_id,
             if_etag,
             claimant,
-        } => {
-            change::check_etag(row, if_etag)?;
-            after::resume(view, row, (input_id, claimant), now)
-        }
+        } => after::resume(view, row, (input_id, if_etag, claimant), now),
         Event::Retry {
             if_etag,
             from_start,
             claimant,
-        } => {
-            change::check_etag(row, if_etag)?;
-            after::retry(view, row, (from_start, claimant), now)
-        }
+        } => after::retry(view, row, (from_start, if_etag, claimant), now),
         Event::Resolve {
             key,
             resolution,
             if_etag,
-        } => {
-            change::check_etag(row, if_etag)?;
-            steps::resolve(view, row, (key, resolution), now)
-        }
+        } => steps::resolve(view, row, (key, resolution, if_etag), now),
         Event::Cancel(order) => cancel::cancel(view, row, order, now),
         Event::Terminate(order) => cancel::terminate(view, row, order, now),
         Event::Delete { force, if_etag } => after::delete(view, row, force, if_etag),
@@ -103,35 +92,15 @@ pub fn step(view: &View<'_>, event: Event, now: Now) -> Result<Transition, Rejec
             end,
             claimant,
             missed,
-        } => {
-            held(row, generation)?;
-            if missed.is_empty() {
-                return Ok(end::decide(view, row, (end, claimant), now));
-            }
-            let inbox = &inbox::without_missed(view.inbox, &missed);
-            let view = View { inbox, ..*view };
-            Ok(end::decide(&view, row, (end, claimant), now))
-        }
-        Event::Take { generation, key } => {
-            held(row, generation)?;
-            inbox::take(view, row, key, now)
-        }
-        Event::Stop { generation, why } => {
-            held(row, generation)?;
-            cancel::stop(view, row, why, now)
-        }
-        Event::Keep { generation } => {
-            held(row, generation)?;
-            Ok(change::kept(row, generation))
-        }
+        } => end::end(view, row, generation, (end, claimant, missed), now),
+        Event::Take { generation, key } => inbox::take(view, row, (generation, key), now),
+        Event::Stop { generation, why } => cancel::stop(view, row, (generation, why), now),
+        Event::Keep { generation } => change::keep(row, generation),
         Event::Step {
             generation,
             key,
             step,
-        } => {
-            held(row, generation)?;
-            Ok(steps::record(row, generation, (key, step), now))
-        }
+        } => steps::record(row, generation, (key, step), now),
     }
 }
 
@@ -159,20 +128,5 @@ fn absent(view: &View<'_>, event: Event, now: Now) -> Result<Transition, Rejecte
         | Event::Acquit
         | Event::Expire
         | Event::ForgetInput { .. } => Err(Rejected::NotFound),
-    }
-}
-
-/// What a worker writes counts only while its claim is the task's.
-fn held(row: &TaskRow, generation: Generation) -> Result<(), Rejected> {
-    match &row.state {
-        State::InProgress { lease, .. }
-            if lease.generation == generation || cfg!(planted = "stale_end_accepted") =>
-        {
-            Ok(())
-        }
-        State::InProgress { .. }
-        | State::Pending { .. }
-        | State::Suspended { .. }
-        | State::Completed { .. } => Err(Rejected::LeaseLost),
     }
 }

@@ -1,14 +1,15 @@
 //! Recorded steps: what a turn puts down, and what somebody says of one that was begun and not recorded.
 
 use super::answer::{Rejected, Transition};
-use super::change::{by_others, by_worker, changed, kept, written};
+use super::change::{by_others, by_worker, changed, check_etag, held, kept, written};
 use super::event::Resolution;
 use super::finish::complete;
 use super::turn::released;
 use super::view::{Now, View};
 use outlive_storage::commit::Write;
 use outlive_storage::row::{
-    EventKind, Failure, Generation, Guard, Outcome, State, StepRow, StepState, TaskRow, WaitReason,
+    Etag, EventKind, Failure, Generation, Guard, Outcome, State, StepRow, StepState, TaskRow,
+    WaitReason,
 };
 
 /// A step is put down beside the row, which stays as it is: unless its turn is suspected of killing its process, for
@@ -18,22 +19,24 @@ pub(super) fn record(
     generation: Generation,
     (key, step): (Box<str>, Option<Box<StepRow>>),
     now: Now,
-) -> Transition {
-    let done = |step: &Box<StepRow>| step.state == StepState::Done;
-    let progress = step.as_ref().is_some_and(done);
+) -> Result<Transition, Rejected> {
+    held(row, generation)?;
+    let progress = step
+        .as_deref()
+        .is_some_and(|step| step.state == StepState::Done);
     let write = written_step(row, key, step, now);
     if row.guard == Guard::CLEAR || !progress || cfg!(planted = "step_is_no_progress") {
-        return Transition {
+        return Ok(Transition {
             writes: vec![write],
             ..kept(row, generation)
-        };
+        });
     }
     let mut next = changed(row, now);
     next.guard = Guard::CLEAR;
-    Transition {
+    Ok(Transition {
         writes: vec![write],
         ..written(by_worker(row), next, EventKind::Acquitted, Vec::new())
-    }
+    })
 }
 
 fn written_step(row: &TaskRow, key: Box<str>, step: Option<Box<StepRow>>, now: Now) -> Write {
@@ -57,9 +60,10 @@ pub(super) fn forget(row: &TaskRow) -> Option<Write> {
 pub(super) fn resolve(
     view: &View<'_>,
     row: &TaskRow,
-    (key, resolution): (Box<str>, Resolution),
+    (key, resolution, if_etag): (Box<str>, Resolution, Option<Etag>),
     now: Now,
 ) -> Result<Transition, Rejected> {
+    check_etag(row, if_etag)?;
     let waits = match &row.state {
         State::Suspended {
             wait: WaitReason::UnknownOutcome { step },

@@ -141,8 +141,12 @@ pub(crate) struct Appended {
 }
 
 impl Appended {
-    /// Takes out what there is; with the end of the turn, the last of it.
-    pub(crate) fn take(cell: Arc<StreamCell>, ends: bool) -> Appended {
+    /// Takes out what there is and what is said behind it; with the end of the turn, the last of it.
+    pub(crate) fn take(cell: Arc<StreamCell>, mark: Option<StreamEntry>, ends: bool) -> Appended {
+        if let Some(mark) = mark {
+            // It goes with this very commit, so nobody is to be told of it.
+            let _ = cell.mark(mark);
+        }
         Appended {
             drained: if ends && cfg!(planted = "end_leaves_items_behind") {
                 None
@@ -237,21 +241,9 @@ impl StreamCell {
         self.put(entry, Some(held), now)
     }
 
-    /// Says that what earlier attempts of the turn emitted is abandoned, or what earlier tries of a step did. By when the
-    /// writer must have come for it.
-    pub(crate) fn reset(&self, step: Option<&str>) -> Option<Micros> {
-        let step = step.map(Box::from);
-        self.mark(StreamEntry::Reset { step })
-    }
-
-    /// Says that a step, which is recorded with the next commit of the turn, keeps what it emitted.
-    pub(crate) fn keep(&self, step: &str) {
-        // The record itself is on its way to the writer, and takes the mark along.
-        self.mark(StreamEntry::Kept { step: step.into() });
-    }
-
-    /// An entry that takes no room: there are few.
-    fn mark(&self, entry: StreamEntry) -> Option<Micros> {
+    /// Says that something is abandoned, or kept. It takes no room: there are few. By when the writer must have come for
+    /// it, if it is to be told.
+    pub(crate) fn mark(&self, entry: StreamEntry) -> Option<Micros> {
         if self.live.is_some() {
             // Nobody is told of a stream that nobody keeps but those who read at the moment.
             let _ = self.hand_out(entry);

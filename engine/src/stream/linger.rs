@@ -1,8 +1,8 @@
 //! Turns that have emitted something and wait for the writer: together with whatever it commits first, else briefly.
 
+use crate::request::Request;
 use crate::stream::SEGMENTS_MAX;
 use crate::stream::cell::{Closed, StreamCell};
-use crate::writer::Request;
 use outlive_storage::row::Micros;
 use std::collections::HashMap;
 use std::sync::Arc;

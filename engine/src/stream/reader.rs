@@ -57,6 +57,10 @@ pub enum StreamEvent<S> {
         attempt: u32,
         /// The step that is tried once more: only what it emitted before is abandoned. Empty: the whole turn.
         step: Option<Box<str>>,
+        /// Also what recorded steps had kept is abandoned: the run begins without them ([`Reenter::from_start`]).
+        ///
+        /// [`Reenter::from_start`]: crate::Reenter::from_start
+        all: bool,
     },
     /// A step is recorded and never runs again: what it emitted stays, whatever becomes of its attempt. This takes a
     /// number of its own, and comes only for a step that emitted something.
@@ -307,13 +311,14 @@ pub(crate) fn entry<S: DeserializeOwned>(
     at: usize,
 ) -> Result<StreamEvent<S>, StreamError> {
     let (step, bytes) = match &row.entries[at] {
-        StreamEntry::Reset { step } => {
+        StreamEntry::Reset { step, all } => {
             return Ok(StreamEvent::Reset {
                 sequence,
                 run: row.run,
                 turn: row.turn,
                 attempt: row.attempt,
                 step: step.clone(),
+                all: *all,
             });
         }
         StreamEntry::Kept { step } => {

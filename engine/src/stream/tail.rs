@@ -42,6 +42,8 @@ struct State {
     /// The highest sequence number that passed and is not kept here any more.
     dropped: u64,
     standing: Standing,
+    /// Nobody follows any more: what passes from here on is kept for nobody.
+    left: bool,
 }
 
 /// A segment of a tail, or of a page.
@@ -201,6 +203,9 @@ impl Tails {
     }
 
     fn keep(&self, state: &mut State, kept: Kept) {
+        if state.left && !cfg!(planted = "left_tail_kept") {
+            return;
+        }
         let size = kept.row.size();
         let all = self.bytes.load(Ordering::Relaxed) + size;
         if all > TAILS_BYTES && !cfg!(planted = "tails_unbounded") {
@@ -244,7 +249,9 @@ impl Tails {
             && let Some(entry) = followed.remove(&task)
         {
             self.count.fetch_sub(1, Ordering::SeqCst);
-            self.forget(&mut entry.tail.state.lock(), usize::MAX);
+            let mut state = entry.tail.state.lock();
+            self.forget(&mut state, usize::MAX);
+            state.left = true;
         }
     }
 
@@ -330,5 +337,40 @@ impl Following {
 impl Drop for Following {
     fn drop(&mut self) {
         self.tails.leave(self.task);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use outlive_storage::row::{Generation, Micros, StreamEntry};
+
+    /// What passed in the moment its last reader left was counted for ever, until no stream had room any more.
+    #[test]
+    fn what_passes_after_the_last_reader_left_is_not_counted() {
+        let tails = Arc::new(Tails::new(0));
+        let task = TaskNumber(1);
+        let following = tails.follow(task);
+        let tail = tails.tail(task).expect("somebody follows");
+        drop(following);
+        let row = Arc::new(SegmentRow {
+            run: 1,
+            turn: 1,
+            attempt: 1,
+            generation: Generation(1),
+            input_seq: 1,
+            at: Micros(1),
+            entries: vec![StreamEntry::Item {
+                step: None,
+                bytes: vec![1],
+            }],
+        });
+        let kept = Kept {
+            first: 1,
+            row,
+            live: false,
+        };
+        tails.keep(&mut tail.state.lock(), kept);
+        assert_eq!(tails.bytes(), 0);
     }
 }

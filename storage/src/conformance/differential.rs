@@ -122,8 +122,6 @@ impl World {
         };
         let input_id = input_id(INPUTS[self.chance.below(3) as usize]);
         let (listed_at, until) = (Micros(self.chance.below(4)), Micros(self.chance.below(4)));
-        let step_turn = self.chance.below(3);
-        let step_key = Box::from(INPUTS[self.chance.below(3) as usize]);
         writes.push(match self.chance.below(17) {
             0 => Write::PushInput {
                 seq,
@@ -166,25 +164,7 @@ impl World {
             11 => Write::EvictSegments {
                 below: self.chance.below(15),
             },
-            12 => Write::Step {
-                turn: step_turn,
-                key: step_key,
-                step: Box::new(step_row("1")),
-            },
-            13 => Write::RemoveStep {
-                turn: step_turn,
-                key: step_key,
-            },
-            14 => Write::ForgetSteps { turn: step_turn },
-            // More than are forgotten at once.
-            15 => {
-                let steps = (0..100).map(|at| Write::Step {
-                    turn: step_turn,
-                    key: format!("s{at}").into(),
-                    step: Box::new(step_row("1")),
-                });
-                return writes.extend(steps);
-            }
+            12..16 => return self.steps(writes),
             // Far more than goes with the removal of its task.
             _ => {
                 let values = (10..150).map(|index| Write::Value {
@@ -194,6 +174,23 @@ impl World {
                 return writes.extend(values);
             }
         });
+    }
+
+    fn steps(&mut self, writes: &mut Vec<Write>) {
+        let turn = self.chance.below(3);
+        let key = Box::from(INPUTS[self.chance.below(3) as usize]);
+        let put = |key| Write::Step {
+            turn,
+            key,
+            step: Box::new(step_row("1")),
+        };
+        match self.chance.below(4) {
+            0 => writes.push(put(key)),
+            1 => writes.push(Write::RemoveStep { turn, key }),
+            2 => writes.push(Write::ForgetSteps { turn }),
+            // More than are forgotten at once.
+            _ => writes.extend((0..100).map(|at| put(format!("s{at}").into()))),
+        }
     }
 
     /// What the stores do beside commits.

@@ -190,7 +190,10 @@ pub(crate) fn run_row(run: u32) -> RunRow {
 /// A segment of so many entries, as written by the claim of the number of its first.
 pub(crate) fn segment(first: u64, entries: u64) -> SegmentRow {
     let entry = |sequence: u64| match sequence % 3 {
-        0 => StreamEntry::Reset { step: None },
+        0 => StreamEntry::Reset {
+            step: None,
+            all: false,
+        },
         1 => StreamEntry::Item {
             step: None,
             bytes: sequence.to_string().into_bytes(),

@@ -72,8 +72,7 @@ impl<'t> Hanging<'t> {
                 let values = opened(&mut self.values, || self.txn.open_table(VALUES))?;
                 let key = (task.0, key.kind.byte(), key.index);
                 values.insert(key, self.buffer.as_slice()).map_err(fault)?;
-                self.writes += 1;
-                self.bytes += self.buffer.len() as u64;
+                self.put_one();
             }
             Write::RemoveValue(key) => {
                 let values = opened(&mut self.values, || self.txn.open_table(VALUES))?;
@@ -92,8 +91,7 @@ impl<'t> Hanging<'t> {
                 inputs
                     .insert((task.0, *seq), self.buffer.as_slice())
                     .map_err(fault)?;
-                self.writes += 1;
-                self.bytes += self.buffer.len() as u64;
+                self.put_one();
             }
             Write::PopInput { seq } => {
                 let inputs = opened(&mut self.inputs, || self.txn.open_table(INPUTS))?;
@@ -126,15 +124,20 @@ impl<'t> Hanging<'t> {
             Write::ForgetSteps { turn } => self.forget_steps(task, *turn)?,
             Write::Run(run) => self.put_run(task, run)?,
             Write::Segment { first, segment } => {
-                let buffer = &mut self.buffer;
-                self.streams.put((task, *first), segment, buffer)?;
-                self.writes += 1;
-                self.bytes += self.buffer.len() as u64;
+                self.streams
+                    .put((task, *first), segment, &mut self.buffer)?;
+                self.put_one();
             }
             Write::EvictSegments { below } => self.writes += self.streams.evict(task, *below)?,
             Write::Row(_) | Write::Event(_) | Write::RemoveTask => {}
         }
         Ok(())
+    }
+
+    /// What is in the buffer was put.
+    fn put_one(&mut self) {
+        self.writes += 1;
+        self.bytes += self.buffer.len() as u64;
     }
 
     fn put_turn(&mut self, task: TaskNumber, slot: u64, turn: &TurnRow) -> Result<()> {
@@ -148,8 +151,7 @@ impl<'t> Hanging<'t> {
         turns
             .insert((task.0, slot), self.buffer.as_slice())
             .map_err(fault)?;
-        self.writes += 1;
-        self.bytes += self.buffer.len() as u64;
+        self.put_one();
         Ok(())
     }
 
@@ -163,8 +165,7 @@ impl<'t> Hanging<'t> {
         let runs = opened(&mut self.runs, || self.txn.open_table(RUNS))?;
         runs.insert((task.0, place), self.buffer.as_slice())
             .map_err(fault)?;
-        self.writes += 1;
-        self.bytes += self.buffer.len() as u64;
+        self.put_one();
         Ok(())
     }
 

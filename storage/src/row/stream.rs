@@ -39,6 +39,8 @@ pub enum StreamEntry {
     Reset {
         /// By earlier tries of this step; empty: by earlier attempts of this turn, but for the steps that are kept.
         step: Option<Box<str>>,
+        /// Also what steps of earlier runs had kept: the run begins without them.
+        all: bool,
     },
     /// A step is recorded, in the same commit: what it emitted since its last reset stays, whatever becomes of its
     /// attempt.
@@ -58,7 +60,7 @@ impl StreamEntry {
             StreamEntry::Item { step, bytes } => {
                 bytes.len() + step.as_ref().map_or(0, |step| step.len()) + Self::OVERHEAD
             }
-            StreamEntry::Reset { step } => {
+            StreamEntry::Reset { step, .. } => {
                 step.as_ref().map_or(0, |step| step.len()) + Self::OVERHEAD
             }
             StreamEntry::Kept { step } => step.len() + Self::OVERHEAD,

@@ -119,6 +119,7 @@ pub(crate) fn undecodable() -> TurnEnd {
     TurnEnd::Undecodable {
         what: "input".into(),
         expected: "a number".into(),
+        entered: false,
     }
 }
 

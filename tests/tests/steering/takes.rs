@@ -1,7 +1,7 @@
 //! What a running turn takes: recorded under a key, found again by a later attempt, consumed by the end of the turn.
 
 use crate::{AGENT, ID, World, in_time, output, some};
-use outlive::{Delivery, InputStatus, StartError, Status, TAKE_KEY_MAX, TakeError};
+use outlive::{Delivery, Entry, InputStatus, StartError, Status, TAKE_KEY_MAX, TakeError};
 use outlive_tests::gate::until;
 
 #[tokio::test(start_paused = true)]
@@ -207,11 +207,15 @@ async fn a_large_input_is_taken_whole_and_its_bytes_go_with_the_turn() {
     assert_eq!(output(&world.handle("two").await).await, reply);
 }
 
+/// Its first turn was entered again as if it were new: without its metadata, and its steps ran again.
 #[tokio::test(start_paused = true)]
 async fn a_taken_input_that_cannot_be_read_parks_the_task_and_fails_nothing() {
     let world = World::new().await;
     world.send("one", Delivery::Interrupt).await;
     let turn = world.turn().await;
+    turn.ctx.metadata().set("done", 7).unwrap();
+    let step = async || Ok::<_, std::io::Error>(1);
+    assert_eq!(turn.ctx.step("step", step).await.unwrap(), 1);
     let two = world.at_boundary("two").await;
     let unread = turn.ctx.inbox().take::<u32>("k").await;
     let Err(error @ TakeError::Undecodable { .. }) = unread else {
@@ -226,6 +230,11 @@ async fn a_taken_input_that_cannot_be_read_parks_the_task_and_fails_nothing() {
     );
     world.engine.retry(AGENT, ID).await.unwrap();
     let released = world.turn().await;
+    assert_eq!(released.ctx.entry(), Entry::Resumed);
+    let done = released.ctx.metadata().get::<u32>("done").unwrap();
+    assert_eq!(done, Some(7));
+    let again = async || Ok::<_, std::io::Error>(2);
+    assert_eq!(released.ctx.step("step", again).await.unwrap(), 1);
     assert_eq!(released.takes("k").await, some("two"));
     released.reply("read");
     assert_eq!(output(&two).await, "read");

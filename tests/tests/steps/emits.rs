@@ -44,7 +44,14 @@ impl Page {
         self.last += 1;
         match event {
             StreamEvent::Item { step, item, .. } => self.open.push((step, item)),
-            StreamEvent::Reset { step: None, .. } => self.open.clear(),
+            StreamEvent::Reset {
+                step: None, all, ..
+            } => {
+                self.open.clear();
+                if all {
+                    self.kept.clear();
+                }
+            }
             StreamEvent::Reset { step, .. } => self.open.retain(|(owner, _)| *owner != step),
             StreamEvent::Kept { step, .. } => {
                 let of_step = |owner: &Option<Box<str>>| owner.as_ref() == Some(&step);
@@ -213,4 +220,65 @@ async fn a_step_and_what_it_emitted_are_one_commit() {
     assert_eq!(recorded.len(), 1);
     let expected = [("kept", 1), ("of the attempt", 1), ("of the step", 3)];
     assert_eq!(counts, BTreeMap::from(expected));
+}
+
+/// The mark was in the stream before the step was recorded: what came between them left it there alone.
+#[tokio::test(start_paused = true)]
+async fn a_step_that_is_not_recorded_keeps_nothing() {
+    // Somewhere among these the first poll of the step ends right before its record is sent.
+    for items in 30..70u32 {
+        let world = World::new();
+        let engine = open(&world, async |world: World, ctx: Ctx<String>, items| {
+            let step = ctx.step_with("many", StepOptions::new(), |s| {
+                let world = world.clone();
+                async move {
+                    world.ran.add("many".to_owned());
+                    for item in 0..items {
+                        s.emit(format!("{item}")).await?;
+                    }
+                    Ok::<_, outlive::EmitError>(())
+                }
+            });
+            tokio::pin!(step);
+            if ctx.attempt() > 1 {
+                step.await?;
+                return Ok(String::new());
+            }
+            tokio::select! {
+                biased;
+                _ = &mut step => {}
+                () = std::future::ready(()) => {}
+            }
+            Err("its patience is over".into())
+        });
+        let engine = engine.await;
+        let run = engine.start(WRITE, ID, &items).await.unwrap();
+        run.result().await.unwrap();
+        let page = read(&engine).await;
+        let expected: Vec<String> = (0..items).map(|item| item.to_string()).collect();
+        assert_eq!(page.kept, expected, "{items} items");
+        engine.shutdown(NO_GRACE).await;
+    }
+}
+
+/// A run without the steps of the one before showed what they had emitted beside what its own emit.
+#[tokio::test(start_paused = true)]
+async fn a_run_from_the_start_abandons_what_steps_had_kept() {
+    let world = World::new();
+    let engine = open(&world, async |_, ctx: Ctx<String>, _| {
+        let said = ctx.step_with("model", StepOptions::new(), |s| async move {
+            s.emit("one".to_owned()).await.map(drop)
+        });
+        said.await?;
+        match ctx.run() {
+            1 => Err(HandlerError::terminal("no")),
+            _ => Ok(String::new()),
+        }
+    });
+    let engine = engine.await;
+    let run = engine.start(WRITE, ID, &0).await.unwrap();
+    run.result().await.unwrap_err();
+    let further = engine.retry(WRITE, ID).from_start().await.unwrap();
+    further.result().await.unwrap();
+    assert_eq!(read(&engine).await.all(), ["one"]);
 }

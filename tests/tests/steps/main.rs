@@ -3,6 +3,7 @@
 mod crashes;
 mod emits;
 mod once;
+mod parked;
 mod replay;
 
 use outlive::{Builder, Ctx, Engine, HandlerError, RetryPolicy, Snapshot, TaskDef};

@@ -93,6 +93,10 @@ impl Held {
         }
     }
 
+    fn steps_of(&self) -> u64 {
+        self.row.as_ref().map_or(0, |row| row.steps_of)
+    }
+
     /// False for what a store, or the order of things, would not allow.
     fn write(&mut self, write: &Write) -> bool {
         match write {
@@ -155,11 +159,9 @@ impl Held {
             Write::Segment { .. } | Write::EvictSegments { .. } => unreachable!("{write:?}"),
             // Steps decide nothing: which they are is the handler's. Whose they are is the row's word.
             Write::Step { turn, .. } | Write::RemoveStep { turn, .. } => {
-                return self.row.as_ref().is_some_and(|row| row.steps_of == *turn);
+                return self.steps_of() == *turn;
             }
-            Write::ForgetSteps { turn } => {
-                return self.row.as_ref().is_some_and(|row| row.steps_of > *turn);
-            }
+            Write::ForgetSteps { turn } => return self.steps_of() > *turn,
             Write::Run(run) => self.runs.push(RunRow::clone(run)),
             Write::RemoveTask => {}
         }

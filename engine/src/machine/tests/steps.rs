@@ -148,3 +148,17 @@ fn only_the_step_that_is_waited_for_is_resolved() {
     assert_eq!(transition.effects[0], answered("a", 1, replied("1")));
     assert_eq!(task.row().input_id, id("a"));
 }
+
+/// It kept its steps, and was put aside again at once.
+#[test]
+fn a_turn_that_was_put_aside_is_not_begun_from_the_start() {
+    let mut task = Task::running(PLAIN);
+    task.end(TurnEnd::Held(WaitReason::DuplicateStep { key: "a".into() }));
+    let from_start = Event::Retry {
+        if_etag: None,
+        from_start: true,
+        claimant: Some(us(1)),
+    };
+    let refused = task.refuses(from_start);
+    assert!(matches!(refused, Rejected::Conflict { .. }), "{refused:?}");
+}

@@ -119,6 +119,7 @@ pub(super) fn undecodable() -> TurnEnd {
     TurnEnd::Undecodable {
         what: "input".into(),
         expected: "u32".into(),
+        entered: false,
     }
 }
 

@@ -14,7 +14,7 @@ use crate::machine::{
 };
 use outlive_storage::id::InputId;
 use outlive_storage::row::{
-    Delivery, EventKind, Generation, Micros, Outcome, StepRow, StepState, TurnResult,
+    Delivery, EventKind, Generation, Micros, Outcome, StepState, TurnResult,
 };
 
 /// What an event should do beside changing the task.
@@ -82,8 +82,10 @@ impl Advance<'_> {
             Event::Stop { why, .. } => self.stop(*why),
             Event::Keep { .. } => {}
             Event::Step { step, .. } => {
-                let done = |step: &Box<StepRow>| step.state == StepState::Done;
-                self.record(step.as_ref().is_some_and(done));
+                self.record(
+                    step.as_deref()
+                        .is_some_and(|step| step.state == StepState::Done),
+                );
             }
             Event::Resolve { resolution, .. } => self.resolve(resolution),
             Event::Expire => self.remove(EventKind::Removed),
@@ -451,7 +453,7 @@ impl Advance<'_> {
                 }
             },
             (_, Some(cancel)) => self.cancelled(cancel, worker),
-            (TurnEnd::Undecodable { what, expected }, None) => self.park(what, expected),
+            (TurnEnd::Undecodable { what, expected, .. }, None) => self.park(what, expected),
             (TurnEnd::Held(wait), None) => self.put_aside(*wait == aside(true)),
             (_, None) if self.model.is_timed_out(self.now) => self.time_out(),
             (TurnEnd::Cancelled, None) => {

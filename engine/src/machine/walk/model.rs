@@ -1,4 +1,6 @@
 //! What should be true of a task, kept by rules of its own: it never looks at a row.
+//!
+//! It has so many lines because every fact that a rule needs stands here once, with its meaning.
 
 use super::ops::{failure, output};
 use crate::machine::Status;

@@ -362,6 +362,7 @@ fn by_a_worker(model: &Model, generation: Generation) -> Vec<Event> {
         TurnEnd::Undecodable {
             what: "input".into(),
             expected: "u32".into(),
+            entered: false,
         },
     ];
     let takes = model.rules.deliveries;

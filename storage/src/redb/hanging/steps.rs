@@ -22,8 +22,7 @@ impl Hanging<'_> {
         steps
             .insert((task.0, turn, key), self.buffer.as_slice())
             .map_err(fault)?;
-        self.writes += 1;
-        self.bytes += self.buffer.len() as u64;
+        self.put_one();
         Ok(())
     }
 

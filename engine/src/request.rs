@@ -1,0 +1,156 @@
+//! Events on their way to the writer, with what comes along.
+
+use crate::flow::Slot;
+use crate::machine::Event;
+use crate::stream::cell::StreamCell;
+use crate::stream::sink::Brought;
+use crate::writer::{Target, Told};
+use outlive_storage::row::StreamEntry;
+use std::sync::Arc;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+
+/// One event on its way to the writer.
+pub(crate) struct Request {
+    pub(crate) target: Target,
+    pub(crate) event: Event,
+    /// The value that does not fit the row: the input's or the output's bytes.
+    pub(crate) value: Option<Vec<u8>>,
+    /// All metadata of the task, when a running turn has changed it.
+    pub(crate) metadata: Option<Vec<u8>>,
+    /// What the turn has emitted goes along.
+    pub(crate) stream: Option<Arc<StreamCell>>,
+    /// What is said in the stream when the event is carried out, and only then.
+    pub(crate) mark: Option<StreamEntry>,
+    /// Taken along, so that a claim cannot lose its slot between commit and entry.
+    pub(crate) slot: Option<Slot>,
+    /// Taken along to the turn that a call begins.
+    pub(crate) sink: Option<Brought>,
+    pub(crate) reply: oneshot::Sender<Told>,
+    _permit: Option<OwnedSemaphorePermit>,
+}
+
+impl Request {
+    /// What a turn has emitted, in a commit that others asked for or that nobody did.
+    pub(crate) fn rider(cell: Arc<StreamCell>) -> Request {
+        let (reply, _) = oneshot::channel();
+        Request {
+            target: Target::Number(cell.task),
+            event: Event::Keep {
+                generation: cell.generation,
+            },
+            value: None,
+            metadata: None,
+            stream: Some(cell),
+            mark: None,
+            slot: None,
+            sink: None,
+            reply,
+            _permit: None,
+        }
+    }
+
+    /// Bytes that come with it.
+    pub(crate) fn size(&self) -> usize {
+        size(&self.event, [&self.value, &self.metadata])
+    }
+}
+
+/// An event before it has found room.
+pub(crate) struct Draft {
+    pub(crate) target: Target,
+    pub(crate) event: Event,
+    pub(crate) value: Option<Vec<u8>>,
+    pub(crate) metadata: Option<Vec<u8>>,
+    pub(crate) stream: Option<Arc<StreamCell>>,
+    /// What is said in the stream when the event is carried out, and only then.
+    pub(crate) mark: Option<StreamEntry>,
+    pub(crate) slot: Option<Slot>,
+    pub(crate) sink: Option<Brought>,
+}
+
+impl Draft {
+    /// An event that carries nothing.
+    pub(crate) fn bare(target: Target, event: Event) -> Draft {
+        Draft {
+            target,
+            event,
+            value: None,
+            metadata: None,
+            stream: None,
+            mark: None,
+            slot: None,
+            sink: None,
+        }
+    }
+
+    /// On its way, with the room it takes.
+    pub(crate) fn request(
+        self,
+        permit: OwnedSemaphorePermit,
+        reply: oneshot::Sender<Told>,
+    ) -> Request {
+        Request {
+            target: self.target,
+            event: self.event,
+            value: self.value,
+            metadata: self.metadata,
+            stream: self.stream,
+            mark: self.mark,
+            slot: self.slot,
+            sink: self.sink,
+            reply,
+            _permit: Some(permit),
+        }
+    }
+
+    /// Bytes that come with it.
+    pub(crate) fn size(&self) -> usize {
+        size(&self.event, [&self.value, &self.metadata])
+    }
+}
+
+/// Bytes that come with an event.
+fn size(event: &Event, values: [&Option<Vec<u8>>; 2]) -> usize {
+    let of_step = if cfg!(planted = "step_results_unbounded") {
+        0
+    } else {
+        event.step_bytes()
+    };
+    let of_values: usize = values.into_iter().flatten().map(Vec::len).sum();
+    of_step + of_values
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::machine::Resolution;
+    use outlive_storage::row::{Generation, Micros, StepRow, StepState, TaskNumber};
+
+    /// Results of steps took no room: thousands of the largest ones waited at once.
+    #[test]
+    fn the_result_of_a_step_takes_room() {
+        let step = || {
+            Box::new(StepRow {
+                state: StepState::Done,
+                attempt: 1,
+                at: Micros(1),
+                type_name: Box::default(),
+                value: vec![0; 1_000_000],
+            })
+        };
+        let recorded = Event::Step {
+            generation: Generation(1),
+            key: "a".into(),
+            step: Some(step()),
+        };
+        let resolved = Event::Resolve {
+            key: "a".into(),
+            resolution: Resolution::Done(step()),
+            if_etag: None,
+        };
+        for event in [recorded, resolved] {
+            let draft = Draft::bare(Target::Number(TaskNumber(1)), event);
+            assert_eq!(draft.size(), 1_000_000);
+        }
+    }
+}
