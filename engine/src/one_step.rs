@@ -6,7 +6,7 @@ use crate::env;
 use crate::machine::{Event, TurnEnd, delay_us};
 use crate::reader::ReadError;
 use crate::request::Draft;
-use crate::step::{STEPS_MAX, StepCtx, StepError, StepOptions};
+use crate::step::{STEPS_MAX, StepCtx, StepError, StepOptions, Tries};
 use crate::step_key::StepKey;
 use crate::turn_steps::{Unclaimed, UnderWay};
 use crate::value;
@@ -17,7 +17,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// One step of one attempt.
@@ -27,8 +27,7 @@ pub(crate) struct OneStep<'a, S> {
     options: StepOptions,
     /// Until it is recorded or given up, the turn is not put aside.
     under_way: Mutex<Option<UnderWay>>,
-    /// The last try that emitted something; 0: none did.
-    emitted: Arc<AtomicU32>,
+    tries: Arc<Tries>,
 }
 
 impl<'a, S> OneStep<'a, S> {
@@ -47,7 +46,7 @@ impl<'a, S> OneStep<'a, S> {
                 key,
                 options,
                 under_way: Mutex::new(Some(under_way)),
-                emitted: Arc::default(),
+                tries: Arc::default(),
             }),
             Err(Unclaimed::TooMany) => Err(StepError::TooMany { max: STEPS_MAX }),
             Err(Unclaimed::Duplicate) => {
@@ -59,11 +58,13 @@ impl<'a, S> OneStep<'a, S> {
         }
     }
 
+    /// For a try, which begins with it: what earlier ones left behind emits nothing more.
     pub(crate) fn ctx(&self, attempt: u32) -> StepCtx<S> {
+        self.tries.runs.store(attempt, Ordering::SeqCst);
         StepCtx::new(
             Arc::clone(&self.ctx.core),
             (self.key.clone(), attempt),
-            Arc::clone(&self.emitted),
+            Arc::clone(&self.tries),
         )
     }
 
@@ -168,6 +169,7 @@ impl<'a, S> OneStep<'a, S> {
             value: bytes,
             ..step_row(StepState::Done)
         };
+        self.tries.runs.store(0, Ordering::SeqCst);
         let mark = self.settled_items(attempt);
         if cfg!(planted = "kept_before_recorded")
             && let Some(mark) = &mark
@@ -182,7 +184,7 @@ impl<'a, S> OneStep<'a, S> {
     /// commit: a record that is not made keeps nothing.
     fn settled_items(&self, attempt: u32) -> Option<StreamEntry> {
         let step = Box::from(self.key.as_str());
-        match self.emitted.load(Ordering::SeqCst) {
+        match self.tries.emitted.load(Ordering::SeqCst) {
             0 => None,
             emitted if emitted == attempt && !cfg!(planted = "step_items_not_kept") => {
                 Some(StreamEntry::Kept { step })

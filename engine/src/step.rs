@@ -4,6 +4,7 @@ use crate::ctx::{Ctx, CtxCore};
 use crate::one_step::OneStep;
 use crate::retry_policy::RetryPolicy;
 use crate::step_key::StepKey;
+use crate::stream::emit::EmitError;
 use crate::value::ValueError;
 use outlive_storage::row::{StepRow, StepState, StreamEntry};
 use serde::Serialize;
@@ -133,13 +134,21 @@ pub enum Reconciled<T> {
     Unknown,
 }
 
+/// The tries of a step in one attempt of its turn.
+#[derive(Default)]
+pub(crate) struct Tries {
+    /// The one that runs; 0 before the first and after the last.
+    pub(crate) runs: AtomicU32,
+    /// The last one that emitted something; 0: none did.
+    pub(crate) emitted: AtomicU32,
+}
+
 /// What a step's function knows of the step.
 pub struct StepCtx<S = ()> {
     core: Arc<CtxCore>,
     key: StepKey,
     attempt: u32,
-    /// The last try of the step in this attempt of the turn that emitted something; 0: none did.
-    emitted: Arc<AtomicU32>,
+    tries: Arc<Tries>,
     items: PhantomData<fn(S)>,
 }
 
@@ -147,13 +156,13 @@ impl<S> StepCtx<S> {
     pub(crate) fn new(
         core: Arc<CtxCore>,
         (key, attempt): (StepKey, u32),
-        emitted: Arc<AtomicU32>,
+        tries: Arc<Tries>,
     ) -> StepCtx<S> {
         StepCtx {
             core,
             key,
             attempt,
-            emitted,
+            tries,
             items: PhantomData,
         }
     }
@@ -163,8 +172,12 @@ impl<S> StepCtx<S> {
     }
 
     /// The step as the owner of an item. What an earlier try emitted is abandoned first.
-    pub(crate) fn emits(&self) -> Box<str> {
-        let before = self.emitted.swap(self.attempt, Ordering::SeqCst);
+    pub(crate) fn emits(&self) -> Result<Box<str>, EmitError> {
+        let is_over = self.tries.runs.load(Ordering::SeqCst) != self.attempt;
+        if is_over && !cfg!(planted = "stale_try_emits") {
+            return Err(EmitError::StepOver);
+        }
+        let before = self.tries.emitted.swap(self.attempt, Ordering::SeqCst);
         if before != 0
             && before != self.attempt
             && !cfg!(planted = "failed_try_kept")
@@ -176,7 +189,7 @@ impl<S> StepCtx<S> {
             // A writer that has ended takes nothing of this turn any more.
             self.core.writer.come(&self.core.stream, by);
         }
-        self.key.as_str().into()
+        Ok(self.key.as_str().into())
     }
 
     /// The step's key.

@@ -34,6 +34,10 @@ pub enum EmitError {
     /// The turn is over, or its claim is no longer the task's: nothing more is recorded. End the handler.
     #[error("the turn is over; end the handler")]
     TurnOver,
+    /// The try of the step that emits is over: its step is recorded, or a later try runs. Nothing was added. Emit before
+    /// the function of the step returns.
+    #[error("this try of the step is over; emit before its function returns")]
+    StepOver,
     /// The engine has stopped; the turn is recovered at the next open, and what was not durable is gone.
     #[error("the engine has stopped; the turn is recovered at the next open")]
     ShuttingDown,
@@ -140,7 +144,7 @@ impl<S: Serialize> StepCtx<S> {
     /// As [`Ctx::emit`].
     pub fn emit(&self, item: S) -> impl Future<Output = Result<u64, EmitError>> + Send + use<S> {
         let (core, step, bytes) = (Arc::clone(self.core()), self.emits(), encode(&item));
-        async move { core.emit(Some(step), bytes?, false).await }
+        async move { core.emit(Some(step?), bytes?, false).await }
     }
 }
 

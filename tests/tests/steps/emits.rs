@@ -1,7 +1,9 @@
 //! What steps emit: there once, in whole, whatever becomes of the attempts around them.
 
 use super::{ID, NO_GRACE, World};
-use outlive::{Ctx, Engine, HandlerError, RetryPolicy, StepOptions, StreamEvent, TaskDef};
+use outlive::{
+    Ctx, EmitError, Engine, HandlerError, RetryPolicy, StepOptions, StreamEvent, TaskDef,
+};
 use outlive_storage::MemStore;
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -94,7 +96,7 @@ async fn write(world: World, ctx: Ctx<String>, _: u32) -> Result<String, Handler
             for word in ["one", "two", "three"] {
                 s.emit(word.to_owned()).await?;
             }
-            Ok::<_, outlive::EmitError>("one two three".to_owned())
+            Ok::<_, EmitError>("one two three".to_owned())
         }
     });
     let words = words.await?;
@@ -136,7 +138,7 @@ async fn what_an_interrupted_step_emitted_is_abandoned() {
                 s.emit("one".to_owned()).await?;
                 world.gate.pass().await;
                 s.emit("two".to_owned()).await?;
-                Ok::<_, outlive::EmitError>("done".to_owned())
+                Ok::<_, EmitError>("done".to_owned())
             }
         });
         Ok::<_, HandlerError>(words.await?)
@@ -236,7 +238,7 @@ async fn a_step_that_is_not_recorded_keeps_nothing() {
                     for item in 0..items {
                         s.emit(format!("{item}")).await?;
                     }
-                    Ok::<_, outlive::EmitError>(())
+                    Ok::<_, EmitError>(())
                 }
             });
             tokio::pin!(step);
@@ -281,4 +283,36 @@ async fn a_run_from_the_start_abandons_what_steps_had_kept() {
     let further = engine.retry(WRITE, ID).from_start().await.unwrap();
     further.result().await.unwrap();
     assert_eq!(read(&engine).await.all(), ["one"]);
+}
+
+/// What a failed try had left behind emitted beside the next one, whose items were abandoned for it.
+#[tokio::test(start_paused = true)]
+async fn what_a_try_left_behind_emits_nothing() {
+    let world = World::new();
+    let engine = open(&world, async |_, ctx: Ctx<String>, _| {
+        let left = parking_lot::Mutex::new(None);
+        let twice = StepOptions::new().retry(RetryPolicy::fixed().attempts(2));
+        let said = ctx.step_with("model", twice, |s| {
+            let left = &left;
+            async move {
+                s.emit(format!("try {}", s.attempt())).await.unwrap();
+                let before = left.lock().replace(s);
+                let Some(before) = before else {
+                    return Err("once more");
+                };
+                let late = before.emit("late".to_owned()).await;
+                assert!(matches!(late, Err(EmitError::StepOver)), "{late:?}");
+                Ok(())
+            }
+        });
+        said.await?;
+        let last = left.lock().take().unwrap();
+        let late = last.emit("late".to_owned()).await;
+        assert!(matches!(late, Err(EmitError::StepOver)), "{late:?}");
+        Ok(String::new())
+    });
+    let engine = engine.await;
+    let run = engine.start(WRITE, ID, &0).await.unwrap();
+    run.result().await.unwrap();
+    assert_eq!(read(&engine).await.all(), ["try 2"]);
 }
