@@ -1,4 +1,4 @@
-//! A payment that must not happen twice and whose outcome is lost with the process: an idempotency key where the bank
+//! A payment that must not happen twice and whose outcome is lost when the engine stops: an idempotency key where the bank
 //! takes one, and a step that runs once, with somebody to ask, where it does not.
 
 use outlive::{
@@ -129,7 +129,7 @@ async fn interrupted(
 ) -> Result<(), Box<dyn Error>> {
     *bank.answers.lock() = false;
     println!(
-        "{}: the money goes, and the process dies before the answer comes",
+        "{}: the money goes, and the engine stops before the answer comes",
         invoice.number
     );
     let engine = open(path, bank, Statements::No).await?;

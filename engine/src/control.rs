@@ -256,7 +256,8 @@ impl<O: 'static, S: 'static> IntoFuture for Reenter<O, S> {
 impl Engine {
     /// Asks for the end of a task. Durable when awaited: a task that waits ends at once as cancelled; the handler
     /// of a running one is told ([`Ctx::cause`](crate::Ctx::cause)), and its own reply still counts; after a crash
-    /// it is not entered again, and one that still waits to be entered again ends at once. A task just started may still wait for its slot, and then ends without its handler.
+    /// it is not entered again, and one that still waits to be entered again ends at once. A task just started may still
+    /// wait for its slot, and then ends without its handler.
     /// The reason is kept to 1,024 bytes; a second cancel changes nothing.
     pub fn cancel(&self, id: impl AsRef<str>, why: impl Into<String>) -> Order {
         self.order(id, What::Cancel(reason(why)))
@@ -298,7 +299,8 @@ impl Engine {
     /// Opens a further run of a task that failed, was cancelled or terminated, with the same input, the steps recorded
     /// so far ([`Reenter::from_start`] drops them) and clear counters; the old outcome becomes history
     /// ([`Engine::history`]). A task that is parked (quarantined, or its input or a recorded step could not be read, or
-    /// the key of a step was used twice) is released instead, and goes on in the turn it was in.
+    /// the key of a step was used twice) is released instead, and goes on in the turn it was in. One that waits for the
+    /// outcome of a step is a `Conflict`: [`Engine::resolve`] it.
     pub fn retry<I, O, S>(&self, def: TaskDef<I, O, S>, id: impl AsRef<str>) -> Reenter<O, S> {
         self.reenter(def.name(), id, Again::Retry)
     }

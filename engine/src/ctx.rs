@@ -31,7 +31,7 @@ use tokio::sync::watch;
 pub enum Entry {
     /// First turn, first attempt.
     Fresh,
-    /// A later turn of the task.
+    /// A later turn of the task, a further run, or a turn that was put aside and goes on.
     Resumed,
     /// A later attempt, because the one before failed.
     Retried {
@@ -40,7 +40,8 @@ pub enum Entry {
         /// How the attempt before failed.
         error: Failure,
     },
-    /// Again, because the process died, or was stopped, while the turn ran. Not charged to the retry budget.
+    /// Again, because the process died, or was stopped, while the turn ran; also where such a turn was put aside since.
+    /// Not charged to the retry budget.
     Recovered {
         /// How often the process died in this turn; stops in order are not counted.
         crashes: u32,
@@ -264,7 +265,8 @@ impl<S> Ctx<S> {
         self.inbox().pending().await
     }
 
-    /// How many inputs wait. It follows each commit, without a read.
+    /// How many inputs wait. It follows each commit, without a read. What an earlier attempt of the turn took is not
+    /// counted, although [`Inbox::take`](crate::Inbox::take) gives it again: take, whatever this says.
     pub fn pending_count(&self) -> u64 {
         self.core.signal.waiting()
     }

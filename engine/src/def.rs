@@ -233,7 +233,8 @@ impl<I, O, S> TaskDef<I, O, S> {
         self
     }
 
-    /// Whether tasks of this definition may be started from outside the program, over HTTP.
+    /// Whether tasks of this definition may be started from outside the program. Has no effect yet: nothing of this crate
+    /// listens to the outside.
     #[must_use]
     pub const fn remote(mut self) -> Self {
         self.options.remote = true;

@@ -85,7 +85,7 @@ impl Inbox {
         Inbox { core }
     }
 
-    /// How many inputs wait for a turn of their own, or to be taken. It follows each commit, without a read.
+    /// How many inputs wait for a turn of their own, or to be taken; as [`Ctx::pending_count`](crate::Ctx::pending_count).
     pub fn count(&self) -> u64 {
         self.core.signal.waiting()
     }

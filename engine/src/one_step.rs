@@ -6,7 +6,7 @@ use crate::env;
 use crate::machine::{Event, TurnEnd, delay_us};
 use crate::reader::ReadError;
 use crate::request::Draft;
-use crate::step::{STEPS_MAX, StepCtx, StepError, StepOptions, Tries};
+use crate::step::{Reconciled, STEPS_MAX, StepCtx, StepError, StepOptions, Tries};
 use crate::step_key::StepKey;
 use crate::turn_steps::{Unclaimed, UnderWay};
 use crate::value;
@@ -59,7 +59,7 @@ impl<'a, S> OneStep<'a, S> {
     }
 
     /// For a try, which begins with it: what earlier ones left behind emits nothing more.
-    pub(crate) fn ctx(&self, attempt: u32) -> StepCtx<S> {
+    fn ctx(&self, attempt: u32) -> StepCtx<S> {
         self.tries.runs.store(attempt, Ordering::SeqCst);
         StepCtx::new(
             Arc::clone(&self.ctx.core),
@@ -106,34 +106,65 @@ impl<'a, S> OneStep<'a, S> {
         }
     }
 
-    pub(crate) async fn run<T, E, F, Fut>(&self, mut run: F) -> Result<T, StepError<E>>
+    /// What the outside world says of a step that was begun and not recorded, if it can be asked, and has not been yet;
+    /// `None`: it did not happen.
+    pub(crate) async fn reconciled<T, E, R, Recon>(
+        &self,
+        reconcile: Option<R>,
+    ) -> Result<Option<T>, StepError<E>>
+    where
+        T: Serialize,
+        R: FnOnce(StepCtx<S>) -> Recon + Send,
+        Recon: Future<Output = Result<Reconciled<T>, E>> + Send,
+    {
+        let Some(reconcile) = reconcile.filter(|_| !cfg!(planted = "nobody_reconciles")) else {
+            return self.aside(self.unknown()).await;
+        };
+        match reconcile(self.ctx(1)).await {
+            Ok(Reconciled::Done(result)) => Ok(Some(self.record(result, 1).await?)),
+            Ok(Reconciled::NotDone) => Ok(None),
+            Ok(Reconciled::Unknown) => self.aside(self.unknown()).await,
+            Err(error) => Err(StepError::Failed { error, attempts: 1 }),
+        }
+    }
+
+    /// Runs it as often as it may, and records its result.
+    pub(crate) async fn run<T, E, F, Fut, R, Recon>(
+        &self,
+        mut run: F,
+        mut reconcile: Option<R>,
+    ) -> Result<T, StepError<E>>
     where
         T: Serialize,
         F: FnMut(StepCtx<S>) -> Fut + Send,
         Fut: Future<Output = Result<T, E>> + Send,
+        R: FnOnce(StepCtx<S>) -> Recon + Send,
+        Recon: Future<Output = Result<Reconciled<T>, E>> + Send,
     {
         let core = &self.ctx.core;
         let retry = self.options.retry.row().ok();
         let most = retry.map_or(1, |retry| retry.attempts_max);
-        if self.options.once {
-            self.keep(Some(step_row(StepState::Begun)), None).await?;
-        }
         for attempt in 1.. {
+            if self.options.once {
+                self.keep(Some(step_row(StepState::Begun)), None).await?;
+            }
             let error = match self.in_time(run(self.ctx(attempt))).await {
                 Some(Ok(result)) => return self.record(result, attempt).await,
                 Some(Err(error)) => StepError::Failed {
                     error,
                     attempts: attempt,
                 },
-                None if self.options.once => return self.aside(self.unknown()).await,
-                None => StepError::TimedOut {
-                    limit: self.options.timeout.unwrap_or_default(),
+                None if self.options.once => match self.reconciled(reconcile.take()).await? {
+                    Some(result) => return Ok(result),
+                    None => self.timed_out(),
                 },
+                None => self.timed_out(),
             };
+            // It is known not to have happened.
+            if self.options.once && !cfg!(planted = "failed_try_unknown") {
+                self.keep(None, None).await?;
+            }
             let Some(retry) = retry.filter(|_| attempt < most) else {
-                if self.options.once {
-                    self.keep(None, None).await?;
-                }
                 return Err(error);
             };
             let delay = delay_us(&retry, core.task, core.row.turn, attempt);
@@ -144,6 +175,12 @@ impl<'a, S> OneStep<'a, S> {
         }
         // INVARIANT: the loop ends by its own returns.
         Err(StepError::TurnOver)
+    }
+
+    fn timed_out<E>(&self) -> StepError<E> {
+        StepError::TimedOut {
+            limit: self.options.timeout.unwrap_or_default(),
+        }
     }
 
     /// What a try came to, unless it took longer than it may.
@@ -158,11 +195,7 @@ impl<'a, S> OneStep<'a, S> {
     }
 
     /// Records the result; when this returns it is on disk.
-    pub(crate) async fn record<T: Serialize, E>(
-        &self,
-        result: T,
-        attempt: u32,
-    ) -> Result<T, StepError<E>> {
+    async fn record<T: Serialize, E>(&self, result: T, attempt: u32) -> Result<T, StepError<E>> {
         let bytes = value::encode("result of a step", &result).map_err(StepError::Result)?;
         let done = StepRow {
             type_name: std::any::type_name::<T>().into(),
@@ -237,7 +270,7 @@ impl<'a, S> OneStep<'a, S> {
         }
     }
 
-    pub(crate) fn unknown(&self) -> TurnEnd {
+    fn unknown(&self) -> TurnEnd {
         let step = self.key.as_str().into();
         TurnEnd::Held(WaitReason::UnknownOutcome { step })
     }
@@ -254,7 +287,7 @@ impl<'a, S> OneStep<'a, S> {
     }
 
     /// Has the turn put aside, and waits for its end.
-    pub(crate) async fn aside<T, E>(&self, end: TurnEnd) -> Result<T, StepError<E>> {
+    async fn aside<T, E>(&self, end: TurnEnd) -> Result<T, StepError<E>> {
         self.ctx.core.steps.put_aside(end);
         self.turn_over().await
     }

@@ -27,7 +27,7 @@ pub enum InputStatus {
         run: u32,
         /// The turn of the run.
         turn: u32,
-        /// The key the turn took it under; empty when the turn began with it.
+        /// The key under which the turn [took](crate::Inbox::take) it; `None` when the turn began with it.
         step: Option<String>,
     },
     /// The turn it had is over.
@@ -36,7 +36,7 @@ pub enum InputStatus {
         run: u32,
         /// The turn of the run.
         turn: u32,
-        /// The key the turn took it under; empty when the turn began with it.
+        /// The key under which the turn [took](crate::Inbox::take) it; `None` when the turn began with it.
         step: Option<String>,
     },
     /// Its caller took it back before a turn had it.

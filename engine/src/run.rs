@@ -109,7 +109,10 @@ impl<O, S> Run<O, S> {
 }
 
 impl<O: DeserializeOwned, S> Run<O, S> {
-    /// Waits for the output. It is durable before this returns.
+    /// Waits for the output. It is durable before this returns. While the task is put aside for a step
+    /// ([`WaitReason::UnknownOutcome`](crate::WaitReason::UnknownOutcome),
+    /// [`WaitReason::DuplicateStep`](crate::WaitReason::DuplicateStep)) this waits until somebody releases it:
+    /// [`Engine::explain`](crate::Engine::explain) says so.
     ///
     /// # Errors
     /// [`ResultError`]: what to do is in each variant.

@@ -92,12 +92,14 @@ pub enum StepError<E> {
         /// How often it was tried in this attempt of the turn.
         attempts: u32,
     },
-    /// It took longer than it may. It is not recorded: in the next attempt of the turn it runs again.
+    /// It took longer than it may. It is not recorded: in the next attempt of the turn it runs again. Of a step that may
+    /// run once: `reconcile` said that it did not happen.
     TimedOut {
         /// The limit.
         limit: Duration,
     },
-    /// Its result cannot be kept: the error inside says what to change. It has happened, and is not recorded.
+    /// Its result cannot be kept (it has no JSON form, or more than 10 MiB): the error inside says what to change. It has
+    /// happened, and is not recorded: the outcome of a step that may run once is unknown from then on.
     Result(ValueError),
     /// The turn has as many steps as it may: work with fewer, larger steps, or in several turns.
     TooMany {
@@ -238,10 +240,11 @@ impl<S> Ctx<S> {
     /// crash or an error, the recorded result is returned and `run` is not called: a recorded step never runs again.
     /// When this returns `Ok`, the result is on disk.
     ///
-    /// The key names the step within the turn. Using one twice in an attempt puts the task aside as
+    /// The key names the step within the turn. Using one twice in an attempt, also where the first call failed or was
+    /// dropped ([`StepOptions::retry`] is for that), puts the task aside as
     /// [`WaitReason::DuplicateStep`](crate::WaitReason::DuplicateStep), until the program is corrected and somebody
-    /// retries it; a recorded result that is not a `T` puts it aside as undecodable. In both cases this call does not
-    /// return: the handler is dropped once the steps under way are recorded, or after 5 seconds.
+    /// retries it; a recorded result that is not a `T` puts it aside as undecodable, an unknown outcome as that. In these
+    /// cases this call does not return: the handler is dropped once the steps under way are recorded, or after 5 seconds.
     ///
     /// What stands between steps simply runs again. A step that was interrupted runs again as well, with the same
     /// [`StepCtx::effect_id`]. Steps may run beside each other (`join!`), in any order.
@@ -304,7 +307,8 @@ impl<S> Ctx<S> {
     }
 
     /// As [`Ctx::step_with`] for a step that may run only once ([`StepOptions::once`]): where it was begun and its result
-    /// was not recorded, `reconcile` asks the outside world what became of it.
+    /// was not recorded, be it in an earlier attempt or because it took longer than it may, `reconcile` asks the outside
+    /// world what became of it. It is asked once in an attempt of the turn, and takes as long as it takes.
     ///
     /// # Errors
     /// As [`Ctx::step`]; an error of `reconcile` is one of the step, and leaves it as unknown as it was.
@@ -324,19 +328,16 @@ impl<S> Ctx<S> {
         Recon: Future<Output = Result<Reconciled<T>, E>> + Send,
     {
         let step = OneStep::begin(self, key.into(), options).await?;
-        let reconcile = match step.known().await? {
+        let mut reconcile = Some(reconcile);
+        match step.known().await? {
             Some(known) if known.state == StepState::Done => return step.replayed(&known).await,
-            Some(_) => Some(reconcile),
-            None => None,
-        };
-        if let Some(reconcile) = reconcile {
-            match reconcile(step.ctx(1)).await {
-                Ok(Reconciled::Done(result)) => return step.record(result, 1).await,
-                Ok(Reconciled::NotDone) => {}
-                Ok(Reconciled::Unknown) => return step.aside(step.unknown()).await,
-                Err(error) => return Err(StepError::Failed { error, attempts: 1 }),
+            Some(_) => {
+                if let Some(result) = step.reconciled(reconcile.take()).await? {
+                    return Ok(result);
+                }
             }
+            None => {}
         }
-        step.run(run).await
+        step.run(run, reconcile).await
     }
 }

@@ -359,9 +359,9 @@ fn steps_does_each_stage_once_although_it_is_killed_after_each() {
 #[test]
 fn payment_pays_once_although_its_outcome_is_lost() {
     let lines = [
-        "2041: the money goes, and the process dies before the answer comes",
+        "2041: the money goes, and the engine stops before the answer comes",
         "somebody looks at the statement, and says so",
-        "2042: the money goes, and the process dies before the answer comes",
+        "2042: the money goes, and the engine stops before the answer comes",
         "transfer for 2042",
         "2041: 1200 cents paid, once",
         "2042: 99 cents paid, once",

@@ -74,7 +74,7 @@ impl<S: Serialize> Ctx<S> {
     /// Adds an item to the task's stream, for those who [read](crate::Engine::stream) it; answers its number in the
     /// stream, which counts from 1 over all turns, attempts and runs.
     ///
-    /// This is cheap and is **no acknowledgement**: the item is in memory, and durable at the latest 5 ms later, or with
+    /// This is cheap and is **no acknowledgement**: the item is in memory, and on its way to the disk at the latest 5 ms later, or with
     /// the turn's end, which takes all items along in its own commit. After a crash what was not durable is gone. It
     /// waits while this turn has [`STREAM_BUFFER`](crate::STREAM_BUFFER) bytes, or all turns together
     /// [`STREAM_BUFFERS`](crate::STREAM_BUFFERS), that are not durable yet. [`Ctx::emit_durable`] is an acknowledgement.

@@ -26,7 +26,7 @@ pub const STREAM_BUFFERS: usize = 16 * 1024 * 1024;
 /// Most bytes that one reader holds in memory, however far it is behind: 512 KiB.
 pub const STREAM_READER_MAX: usize = 2 * PAGE_BYTES;
 
-/// Items are durable at the latest after this, in microseconds, when nothing else is committed before: 5 ms.
+/// The commit of an item begins at the latest after this, in microseconds, when nothing else is committed before: 5 ms.
 pub(crate) const LINGER_US: u64 = 5_000;
 /// A turn that has emitted so many bytes is not kept waiting.
 pub(crate) const DRAIN_AT: usize = 64 * 1024;

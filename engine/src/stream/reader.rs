@@ -22,14 +22,46 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-/// What a reader of a stream is given.
+/// What a reader of a stream is given. Entries of all kinds but `Gap` and `End` share one sequence of numbers.
+///
+/// A reader that shows what counts keeps the items of the attempt apart from those that stay:
+///
+/// ```
+/// use outlive::StreamEvent;
+/// #[derive(Default)]
+/// struct Page { open: Vec<(Option<Box<str>>, String)>, kept: Vec<String> }
+/// impl Page {
+///     fn show(&mut self, event: StreamEvent<String>) {
+///         match event {
+///             StreamEvent::Item { step, item, .. } => self.open.push((step, item)),
+///             StreamEvent::Kept { step, .. } => {
+///                 let is_kept = |(owner, _): &(Option<Box<str>>, _)| owner.as_ref() == Some(&step);
+///                 let (kept, open) = std::mem::take(&mut self.open).into_iter().partition(is_kept);
+///                 self.open = open;
+///                 self.kept.extend(Vec::into_iter(kept).map(|(_, item)| item));
+///             }
+///             // One step is tried again.
+///             StreamEvent::Reset { step: Some(step), .. } => {
+///                 self.open.retain(|(owner, _)| owner.as_ref() != Some(&step));
+///             }
+///             // The turn begins anew: what is not kept goes, also of steps.
+///             StreamEvent::Reset { step: None, all, .. } => {
+///                 self.open.clear();
+///                 if all { self.kept.clear(); }
+///             }
+///             _ => {} // the end, or a gap
+///         }
+///     }
+/// }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum StreamEvent<S> {
     /// An item, durable unless its definition has [`TaskDef::live_items`].
     #[non_exhaustive]
     Item {
-        /// Its number in the task's stream: from 1, without a gap, over all turns, attempts and runs.
+        /// Its number among the entries of the task's stream: from 1, without a gap, over all turns, attempts and runs.
+        /// Those of live items ascend, with gaps.
         sequence: u64,
         /// The run that emitted it.
         run: u32,

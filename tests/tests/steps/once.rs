@@ -3,7 +3,7 @@
 use super::{ID, NO_GRACE, TASK, World, task, until};
 use outlive::{
     ControlError, Ctx, HandlerError, Reconciled, Release, Resolution, ResolveError, ResultError,
-    StepOptions, WaitReason, WaitsFor,
+    RetryPolicy, StepOptions, WaitReason, WaitsFor,
 };
 use std::time::Duration;
 
@@ -184,4 +184,72 @@ async fn an_error_is_known_and_everything_else_is_not() {
         assert_eq!(task.wait == unknown(), how > 0, "{how}");
         assert_eq!(world.ran.take().len(), tries, "{how}");
     }
+}
+
+/// It waited for somebody, although the program could have asked.
+#[tokio::test(start_paused = true)]
+async fn a_step_that_takes_too_long_is_asked_about_at_once() {
+    let world = World::new();
+    let engine = world.open(async |world: World, ctx: Ctx, _| {
+        let limited = ONCE.timeout(Duration::from_secs(1));
+        let paid = ctx.step_reconciled(
+            "pay",
+            limited,
+            |_| std::future::pending::<Result<String, std::io::Error>>(),
+            |_| async { Ok(Reconciled::Done("paid, says the bank".to_owned())) },
+        );
+        let paid = paid.await?;
+        let twice = limited.retry(RetryPolicy::fixed().attempts(2));
+        let other = ctx.step_reconciled(
+            "other",
+            twice,
+            |s| {
+                let world = world.clone();
+                async move {
+                    match s.attempt() {
+                        1 => std::future::pending().await,
+                        _ => world.work("other").await,
+                    }
+                }
+            },
+            |_| async { Ok(Reconciled::NotDone) },
+        );
+        Ok(format!("{paid}; {}", other.await?))
+    });
+    let engine = engine.await;
+    let run = engine.start(TASK, ID, &0).await.unwrap();
+    let result = tokio::time::timeout(Duration::from_secs(60), run.result()).await;
+    let result = result.expect("nobody is waited for").unwrap();
+    assert_eq!(result, "paid, says the bank; other");
+}
+
+/// What had failed before was unknown after the death, although its function had said that it did not happen.
+#[tokio::test(start_paused = true)]
+async fn a_death_between_two_tries_leaves_nothing_unknown() {
+    async fn tries(world: World, ctx: Ctx, _: u32) -> Result<String, HandlerError> {
+        let hourly = RetryPolicy::fixed()
+            .attempts(9)
+            .initial(Duration::from_secs(3600));
+        let paid = ctx.step_with("pay", ONCE.retry(hourly), |_| {
+            let world = world.clone();
+            async move {
+                world.work("pay").await.unwrap();
+                match world.ran.len() {
+                    1 => Err("declined"),
+                    _ => Ok("paid".to_owned()),
+                }
+            }
+        });
+        Ok(paid.await?)
+    }
+    let world = World::new();
+    let engine = world.open(tries).await;
+    engine.start(TASK, ID, &0).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    engine.shutdown(NO_GRACE).await;
+
+    let engine = world.open(tries).await;
+    let run = engine.attach(TASK, ID).await.unwrap();
+    let result = tokio::time::timeout(Duration::from_secs(60), run.result()).await;
+    assert_eq!(result.expect("nobody is waited for").unwrap(), "paid");
 }

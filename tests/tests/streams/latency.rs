@@ -1,4 +1,4 @@
-//! How far readers are behind: 5 ms at most, and no longer than anything else takes that is committed.
+//! How far readers are behind: 5 ms and a commit at most, and no longer than anything else takes that is committed.
 
 use crate::{Seen, TASK, memory, next, on};
 use outlive::{Ctx, Engine, HandlerError};
