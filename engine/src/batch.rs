@@ -10,7 +10,7 @@ use crate::machine::{self, Answer, Effect, Event, Named, Now, Transition, View};
 use crate::meter;
 use crate::pending::Pending;
 use crate::registry::Registry;
-use crate::request::Request;
+use crate::request::{Draft, Request};
 use crate::stream::cell::Appended;
 use crate::turn::{Dispatcher, Entered};
 use crate::writer::{PhaseChange, Poison, Refused, Stop, Target, Upkeep};
@@ -189,7 +189,8 @@ impl Batcher {
 
     /// What the machine makes of one event, added to the batch's commits.
     fn decide(&mut self, request: Request, commits: &mut Commits) -> Pending {
-        let Request {
+        let Request { draft, reply, .. } = request;
+        let Draft {
             target,
             event,
             value,
@@ -198,9 +199,7 @@ impl Batcher {
             mark,
             slot,
             sink,
-            reply,
-            ..
-        } = request;
+        } = draft;
         let cell = stream.clone();
         let ends = matches!(event, Event::End { .. });
         let stopping = self.dispatcher.is_stopping() && !cfg!(planted = "shutdown_claims_on");

@@ -49,8 +49,12 @@ pub(crate) fn gather(
                 break;
             }
             Message::Event(request) => {
-                bytes += request.size();
-                emitted += request.stream.as_ref().map_or(0, |cell| cell.buffered());
+                bytes += request.draft.size();
+                emitted += request
+                    .draft
+                    .stream
+                    .as_ref()
+                    .map_or(0, |cell| cell.buffered());
                 gathered.requests.push(*request);
             }
             Message::Stream(cell, by) => lingering.add(cell, by),

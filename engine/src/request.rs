@@ -4,13 +4,46 @@ use crate::flow::Slot;
 use crate::machine::Event;
 use crate::stream::cell::StreamCell;
 use crate::stream::sink::Brought;
-use crate::writer::{Target, Told};
+use crate::writer::{Room, Target, Told};
 use outlive_storage::row::StreamEntry;
 use std::sync::Arc;
-use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::sync::oneshot;
 
-/// One event on its way to the writer.
+/// One event on its way to the writer, with the room it takes.
 pub(crate) struct Request {
+    pub(crate) draft: Draft,
+    pub(crate) reply: oneshot::Sender<Told>,
+    _room: Option<Room>,
+}
+
+impl Request {
+    pub(crate) fn new(draft: Draft, room: Room, reply: oneshot::Sender<Told>) -> Request {
+        Request {
+            draft,
+            reply,
+            _room: Some(room),
+        }
+    }
+
+    /// What a turn has emitted, in a commit that others asked for or that nobody did.
+    pub(crate) fn rider(cell: Arc<StreamCell>) -> Request {
+        let event = Event::Keep {
+            generation: cell.generation,
+        };
+        let bare = Draft::bare(Target::Number(cell.task), event);
+        Request {
+            draft: Draft {
+                stream: Some(cell),
+                ..bare
+            },
+            reply: oneshot::channel().0,
+            _room: None,
+        }
+    }
+}
+
+/// An event before it has found room.
+pub(crate) struct Draft {
     pub(crate) target: Target,
     pub(crate) event: Event,
     /// The value that does not fit the row: the input's or the output's bytes.
@@ -24,47 +57,6 @@ pub(crate) struct Request {
     /// Taken along, so that a claim cannot lose its slot between commit and entry.
     pub(crate) slot: Option<Slot>,
     /// Taken along to the turn that a call begins.
-    pub(crate) sink: Option<Brought>,
-    pub(crate) reply: oneshot::Sender<Told>,
-    _permit: Option<OwnedSemaphorePermit>,
-}
-
-impl Request {
-    /// What a turn has emitted, in a commit that others asked for or that nobody did.
-    pub(crate) fn rider(cell: Arc<StreamCell>) -> Request {
-        let (reply, _) = oneshot::channel();
-        Request {
-            target: Target::Number(cell.task),
-            event: Event::Keep {
-                generation: cell.generation,
-            },
-            value: None,
-            metadata: None,
-            stream: Some(cell),
-            mark: None,
-            slot: None,
-            sink: None,
-            reply,
-            _permit: None,
-        }
-    }
-
-    /// Bytes that come with it.
-    pub(crate) fn size(&self) -> usize {
-        size(&self.event, [&self.value, &self.metadata])
-    }
-}
-
-/// An event before it has found room.
-pub(crate) struct Draft {
-    pub(crate) target: Target,
-    pub(crate) event: Event,
-    pub(crate) value: Option<Vec<u8>>,
-    pub(crate) metadata: Option<Vec<u8>>,
-    pub(crate) stream: Option<Arc<StreamCell>>,
-    /// What is said in the stream when the event is carried out, and only then.
-    pub(crate) mark: Option<StreamEntry>,
-    pub(crate) slot: Option<Slot>,
     pub(crate) sink: Option<Brought>,
 }
 
@@ -83,41 +75,16 @@ impl Draft {
         }
     }
 
-    /// On its way, with the room it takes.
-    pub(crate) fn request(
-        self,
-        permit: OwnedSemaphorePermit,
-        reply: oneshot::Sender<Told>,
-    ) -> Request {
-        Request {
-            target: self.target,
-            event: self.event,
-            value: self.value,
-            metadata: self.metadata,
-            stream: self.stream,
-            mark: self.mark,
-            slot: self.slot,
-            sink: self.sink,
-            reply,
-            _permit: Some(permit),
-        }
-    }
-
     /// Bytes that come with it.
     pub(crate) fn size(&self) -> usize {
-        size(&self.event, [&self.value, &self.metadata])
+        let of_step = if cfg!(planted = "step_results_unbounded") {
+            0
+        } else {
+            self.event.step_bytes()
+        };
+        let values = [&self.value, &self.metadata];
+        of_step + values.into_iter().flatten().map(Vec::len).sum::<usize>()
     }
-}
-
-/// Bytes that come with an event.
-fn size(event: &Event, values: [&Option<Vec<u8>>; 2]) -> usize {
-    let of_step = if cfg!(planted = "step_results_unbounded") {
-        0
-    } else {
-        event.step_bytes()
-    };
-    let of_values: usize = values.into_iter().flatten().map(Vec::len).sum();
-    of_step + of_values
 }
 
 #[cfg(test)]

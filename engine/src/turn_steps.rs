@@ -34,8 +34,7 @@ struct State {
 /// The steps of one attempt.
 pub(crate) struct TurnSteps {
     state: Mutex<State>,
-    /// Counts what changes.
-    changes: watch::Sender<u64>,
+    changes: watch::Sender<()>,
     /// Whether an earlier attempt recorded steps: then each is looked for before it is run.
     pub(crate) recorded: bool,
 }
@@ -47,7 +46,7 @@ impl TurnSteps {
     pub(crate) fn new(recorded: bool) -> Arc<TurnSteps> {
         Arc::new(TurnSteps {
             state: Mutex::default(),
-            changes: watch::Sender::new(0),
+            changes: watch::Sender::new(()),
             recorded,
         })
     }
@@ -120,7 +119,7 @@ impl TurnSteps {
 
     fn change(&self, change: impl FnOnce(&mut State)) {
         change(&mut self.state.lock());
-        self.changes.send_modify(|count| *count += 1);
+        self.changes.send_replace(());
     }
 }
 

@@ -67,7 +67,9 @@ pub(crate) struct Settled {
 }
 
 /// Room for an event, which is given back when the event is answered.
-pub(crate) struct Room(OwnedSemaphorePermit);
+pub(crate) struct Room {
+    _permit: OwnedSemaphorePermit,
+}
 
 /// The poison guard enters a phase, which is put down beside the batches.
 pub(crate) struct PhaseChange {
@@ -185,12 +187,12 @@ impl Writer {
     }
 
     /// Sends an event for which there is room.
-    pub(crate) fn send_in(&self, Room(permit): Room, draft: Draft) -> Result<Sent, Refused> {
+    pub(crate) fn send_in(&self, room: Room, draft: Draft) -> Result<Sent, Refused> {
         let (reply, answer) = oneshot::channel();
         if let Some(stop) = self.poison.get() {
             return Err(Refused::Stopped(stop));
         }
-        let request = draft.request(permit, reply);
+        let request = Request::new(draft, room, reply);
         let message = Message::Event(Box::new(request));
         if !self.pass(message) {
             return Err(Refused::Stopped(
@@ -213,7 +215,8 @@ impl Writer {
         let kib = u32::try_from(bytes / 1024 + 1).unwrap_or(most).min(most);
         let permit = Arc::clone(semaphore).acquire_many_owned(kib).await;
         // INVARIANT: nothing closes the semaphores.
-        Room(permit.expect("the semaphore is never closed"))
+        let permit = permit.expect("the semaphore is never closed");
+        Room { _permit: permit }
     }
 
     /// Ends the writer because the store, or a part of the engine, has failed.

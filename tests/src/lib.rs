@@ -1,6 +1,7 @@
 //! What the tests share: programs that are killed, logs of what was acknowledged, and the stores they run on.
 
 pub mod aged;
+pub mod chance;
 pub mod faulty;
 pub mod gate;
 pub mod home;

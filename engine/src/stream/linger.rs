@@ -35,7 +35,7 @@ impl Lingering {
             return Vec::new();
         }
         let ending: HashMap<*const StreamCell, usize> = (batch.iter())
-            .filter_map(|request| request.stream.as_ref())
+            .filter_map(|request| request.draft.stream.as_ref())
             .map(|cell| (Arc::as_ptr(cell), cell.buffered()))
             .collect();
         let mut bytes: usize = ending.values().sum();

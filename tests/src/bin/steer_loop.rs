@@ -5,6 +5,7 @@
 //! process works off what waits and tells of each.
 //! `OUTLIVE_SEED` repeats the moments of an earlier run, as far as the system's scheduling lets it.
 
+use outlive_tests::chance::Chance;
 use outlive_tests::steer::{child, oracle::Oracle};
 use std::env;
 use std::error::Error;
@@ -183,18 +184,5 @@ impl Parent<'_> {
             return ExitCode::FAILURE;
         }
         ExitCode::SUCCESS
-    }
-}
-
-/// `xorshift64*`: the moments of the kills need no better chance.
-struct Chance(u64);
-
-impl Chance {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 |= 1;
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) % bound.max(1)
     }
 }
