@@ -4,6 +4,7 @@
 use outlive_storage::row::Micros;
 use std::cell::Cell;
 use std::future::Future;
+use std::sync::LazyLock;
 use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
@@ -37,19 +38,19 @@ pub(crate) enum Clock {
 
 impl Clock {
     pub(crate) fn new(place: Place) -> Clock {
-        let since_epoch = std::time::SystemTime::now()
-            .duration_since(std::time::UNIX_EPOCH)
-            .unwrap_or_default();
-        let wall = Micros(micros(since_epoch));
         match place {
             Place::Threads => Clock::System {
                 origin: std::time::Instant::now(),
-                wall,
+                wall: wall(),
             },
             Place::Inline => {
-                let (origin, real) = (tokio::time::Instant::now(), std::time::Instant::now());
                 // A paused clock has gone another way than the system's: an engine opened later in the same runtime
-                // goes on where the one before it was.
+                // goes on where the one before it was. That takes one pair of readings for all: between two readings
+                // a busy machine lets any time go by.
+                static PAIR: LazyLock<(std::time::Instant, Micros)> =
+                    LazyLock::new(|| (std::time::Instant::now(), wall()));
+                let (real, wall) = *PAIR;
+                let origin = tokio::time::Instant::now();
                 let ahead = origin.into_std().saturating_duration_since(real);
                 let behind = real.saturating_duration_since(origin.into_std());
                 let wall = Micros(wall.plus(micros(ahead)).0.saturating_sub(micros(behind)));
@@ -64,6 +65,10 @@ impl Clock {
             Clock::Tokio { origin, wall } => wall.plus(micros(origin.elapsed())),
         }
     }
+}
+
+fn wall() -> Micros {
+    moment(std::time::SystemTime::now())
 }
 
 /// A moment of the wall clock; one before 1970 is taken for 1970.
