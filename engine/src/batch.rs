@@ -414,6 +414,7 @@ impl Batcher {
                 self.dispatcher.wake();
             }
             Effect::Idle => self.hub.idle(task),
+            Effect::Woken => self.dispatcher.woken(task),
             Effect::Signal(cause) => {
                 let grace_us = one.row.as_ref().map(|row| row.options.cancel_grace_us);
                 self.dispatcher

@@ -12,6 +12,7 @@ use crate::handler::{
     Erased, Handler, HandlerError, Reply, erase_blocking, erase_fn, erase_handler,
 };
 use crate::registry::Registered;
+use crate::sleep::PARK_AFTER;
 use crate::stream::sink::{self, SinkError, StreamSink};
 use crate::trace::Opened;
 use crate::value;
@@ -54,6 +55,7 @@ pub struct Builder {
     handlers: Vec<Registered>,
     max_running: usize,
     max_blocking: usize,
+    pub(crate) park_after: Duration,
     owner: Option<Box<str>>,
     session: Option<String>,
     events: bool,
@@ -71,6 +73,7 @@ impl Builder {
             handlers: Vec::new(),
             max_running: MAX_RUNNING,
             max_blocking: MAX_BLOCKING,
+            park_after: PARK_AFTER,
             owner: None,
             session: None,
             events: true,
@@ -387,6 +390,7 @@ impl Builder {
             handlers: self.handlers,
             max_running: self.max_running,
             max_blocking: self.max_blocking,
+            park_after: self.park_after,
             creator,
             events: self.events,
             guard: self.guard,

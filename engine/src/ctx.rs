@@ -1,5 +1,6 @@
 //! What a handler knows about its turn.
 
+use crate::env::Clock;
 use crate::error::{FlushError, NotShuttingDown};
 use crate::inbox::{Inbox, Keys, PendingInput};
 use crate::input_error::PendingError;
@@ -14,7 +15,9 @@ use crate::turn_steps::TurnSteps;
 use crate::value;
 use crate::writer::{Origin, Refused, Sent, Target, Writer};
 use outlive_storage::id::{InputId, TaskId};
-use outlive_storage::row::{EntryKind, Failure, Generation, TaskNumber, TaskRow};
+use outlive_storage::row::{
+    EntryKind, Failure, Generation, StepRow, StreamEntry, TaskNumber, TaskRow,
+};
 use serde::de::DeserializeOwned;
 use std::convert::Infallible;
 use std::fmt;
@@ -64,6 +67,7 @@ pub(crate) struct CtxCore {
     /// The keys under which it took inputs.
     pub(crate) keys: Keys,
     pub(crate) steps: Arc<TurnSteps>,
+    pub(crate) clock: Clock,
 }
 
 impl CtxCore {
@@ -77,6 +81,32 @@ impl CtxCore {
             draft.metadata = changed.map(|changed| changed.bytes);
             Ok((version, self.writer.send_in(room, draft)?))
         })
+    }
+
+    /// Puts a step of the turn down, with what is said of it in the stream; `None`: it is known not to have happened.
+    pub(crate) async fn put_down(
+        &self,
+        key: Box<str>,
+        step: Option<Box<StepRow>>,
+        mark: Option<StreamEntry>,
+    ) -> Result<(), Refused> {
+        let generation = self.generation;
+        let event = Event::Step {
+            generation,
+            key,
+            step,
+        };
+        let draft = Draft {
+            stream: Some(Arc::clone(&self.stream)),
+            mark,
+            ..Draft::bare(Target::Number(self.task), event)
+        };
+        let (version, answer) = self.send(draft).await?;
+        answer.await?;
+        if let Some(version) = version {
+            self.metadata.kept(version);
+        }
+        Ok(())
     }
 
     /// Makes what changed in the metadata durable.

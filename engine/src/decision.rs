@@ -103,6 +103,7 @@ impl Decided {
             Effect::Enter { .. }
             | Effect::Due { .. }
             | Effect::Idle
+            | Effect::Woken
             | Effect::Signal(_)
             | Effect::Waiting(_)
             | Effect::Fence(_)

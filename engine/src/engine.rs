@@ -46,6 +46,7 @@ pub(crate) struct Parts {
     pub(crate) handlers: Vec<Registered>,
     pub(crate) max_running: usize,
     pub(crate) max_blocking: usize,
+    pub(crate) park_after: Duration,
     pub(crate) creator: Creator,
     /// Whether transitions are logged.
     pub(crate) events: bool,
@@ -118,6 +119,7 @@ fn dispatcher(
         live: Arc::new(LiveTable::default()),
         alarms: Arc::default(),
         clock: parts.clock,
+        park_after: parts.park_after,
         stopping: watch::Sender::new(false),
         // The clock only grows, also over restarts.
         streams: Arc::new(Streams::new(parts.clock.now().0)),

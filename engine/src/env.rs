@@ -71,6 +71,19 @@ fn wall() -> Micros {
     moment(std::time::SystemTime::now())
 }
 
+impl Clock {
+    /// Resolves when it reads this or later.
+    pub(crate) async fn reach(&self, at: Micros) {
+        loop {
+            let left = at.0.saturating_sub(self.now().0);
+            if left == 0 {
+                return;
+            }
+            sleep(Duration::from_micros(left)).await;
+        }
+    }
+}
+
 /// A moment of the wall clock; one before 1970 is taken for 1970.
 pub(crate) fn moment(at: std::time::SystemTime) -> Micros {
     let since = at.duration_since(std::time::SystemTime::UNIX_EPOCH);

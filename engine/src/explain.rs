@@ -7,7 +7,7 @@ use crate::length::Length;
 use crate::machine::Status;
 use crate::snapshot::{Ended, Snapshot};
 use outlive_storage::id::TaskId;
-use outlive_storage::row::{Failure, State, TaskNumber, TaskRow, WaitReason};
+use outlive_storage::row::{Failure, Micros, State, TaskNumber, TaskRow, WaitReason};
 use std::fmt;
 
 /// What a task waits for. Moments are microseconds since 1970 UTC.
@@ -75,6 +75,27 @@ pub enum WaitsFor {
         /// The key of the step.
         step: Box<str>,
     },
+    /// The end of a sleep of its handler.
+    Sleep {
+        /// The key of the sleep.
+        step: Box<str>,
+        /// When that is.
+        due_us: u64,
+    },
+    /// The answer to a question of its handler.
+    Answer {
+        /// The key of the question.
+        step: Box<str>,
+        /// When it goes on without one; empty when it does not.
+        until_us: Option<u64>,
+    },
+    /// The ends of tasks that its handler started.
+    Children {
+        /// The key of the wait.
+        step: Box<str>,
+        /// When it goes on without them; empty when it does not.
+        until_us: Option<u64>,
+    },
     /// The end of the turn that runs.
     TurnEnd {
         /// Which attempt of the turn runs, from 1.
@@ -123,6 +144,10 @@ pub enum Release {
     Retry,
     /// [`Engine::resolve`].
     Resolve,
+    /// Somebody who answers.
+    Answer,
+    /// The ends of other tasks.
+    Children,
     /// A start with [`OnConflict::Restart`](crate::OnConflict::Restart).
     Restart,
     /// The end of the turn, by its handler.
@@ -255,6 +280,16 @@ impl Shared {
             (Some(WaitReason::Isolated { deaths }), _) => WaitsFor::Isolation { deaths },
             (Some(WaitReason::Quarantined { deaths }), _) => WaitsFor::Operator { deaths },
             (Some(WaitReason::DuplicateStep { key }), _) => WaitsFor::OtherProgram { step: key },
+            (Some(WaitReason::Sleeping { step }), Some(due_us)) => WaitsFor::Sleep { step, due_us },
+            (Some(WaitReason::Sleeping { .. }), None) => self.slot(row),
+            (Some(WaitReason::Answer { step, until }), _) => WaitsFor::Answer {
+                step,
+                until_us: real(until),
+            },
+            (Some(WaitReason::Children { step, until, .. }), _) => WaitsFor::Children {
+                step,
+                until_us: real(until),
+            },
             (Some(WaitReason::UnknownOutcome { step }), _) => WaitsFor::StepOutcome { step },
             // INVARIANT: this crate and the storage crate are released together.
             (Some(other), _) => unreachable!("a wait this version does not know: {other:?}"),
@@ -281,18 +316,25 @@ impl Shared {
     }
 }
 
+/// A moment, if it is one.
+fn real(at: Micros) -> Option<u64> {
+    (at != Micros::NEVER).then_some(at.0)
+}
+
 fn release(waits_for: &WaitsFor) -> Release {
     match waits_for {
         WaitsFor::Slot { .. } => Release::Slot,
-        WaitsFor::Time { due_us } | WaitsFor::BackOff { due_us, .. } => {
-            Release::Time { at_us: *due_us }
-        }
+        WaitsFor::Time { due_us }
+        | WaitsFor::BackOff { due_us, .. }
+        | WaitsFor::Sleep { due_us, .. } => Release::Time { at_us: *due_us },
         WaitsFor::Handler => Release::Handler,
         WaitsFor::Readable { .. } => Release::OpenOrRetry,
         WaitsFor::Input { .. } => Release::Input,
         WaitsFor::Isolation { .. } | WaitsFor::Recovery => Release::Engine,
         WaitsFor::Operator { .. } | WaitsFor::OtherProgram { .. } => Release::Retry,
         WaitsFor::StepOutcome { .. } => Release::Resolve,
+        WaitsFor::Answer { .. } => Release::Answer,
+        WaitsFor::Children { .. } => Release::Children,
         WaitsFor::TurnEnd { .. } | WaitsFor::FormerCall => Release::TurnEnd,
         WaitsFor::Nothing { ended, .. } => match ended {
             Ended::Succeeded => Release::Restart,
@@ -349,6 +391,13 @@ impl Explanation {
             WaitsFor::StepOutcome { step } => format!(
                 "Its step {step:?}, which may run only once, was begun, and nobody knows what became of it."
             ),
+            WaitsFor::Sleep { step, .. } => format!("Its handler sleeps: {step:?}."),
+            WaitsFor::Answer { step, .. } => {
+                format!("Its handler asks, and nobody has answered yet: {step:?}.")
+            }
+            WaitsFor::Children { step, .. } => {
+                format!("Its handler waits for tasks that it started: {step:?}.")
+            }
             WaitsFor::TurnEnd {
                 attempt,
                 deadline_us,
@@ -397,6 +446,8 @@ impl Explanation {
             }
             Release::Retry => "It runs again when somebody retries it.".to_owned(),
             Release::Resolve => "It goes on when somebody says what became of the step.".to_owned(),
+            Release::Answer => "It goes on when somebody answers.".to_owned(),
+            Release::Children => "It goes on when they have ended.".to_owned(),
             Release::Restart => {
                 "It runs again only when somebody restarts it with an input.".to_owned()
             }

@@ -93,6 +93,8 @@ mod outcome;
 #[cfg(feature = "runtime")]
 mod overdue;
 #[cfg(feature = "runtime")]
+mod park;
+#[cfg(feature = "runtime")]
 mod pending;
 #[cfg(feature = "runtime")]
 mod reader;
@@ -112,6 +114,8 @@ mod retry_policy;
 mod run;
 #[cfg(feature = "runtime")]
 mod signal;
+#[cfg(feature = "runtime")]
+mod sleep;
 #[cfg(feature = "runtime")]
 mod snapshot;
 #[cfg(feature = "runtime")]
@@ -204,6 +208,8 @@ pub use retry_policy::{InvalidRetry, RetryPolicy};
 pub use run::Run;
 #[cfg(feature = "runtime")]
 pub use signal::Causes;
+#[cfg(feature = "runtime")]
+pub use sleep::{PARK_AFTER, SleepError};
 #[cfg(feature = "runtime")]
 pub use snapshot::{Ended, MetadataMap, PastRun, Snapshot, Source, TimelineEntry};
 #[cfg(feature = "runtime")]

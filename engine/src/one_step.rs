@@ -3,14 +3,13 @@
 use crate::ctx::Ctx;
 use crate::ended;
 use crate::env;
-use crate::machine::{Event, TurnEnd, delay_us};
+use crate::machine::{TurnEnd, Wait, WaitFor, delay_us};
 use crate::reader::ReadError;
-use crate::request::Draft;
 use crate::step::{Reconciled, STEPS_MAX, StepCtx, StepError, StepOptions, Tries};
 use crate::step_key::StepKey;
 use crate::turn_steps::{Unclaimed, UnderWay};
 use crate::value;
-use crate::writer::{Refused, Target};
+use crate::writer::Refused;
 use outlive_storage::row::{Micros, StepRow, StepState, StreamEntry, WaitReason};
 use parking_lot::Mutex;
 use serde::Serialize;
@@ -235,27 +234,10 @@ impl<'a, S> OneStep<'a, S> {
         step: Option<StepRow>,
         mark: Option<StreamEntry>,
     ) -> Result<(), StepError<E>> {
-        let core = &self.ctx.core;
-        let event = Event::Step {
-            generation: core.generation,
-            key: self.key.as_str().into(),
-            step: step.map(Box::new),
-        };
-        let draft = Draft {
-            stream: Some(Arc::clone(&core.stream)),
-            mark,
-            ..Draft::bare(Target::Number(core.task), event)
-        };
-        let told = match core.send(draft).await {
-            Ok((version, answer)) => answer.await.map(|_| version),
-            Err(refused) => Err(refused),
-        };
-        match told {
-            Ok(None) => Ok(()),
-            Ok(Some(version)) => {
-                core.metadata.kept(version);
-                Ok(())
-            }
+        let key = self.key.as_str().into();
+        let told = self.ctx.core.put_down(key, step.map(Box::new), mark);
+        match told.await {
+            Ok(()) => Ok(()),
             // The task's row is damaged: its end is refused as well, and frees whoever waits.
             Err(Refused::Unreadable(error)) if !cfg!(planted = "step_on_damage_hangs") => {
                 self.aside(self.undecodable(error.to_string())).await
@@ -268,6 +250,44 @@ impl<'a, S> OneStep<'a, S> {
                 | Refused::Stopped(_),
             ) => self.turn_over().await,
         }
+    }
+
+    /// Waits, in memory or outside of it, until this moment. That it waits is on disk before it does, or in the commit in
+    /// which the turn leaves memory.
+    pub(crate) async fn sleep<E>(&self, until: Micros, is_new: bool) -> Result<(), StepError<E>> {
+        let core = &self.ctx.core;
+        let left = until.0.saturating_sub(core.clock.now().0);
+        let long = core.steps.is_long(Duration::from_micros(left));
+        let mut step = is_new.then(|| Box::new(step_row(StepState::Sleeping { until })));
+        if !long && let Some(step) = step.take() {
+            self.keep(Some(*step), None).await?;
+        }
+        let wait = Wait {
+            key: self.key.as_str().into(),
+            wait_for: WaitFor::Time { until },
+            step,
+        };
+        let _waits = core.steps.wait(wait, long);
+        drop(self.under_way.lock().take());
+        tokio::select! {
+            () = core.clock.reach(until) => Ok(()),
+            () = core.steps.ended() => Err(StepError::TurnOver),
+        }
+    }
+
+    /// The key was used for something else when this was recorded.
+    pub(crate) async fn mistaken<T, E>(
+        &self,
+        expected: &str,
+        known: StepState,
+    ) -> Result<T, StepError<E>> {
+        let recorded = match known {
+            StepState::Begun => "a step that was begun",
+            StepState::Done => "a result",
+            StepState::Sleeping { .. } => "a sleep",
+        };
+        let expected = format!("{expected}, where {recorded} is recorded");
+        self.aside(self.undecodable(expected)).await
     }
 
     fn unknown(&self) -> TurnEnd {

@@ -93,6 +93,8 @@ pub(crate) struct Signal {
     left: watch::Sender<bool>,
     /// How many inputs wait, as of the last commit.
     waiting: AtomicU64,
+    /// Counts what came that the handler may wait for.
+    woken: watch::Sender<u64>,
 }
 
 impl Signal {
@@ -106,7 +108,18 @@ impl Signal {
             causes: watch::Sender::new(causes),
             left: watch::Sender::new(false),
             waiting: AtomicU64::new(waiting),
+            woken: watch::Sender::new(0),
         }
+    }
+
+    /// Something came that the handler may wait for.
+    pub(crate) fn wake(&self) {
+        self.woken.send_modify(|count| *count += 1);
+    }
+
+    /// Changes with each such thing that comes from now on.
+    pub(crate) fn wakes(&self) -> watch::Receiver<u64> {
+        self.woken.subscribe()
     }
 
     /// So many inputs wait now.

@@ -331,6 +331,9 @@ impl<S> Ctx<S> {
         let mut reconcile = Some(reconcile);
         match step.known().await? {
             Some(known) if known.state == StepState::Done => return step.replayed(&known).await,
+            Some(known) if matches!(known.state, StepState::Sleeping { .. }) => {
+                return step.mistaken("a step", known.state).await;
+            }
             Some(_) => {
                 if let Some(result) = step.reconciled(reconcile.take()).await? {
                     return Ok(result);

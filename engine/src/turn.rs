@@ -6,7 +6,7 @@ use crate::ctx::CtxCore;
 use crate::ended::{turn_end, undecodable};
 use crate::env::{self, Clock, Spawner};
 use crate::facts::Creator;
-use crate::flow::{Slot, Slots};
+use crate::flow::{Kind, Slot, Slots};
 use crate::handler::{CallResult, Erased};
 use crate::hub::Hub;
 use crate::inbox::Keys;
@@ -14,6 +14,7 @@ use crate::live::{Claim, LiveTable, Occupied};
 use crate::machine::{Cause, Claimant, Event, TurnEnd};
 use crate::metadata::MetadataCell;
 use crate::meter::Running;
+use crate::park;
 use crate::reader::{ReadError, Reader};
 use crate::registry::{Registered, Registry};
 use crate::request::Draft;
@@ -70,6 +71,8 @@ pub(crate) struct Dispatcher {
     pub(crate) clock: Clock,
     pub(crate) stopping: watch::Sender<bool>,
     pub(crate) streams: Arc<Streams>,
+    /// From which length on the waits of handlers leave memory.
+    pub(crate) park_after: Duration,
 }
 
 impl Dispatcher {
@@ -149,6 +152,13 @@ impl Dispatcher {
         }
     }
 
+    /// Tells the task's handler that something it may wait for has come.
+    pub(crate) fn woken(&self, task: TaskNumber) {
+        if let Some(claim) = self.live.latest(task) {
+            claim.signal.wake();
+        }
+    }
+
     async fn work(
         self: Arc<Self>,
         entered: Entered,
@@ -169,7 +179,7 @@ impl Dispatcher {
                 let _over = Over(Arc::clone(&core.steps));
                 let end = tokio::select! {
                     called = self.call(registered, call, input) => turn_end(called, registered),
-                    end = core.steps.set_aside() => (end, None),
+                    end = park::set_aside(&core) => (end, None),
                     // Its turn stays in progress and is recovered at the next open.
                     () = signal.left() => return,
                     () = self.keep_metadata(&core) => return,
@@ -254,7 +264,8 @@ impl Dispatcher {
             writer: Arc::clone(&self.writer),
             reader: Arc::clone(&self.reader),
             keys: Keys::default(),
-            steps: TurnSteps::new(recorded),
+            steps: TurnSteps::new(recorded, self.park_after(registered)),
+            clock: self.clock,
         };
         Ok(Prepared {
             registered,
@@ -349,6 +360,14 @@ impl Dispatcher {
             self.writer.come(&cell, by);
         }
         Ok(cell)
+    }
+
+    /// From which length on its waits leave memory: never, where its call cannot be dropped.
+    fn park_after(&self, registered: &Registered) -> Option<Duration> {
+        match registered.kind() {
+            Kind::Async => Some(self.park_after),
+            Kind::Blocking => None,
+        }
     }
 
     /// Whether an earlier attempt recorded steps. A first attempt of a new task did not.

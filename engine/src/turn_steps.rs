@@ -1,7 +1,8 @@
-//! The steps of one attempt: which keys it used, which steps are under way, and whether it is to be put aside.
+//! The steps of one attempt: which keys it used, which steps are under way, what its handler waits for, and whether it is
+//! to be put aside.
 
 use crate::env;
-use crate::machine::TurnEnd;
+use crate::machine::{TurnEnd, Wait};
 use outlive_storage::row::StepRow;
 use parking_lot::Mutex;
 use std::collections::HashSet;
@@ -20,6 +21,22 @@ pub(crate) enum Unclaimed {
     TooMany,
 }
 
+/// What a handler waits for just now.
+struct Waiting {
+    number: u64,
+    wait: Wait,
+    /// Whether it is worth leaving memory for.
+    long: bool,
+}
+
+/// What is to be done about the turn beside its handler.
+pub(crate) enum Next {
+    /// It is put aside.
+    Aside(TurnEnd),
+    /// Its handler waits while steps are under way: what it waits for is put down meanwhile.
+    PutDown(Vec<(Box<str>, Box<StepRow>)>),
+}
+
 #[derive(Default)]
 struct State {
     keys: HashSet<Box<str>>,
@@ -27,8 +44,27 @@ struct State {
     under_way: usize,
     /// How the turn is put aside, once nothing is under way.
     aside: Option<TurnEnd>,
+    waits: Vec<Waiting>,
+    /// Numbers the waits.
+    waited: u64,
     /// The turn is over: a context kept beyond it records nothing.
     over: bool,
+}
+
+impl State {
+    /// Whether the turn leaves memory: what is under way is recorded first.
+    fn parks(&self) -> bool {
+        let long = self.waits.iter().any(|waiting| waiting.long);
+        long && (self.under_way == 0 || cfg!(planted = "parked_over_a_step"))
+    }
+
+    /// Whether something is waited for that is not put down, and will not be for a while.
+    fn puts_down(&self) -> bool {
+        let mut waits = self.waits.iter();
+        self.under_way > 0
+            && waits.any(|waiting| waiting.wait.step.is_some())
+            && !cfg!(planted = "wait_beside_a_step_not_put_down")
+    }
 }
 
 /// The steps of one attempt.
@@ -37,18 +73,46 @@ pub(crate) struct TurnSteps {
     changes: watch::Sender<()>,
     /// Whether an earlier attempt recorded steps: then each is looked for before it is run.
     pub(crate) recorded: bool,
+    /// A wait as long as this leaves memory; empty where none can: the call of a blocking handler cannot be dropped.
+    park_after: Option<Duration>,
+}
+
+/// Held while the handler waits.
+pub(crate) struct Waits {
+    steps: Arc<TurnSteps>,
+    number: u64,
 }
 
 /// Held while a step is under way.
 pub(crate) struct UnderWay(Arc<TurnSteps>);
 
 impl TurnSteps {
-    pub(crate) fn new(recorded: bool) -> Arc<TurnSteps> {
+    pub(crate) fn new(recorded: bool, park_after: Option<Duration>) -> Arc<TurnSteps> {
         Arc::new(TurnSteps {
             state: Mutex::default(),
             changes: watch::Sender::new(()),
             recorded,
+            park_after,
         })
+    }
+
+    /// Whether a wait of this length leaves memory.
+    pub(crate) fn is_long(&self, wait: Duration) -> bool {
+        self.park_after.is_some_and(|after| wait >= after)
+    }
+
+    /// The handler waits; one `long` wait is enough for the turn to leave memory.
+    pub(crate) fn wait(self: &Arc<Self>, wait: Wait, long: bool) -> Waits {
+        let mut number = 0;
+        self.change(|state| {
+            state.waited += 1;
+            number = state.waited;
+            state.waits.push(Waiting { number, wait, long });
+        });
+        Waits {
+            steps: Arc::clone(self),
+            number,
+        }
     }
 
     /// Takes a key for this attempt.
@@ -77,11 +141,31 @@ impl TurnSteps {
         });
     }
 
-    /// Resolves with how the turn is put aside, when that was asked for and no step is under way any more: what was done
-    /// is recorded first. Not every step comes to its end then: one may contain the step that waits for this, or is not
-    /// polled any more. They have [`ASIDE_WAIT`], and are dropped like in a crash.
-    pub(crate) async fn set_aside(&self) -> TurnEnd {
-        self.until(|state| state.aside.is_some()).await;
+    /// Resolves when something is to be done about the turn beside its handler.
+    pub(crate) async fn next(&self) -> Next {
+        self.until(|state| state.aside.is_some() || state.parks() || state.puts_down())
+            .await;
+        {
+            let mut state = self.state.lock();
+            if state.aside.is_none() && state.parks() {
+                let waits = state.waits.iter().map(|waiting| waiting.wait.clone());
+                return Next::Aside(TurnEnd::Parked(waits.collect()));
+            }
+            if state.aside.is_none() {
+                let put_down = state.waits.iter_mut().filter_map(|waiting| {
+                    let step = waiting.wait.step.take()?;
+                    Some((waiting.wait.key.clone(), step))
+                });
+                return Next::PutDown(put_down.collect());
+            }
+        }
+        Next::Aside(self.set_aside().await)
+    }
+
+    /// Resolves with how the turn is put aside, when no step is under way any more: what was done is recorded first. Not
+    /// every step comes to its end then: one may contain the step that waits for this, or is not polled any more. They
+    /// have [`ASIDE_WAIT`], and are dropped like in a crash.
+    async fn set_aside(&self) -> TurnEnd {
         let quiet =
             |state: &State| state.under_way == 0 || cfg!(planted = "parked_over_running_steps");
         tokio::select! {
@@ -123,6 +207,13 @@ impl TurnSteps {
     }
 }
 
+impl Drop for Waits {
+    fn drop(&mut self) {
+        self.steps
+            .change(|state| state.waits.retain(|waiting| waiting.number != self.number));
+    }
+}
+
 impl Drop for UnderWay {
     fn drop(&mut self) {
         self.0.change(|state| state.under_way -= 1);
@@ -135,7 +226,7 @@ mod tests {
 
     #[test]
     fn a_turn_has_so_many_steps_and_no_more() {
-        let steps = TurnSteps::new(false);
+        let steps = TurnSteps::new(false, None);
         for step in 0..StepRow::STEPS_MAX {
             assert!(steps.claim(&step.to_string()).is_ok());
         }
@@ -145,16 +236,16 @@ mod tests {
     /// What is dropped before it is recorded is not under way any more.
     #[tokio::test]
     async fn a_turn_is_put_aside_when_nothing_is_under_way() {
-        let steps = TurnSteps::new(false);
+        let steps = TurnSteps::new(false, None);
         let under_way = steps.claim("slow").ok();
         steps.put_aside(TurnEnd::Cancelled);
-        let mut aside = Box::pin(steps.set_aside());
+        let mut aside = Box::pin(steps.next());
         tokio::select! {
             biased;
             _ = &mut aside => panic!("a step is under way"),
             () = tokio::task::yield_now() => {}
         }
         drop(under_way);
-        assert!(matches!(aside.await, TurnEnd::Cancelled));
+        assert!(matches!(aside.await, Next::Aside(TurnEnd::Cancelled)));
     }
 }

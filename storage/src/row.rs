@@ -129,6 +129,47 @@ pub enum WaitReason {
         /// The key of the step.
         step: Box<str>,
     },
+    /// The end of a sleep of its handler.
+    Sleeping {
+        /// The key of the sleep.
+        step: Box<str>,
+    },
+    /// The answer to a question of its handler.
+    Answer {
+        /// The key of the question; of several the first by key.
+        step: Box<str>,
+        /// When it goes on without one; [`Micros::NEVER`]: it does not.
+        until: Micros,
+    },
+    /// The ends of tasks that its handler started.
+    Children {
+        /// The key of the wait; of several the first by key.
+        step: Box<str>,
+        /// It goes on when so many ends of its children are counted.
+        ended: u64,
+        /// When it goes on without them; [`Micros::NEVER`]: it does not.
+        until: Micros,
+    },
+}
+
+impl WaitReason {
+    /// Of a suspension that the handler asked for itself within its turn: when it is over whatever does not come.
+    pub fn parked_until(&self) -> Option<Micros> {
+        match self {
+            WaitReason::Answer { until, .. } | WaitReason::Children { until, .. } => Some(*until),
+            WaitReason::Slot
+            | WaitReason::Delayed
+            | WaitReason::BackOff
+            | WaitReason::WaitingHandler
+            | WaitReason::Undecodable { .. }
+            | WaitReason::Input { .. }
+            | WaitReason::Isolated { .. }
+            | WaitReason::Quarantined { .. }
+            | WaitReason::DuplicateStep { .. }
+            | WaitReason::UnknownOutcome { .. }
+            | WaitReason::Sleeping { .. } => None,
+        }
+    }
 }
 
 /// Where a task stands; data sits in the variant that needs it.
@@ -319,6 +360,12 @@ pub struct TaskRow {
     /// When the turn's time-out falls; [`Micros::NEVER`] without one, before the turn's first claim, and while it waits
     /// for a claim after it was held back.
     pub deadline: Micros,
+    /// What is left of the turn's time-out, in microseconds, while its handler waits outside of memory; empty otherwise,
+    /// and without a time-out.
+    pub time_left_us: Option<u64>,
+    /// Something the running handler may wait for has come since it was claimed: where it goes to wait, it is entered
+    /// again at once.
+    pub woken: bool,
     /// The last failed attempt of this turn; empty before one failed, cleared when the turn succeeds or fails for good.
     pub last_failure: Option<Failure>,
     /// What was said at creation.
@@ -378,7 +425,9 @@ impl TaskRow {
                 wait: WaitReason::Undecodable { .. },
                 ..
             } => Place::Due(Micros::AT_OPEN),
-            State::Suspended { .. } => Place::Due(Micros::NEVER),
+            State::Suspended { wait, .. } => {
+                Place::Due(wait.parked_until().unwrap_or(Micros::NEVER))
+            }
             State::Completed {
                 expires_at: Micros::NEVER,
                 ..

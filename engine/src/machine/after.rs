@@ -124,7 +124,7 @@ fn another_run(row: &TaskRow, claimant: Option<Claimant>, now: Now) -> Transitio
     next.guard = Guard::CLEAR;
     next.entry = EntryKind::Resumed;
     next.cancel = None;
-    next.deadline = Micros::NEVER;
+    (next.deadline, next.time_left_us) = (Micros::NEVER, None);
     next.last_failure = None;
     let effect = enter_or_wait(&mut next, claimant, at_once(now), now);
     written(

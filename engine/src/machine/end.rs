@@ -2,10 +2,11 @@
 
 use super::answer::{Effect, Rejected, Transition};
 use super::change::{by_worker, changed, held, written};
-use super::event::{Claimant, TurnEnd};
+use super::event::{Claimant, TurnEnd, Wait};
 use super::finish::complete;
 use super::inbox::{left, without_missed};
 use super::next_turn::{Over, Runner, go_on};
+use super::park::park;
 use super::retry::delay_us;
 use super::view::{Now, View};
 use outlive_storage::row::{
@@ -67,6 +68,7 @@ impl Ending<'_> {
             } => self.fail(failure, terminal, retry_after_us),
             TurnEnd::Cancelled => self.agree(),
             TurnEnd::Held(wait) => self.hold(wait),
+            TurnEnd::Parked(waits) => self.wait(waits),
             TurnEnd::Undecodable {
                 what,
                 expected,
@@ -219,6 +221,24 @@ impl Ending<'_> {
             wait,
         };
         written(by_worker(row), next, EventKind::Held, vec![Effect::Idle])
+    }
+
+    /// The handler waits for something that takes long. Whoever cancelled it or ran out of patience need not wait.
+    fn wait(self, waits: Vec<Wait>) -> Transition {
+        if let Some(cancel) = self.row.cancel.clone()
+            && !cfg!(planted = "cancelled_turn_waits")
+        {
+            return self.cancelled(cancel);
+        }
+        if self.deadline_passed() {
+            return self.timed_out();
+        }
+        let mut next = changed(self.row, self.now);
+        // It is not charged: the claim that enters it again counts the same attempt.
+        next.attempt = next.attempt.saturating_sub(1);
+        next.entry = EntryKind::Resumed;
+        next.guard = Guard::CLEAR;
+        park(self.row, next, waits, self.now)
     }
 
     /// The turn as it is put aside: its attempt has not failed and is given back. That of a recovered turn was counted by

@@ -88,6 +88,8 @@ pub enum TurnEnd {
     Cancelled,
     /// The handler waits for an operator: it used the key of a step twice, or nobody knows what became of a step.
     Held(WaitReason),
+    /// The handler waits for something that takes long: it is entered again when one of these has come. Never empty.
+    Parked(Vec<Wait>),
     /// What was stored cannot be read by this program: the input, an input that the turn took, or a recorded step.
     Undecodable {
         /// What could not be read.
@@ -97,6 +99,27 @@ pub enum TurnEnd {
         /// Whether the handler was entered: what it had done by then is there when it is entered again.
         entered: bool,
     },
+}
+
+/// What a handler waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WaitFor {
+    /// A moment.
+    Time {
+        /// The moment.
+        until: Micros,
+    },
+}
+
+/// A wait of a handler, under its key.
+#[derive(Debug, Clone)]
+pub struct Wait {
+    /// The key, as that of a step.
+    pub key: Box<str>,
+    /// For what.
+    pub wait_for: WaitFor,
+    /// What is to be put down under the key, whose moment is filled in by the machine; empty when it was before.
+    pub step: Option<Box<StepRow>>,
 }
 
 /// What a handle names of its task: an input, and the run it was worked in. A further run may work the same input
@@ -398,6 +421,7 @@ impl Event {
                     TurnEnd::Failed { .. }
                     | TurnEnd::Cancelled
                     | TurnEnd::Held(_)
+                    | TurnEnd::Parked(_)
                     | TurnEnd::Undecodable { .. },
                 ..
             }

@@ -29,7 +29,7 @@ pub(super) fn complete(
     now: Now,
 ) -> Transition {
     let mut next = changed(row, now);
-    next.deadline = Micros::NEVER;
+    (next.deadline, next.time_left_us) = (Micros::NEVER, None);
     next.guard = Guard::CLEAR;
     next.cancel = None;
     // A failure is told by the outcome, and is past after a success; whoever cancels or stops a turn that was failing

@@ -13,6 +13,7 @@ mod finish;
 mod guard;
 mod inbox;
 mod next_turn;
+mod park;
 mod retry;
 mod start;
 mod steps;
@@ -29,7 +30,7 @@ pub use answer::{
 };
 pub use event::{
     Aim, Claimant, Event, Named, NewInput, OnConflict, Order, Overdue, Parting, Resolution,
-    TurnEnd, Verdict,
+    TurnEnd, Verdict, Wait, WaitFor,
 };
 pub use finish::turn_is_open;
 pub use guard::{ALONE_DEATHS, SUSPECT_DEATHS, would_hold_back};

@@ -6,6 +6,7 @@ use super::event::{Named, NewInput, OnConflict};
 use super::finish::run_over;
 use super::inbox::waiting;
 use super::next_turn::{Following, begin};
+use super::park::wake;
 use super::view::{Now, View};
 use outlive_storage::commit::{Expect, Write};
 use outlive_storage::id::InputId;
@@ -55,6 +56,8 @@ pub(super) fn new_task(view: &View<'_>, input: NewInput, now: Now) -> Result<Tra
         options: input.options,
         cancel: None,
         deadline: Micros::NEVER,
+        time_left_us: None,
+        woken: false,
         last_failure: None,
         facts: *facts,
         created_at: now.at,
@@ -99,18 +102,20 @@ pub(super) fn further_input(
     }
     check_preconditions(row, &input)?;
     match &row.state {
-        State::Pending { .. } | State::InProgress { .. } => {
+        State::Suspended {
+            wait: WaitReason::Input { .. },
+            ..
+        } if !cfg!(planted = "suspended_input_queued") => Ok(resume(view, row, *input, now)),
+        // A wait for anything else is never broken by an input. One that its handler asked for is a part of the turn.
+        State::Suspended { wait, .. } if wait.parked_until().is_none() => {
+            queue(view, row, *input, now)
+        }
+        State::Pending { .. } | State::InProgress { .. } | State::Suspended { .. } => {
             if repeats_first_input(view, row, &input) {
                 return Ok(attach(row, current(row)));
             }
             queue(view, row, *input, now)
         }
-        State::Suspended {
-            wait: WaitReason::Input { .. },
-            ..
-        } if !cfg!(planted = "suspended_input_queued") => Ok(resume(view, row, *input, now)),
-        // A wait for anything else is never broken by an input.
-        State::Suspended { .. } => queue(view, row, *input, now),
         State::Completed { outcome, at, .. } => match input.on_conflict {
             OnConflict::Restart => {
                 let history = run_over(view, row, outcome, *at, now);
@@ -278,8 +283,11 @@ fn queue(
     let mut effects: Vec<Effect> = waiting(&next).into_iter().collect();
     let interrupts =
         input.delivery == Delivery::Interrupt || cfg!(planted = "every_delivery_signals");
-    if interrupts && !effects.is_empty() {
-        effects.push(Effect::Signal(Cause::Steered));
+    if interrupts {
+        if !effects.is_empty() {
+            effects.push(Effect::Signal(Cause::Steered));
+        }
+        effects.extend(wake(&mut next, now).filter(|_| !cfg!(planted = "parked_turn_not_told")));
     }
     let writes = vec![
         Write::PushInput { seq, input: queued },

@@ -39,7 +39,12 @@ pub(super) fn record(
     })
 }
 
-fn written_step(row: &TaskRow, key: Box<str>, step: Option<Box<StepRow>>, now: Now) -> Write {
+pub(super) fn written_step(
+    row: &TaskRow,
+    key: Box<str>,
+    step: Option<Box<StepRow>>,
+    now: Now,
+) -> Write {
     let turn = row.steps_of;
     match step {
         None => Write::RemoveStep { turn, key },

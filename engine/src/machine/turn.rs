@@ -8,6 +8,7 @@ use super::event::{Claimant, Parting, Verdict};
 use super::finish::complete;
 use super::guard::{Suspicion, died};
 use super::inbox::interrupts;
+use super::park::slept;
 use super::view::{Now, View};
 use outlive_storage::row::{
     CancelRow, EntryKind, EventKind, Guard, Micros, State, TaskRow, WaitReason,
@@ -27,7 +28,11 @@ pub(super) fn claim(
             ..
         } => Micros::ISOLATED,
         State::Pending { due_at, .. } => *due_at,
-        State::InProgress { .. } | State::Suspended { .. } | State::Completed { .. } => {
+        State::Suspended { wait, .. } => {
+            let until = wait.parked_until();
+            until.ok_or_else(|| Rejected::wrong_state(row))?
+        }
+        State::InProgress { .. } | State::Completed { .. } => {
             return Err(Rejected::wrong_state(row));
         }
     };
@@ -44,7 +49,10 @@ pub(super) fn claim(
     }
     claimed(&mut next, claimant, now.at, now);
     let enter = vec![enter(view, &next)];
-    Ok(written(by_others(row), next, EventKind::Claimed, enter))
+    Ok(Transition {
+        writes: slept(row, now).into_iter().collect(),
+        ..written(by_others(row), next, EventKind::Claimed, enter)
+    })
 }
 
 /// The handler of a claimed turn is entered, and told at once what interrupts it.

@@ -47,6 +47,8 @@ pub(crate) fn pending(number: u64, id: &str) -> TaskRow {
         previous: None,
         options: options(),
         cancel: None,
+        time_left_us: None,
+        woken: false,
         deadline: Micros::NEVER,
         last_failure: None,
         facts: Facts {

@@ -68,6 +68,10 @@ pub enum EventKind {
     Held,
     /// Somebody said what became of a step.
     Resolved,
+    /// Its handler waits, outside of memory, for a time, an answer or other tasks.
+    Waits,
+    /// What its handler waits for has come, or somebody wants its attention.
+    Woken,
     /// It was removed from the store.
     Removed,
 }

@@ -10,6 +10,11 @@ pub enum StepState {
     Begun,
     /// Its result is recorded; it never runs again.
     Done,
+    /// It is a sleep, over at this moment.
+    Sleeping {
+        /// The moment.
+        until: Micros,
+    },
 }
 
 /// One step of a turn; in `steps`, under its task, the number of the turn that recorded it first, and its key.

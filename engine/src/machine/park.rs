@@ -1,0 +1,96 @@
+//! Waits of a handler that take long: its turn leaves memory, and is entered again when what it waits for has come.
+//!
+//! The turn stays open. What a wait found out is put down as a step, so the handler, entered again from the top, comes to
+//! the same call and is not held up there once more.
+
+use super::answer::{Effect, Transition};
+use super::change::{at_once, by_worker, written};
+use super::event::{Wait, WaitFor};
+use super::steps::written_step;
+use super::view::Now;
+use outlive_storage::commit::Write;
+use outlive_storage::row::{EventKind, Micros, State, StepRow, StepState, TaskRow, WaitReason};
+
+/// The turn of `row`, put aside as `next`, waits for the first of `waits` to come. All is one commit: what is waited for,
+/// and that it is.
+pub(super) fn park(row: &TaskRow, mut next: TaskRow, waits: Vec<Wait>, now: Now) -> Transition {
+    let soonest = waits.iter().min_by_key(|wait| until(wait));
+    let (state, effect) = match soonest {
+        Some(soonest) if !row.woken || cfg!(planted = "wake_lost_before_park") => {
+            let step = soonest.key.clone();
+            let due_at = until(soonest);
+            let wait = WaitReason::Sleeping { step };
+            (State::Pending { due_at, wait }, due_at)
+        }
+        // It has come already, or may have.
+        Some(_) | None => {
+            let (due_at, wait) = at_once(now);
+            (State::Pending { due_at, wait }, due_at)
+        }
+    };
+    next.state = state;
+    if row.deadline != Micros::NEVER && !cfg!(planted = "wait_counts_against_timeout") {
+        next.time_left_us = Some(row.deadline.0.saturating_sub(now.at.0));
+        next.deadline = Micros::NEVER;
+    }
+    let due = Effect::Due {
+        def: row.def,
+        at: effect,
+    };
+    let put_down = waits.into_iter().filter_map(|wait| {
+        let step = wait.step?;
+        Some(written_step(row, wait.key, Some(step), now))
+    });
+    Transition {
+        writes: put_down.collect(),
+        ..written(by_worker(row), next, EventKind::Waits, vec![due])
+    }
+}
+
+fn until(wait: &Wait) -> Micros {
+    match wait.wait_for {
+        WaitFor::Time { until } => until,
+    }
+}
+
+/// Something came that a waiting handler looks at: it is entered again, and a running one looks before it goes to wait.
+pub(super) fn wake(next: &mut TaskRow, now: Now) -> Option<Effect> {
+    let parked = match &next.state {
+        State::InProgress { .. } => {
+            next.woken = true;
+            return Some(Effect::Woken);
+        }
+        State::Pending { wait, .. } => matches!(wait, WaitReason::Sleeping { .. }),
+        State::Suspended { wait, .. } => wait.parked_until().is_some(),
+        State::Completed { .. } => false,
+    };
+    if !parked {
+        return None;
+    }
+    let (due_at, wait) = at_once(now);
+    next.state = State::Pending { due_at, wait };
+    Some(Effect::Due {
+        def: next.def,
+        at: now.at,
+    })
+}
+
+/// The sleep whose time has come with this claim is over for good, whatever a clock says later.
+pub(super) fn slept(row: &TaskRow, now: Now) -> Option<Write> {
+    let State::Pending {
+        wait: WaitReason::Sleeping { step },
+        ..
+    } = &row.state
+    else {
+        return None;
+    };
+    let over = StepRow {
+        state: StepState::Done,
+        attempt: 0,
+        at: now.at,
+        type_name: "()".into(),
+        value: b"null".to_vec(),
+    };
+    let write = written_step(row, step.clone(), Some(Box::new(over)), now);
+    (!cfg!(planted = "sleep_not_over_for_good")).then_some(write)
+}
