@@ -188,6 +188,9 @@ pub enum State {
         lease: Lease,
         /// When this attempt was claimed; a recovery does not move it.
         started_at: Micros,
+        /// Whether something has come since the claim that the handler may wait for: where it goes to wait, it is entered
+        /// again at once.
+        woken: bool,
     },
     /// Waits for something other than time. Left by the event it waits for.
     Suspended {
@@ -363,9 +366,6 @@ pub struct TaskRow {
     /// What is left of the turn's time-out, in microseconds, while its handler waits outside of memory; empty otherwise,
     /// and without a time-out.
     pub time_left_us: Option<u64>,
-    /// Something the running handler may wait for has come since it was claimed: where it goes to wait, it is entered
-    /// again at once.
-    pub woken: bool,
     /// The last failed attempt of this turn; empty before one failed, cleared when the turn succeeds or fails for good.
     pub last_failure: Option<Failure>,
     /// What was said at creation.

@@ -26,18 +26,19 @@ pub(super) fn claimed(next: &mut TaskRow, claimant: Claimant, started_at: Micros
     // give it more than a whole time-out.
     let whole = next.options.timeout_us;
     if whole != u64::MAX {
-        let whole = next.time_left_us.unwrap_or(whole).min(whole);
-        let latest = now.at.plus(whole);
+        let latest = now.at.plus(next.time_left_us.take().unwrap_or(whole));
         let runs = next.deadline != Micros::NEVER && !cfg!(planted = "crash_restarts_timeout");
         let late = next.deadline > latest && !cfg!(planted = "timeout_not_clamped");
         if !runs || late {
             next.deadline = latest;
         }
     }
-    next.time_left_us = None;
-    next.woken = false;
     next.generation = lease.generation;
-    next.state = State::InProgress { lease, started_at };
+    next.state = State::InProgress {
+        lease,
+        started_at,
+        woken: false,
+    };
 }
 
 /// The lease of a claim made now. On an exclusive store it does not expire: the file's lock stands for it.

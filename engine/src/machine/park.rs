@@ -15,27 +15,25 @@ use outlive_storage::row::{EventKind, Micros, State, StepRow, StepState, TaskRow
 /// and that it is.
 pub(super) fn park(row: &TaskRow, mut next: TaskRow, waits: Vec<Wait>, now: Now) -> Transition {
     let soonest = waits.iter().min_by_key(|wait| until(wait));
-    let (state, effect) = match soonest {
-        Some(soonest) if !row.woken || cfg!(planted = "wake_lost_before_park") => {
+    let woken = matches!(row.state, State::InProgress { woken: true, .. });
+    let (due_at, wait) = match soonest {
+        Some(soonest) if !woken || cfg!(planted = "wake_lost_before_park") => {
             let step = soonest.key.clone();
-            let due_at = until(soonest);
-            let wait = WaitReason::Sleeping { step };
-            (State::Pending { due_at, wait }, due_at)
+            (until(soonest), WaitReason::Sleeping { step })
         }
         // It has come already, or may have.
-        Some(_) | None => {
-            let (due_at, wait) = at_once(now);
-            (State::Pending { due_at, wait }, due_at)
-        }
+        Some(_) | None => at_once(now),
     };
-    next.state = state;
+    next.state = State::Pending { due_at, wait };
     if row.deadline != Micros::NEVER && !cfg!(planted = "wait_counts_against_timeout") {
-        next.time_left_us = Some(row.deadline.0.saturating_sub(now.at.0));
+        // A clock that was set back gives it no more than a whole one.
+        let left = row.deadline.0.saturating_sub(now.at.0);
+        next.time_left_us = Some(left.min(row.options.timeout_us));
         next.deadline = Micros::NEVER;
     }
     let due = Effect::Due {
         def: row.def,
-        at: effect,
+        at: due_at,
     };
     let put_down = waits.into_iter().filter_map(|wait| {
         let step = wait.step?;
@@ -55,9 +53,9 @@ fn until(wait: &Wait) -> Micros {
 
 /// Something came that a waiting handler looks at: it is entered again, and a running one looks before it goes to wait.
 pub(super) fn wake(next: &mut TaskRow, now: Now) -> Option<Effect> {
-    let parked = match &next.state {
-        State::InProgress { .. } => {
-            next.woken = true;
+    let parked = match &mut next.state {
+        State::InProgress { woken, .. } => {
+            *woken = true;
             return Some(Effect::Woken);
         }
         State::Pending { wait, .. } => matches!(wait, WaitReason::Sleeping { .. }),

@@ -57,7 +57,6 @@ pub(super) fn new_task(view: &View<'_>, input: NewInput, now: Now) -> Result<Tra
         cancel: None,
         deadline: Micros::NEVER,
         time_left_us: None,
-        woken: false,
         last_failure: None,
         facts: *facts,
         created_at: now.at,

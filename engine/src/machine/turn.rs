@@ -203,9 +203,9 @@ pub(super) fn reconsider(row: &TaskRow, now: Now) -> Result<Transition, Rejected
 /// bug lets the latter pass.
 fn check_abandoned(row: &TaskRow, claimant: &Claimant, own: bool) -> Result<Micros, Rejected> {
     match &row.state {
-        State::InProgress { lease, started_at } if lease.instance != claimant.instance || own => {
-            Ok(*started_at)
-        }
+        State::InProgress {
+            lease, started_at, ..
+        } if lease.instance != claimant.instance || own => Ok(*started_at),
         State::InProgress { .. }
         | State::Pending { .. }
         | State::Suspended { .. }

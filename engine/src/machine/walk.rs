@@ -32,6 +32,7 @@ const PLAIN: Rules = Rules {
     keep_turns: 2,
     keep_alive: false,
     deliveries: false,
+    sleeps: false,
 };
 const STEERABLE: Rules = Rules {
     steerable_max: Some(1),
@@ -329,4 +330,28 @@ fn every_law_holds_over_two_lives_of_an_ephemeral_task() {
     };
     let bounds = Bounds { lives: 2, ..NARROW };
     every_law_holds(rules, bounds, (850, 28_000));
+}
+
+#[test]
+fn every_law_holds_over_sleeps_and_what_wakes_them() {
+    let rules = Rules {
+        sleeps: true,
+        timeout_us: 40,
+        ..STEERABLE
+    };
+    let bounds = Bounds {
+        deaths: 1,
+        ..NARROW
+    };
+    every_law_holds(rules, bounds, (1, 1));
+}
+
+#[test]
+fn every_law_holds_over_sleeps_of_several_runs() {
+    let rules = Rules {
+        sleeps: true,
+        ..PLAIN
+    };
+    let bounds = Bounds { runs: 2, ..NARROW };
+    every_law_holds(rules, bounds, (1, 1));
 }

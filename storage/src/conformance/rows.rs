@@ -48,7 +48,6 @@ pub(crate) fn pending(number: u64, id: &str) -> TaskRow {
         options: options(),
         cancel: None,
         time_left_us: None,
-        woken: false,
         deadline: Micros::NEVER,
         last_failure: None,
         facts: Facts {
@@ -107,6 +106,7 @@ pub(crate) fn running(row: &TaskRow, etag: u64, generation: u64) -> TaskRow {
     row.state = State::InProgress {
         lease,
         started_at: Micros(200),
+        woken: false,
     };
     row
 }

@@ -62,7 +62,14 @@ fn what_the_engine_asks_of_a_state_that_moved_on_is_told_how_it_stands() {
     let fits: [(Event, &[&str]); 5] = [
         (
             Event::Claim(us(9)),
-            &["due", "delayed", "backing off", "orphaned", "isolated"],
+            &[
+                "due",
+                "delayed",
+                "backing off",
+                "orphaned",
+                "isolated",
+                "sleeping",
+            ],
         ),
         (died(9), &["running"]),
         (orphan(9, Parting::Died), &["running"]),

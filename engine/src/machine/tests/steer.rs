@@ -37,14 +37,44 @@ fn a_steerable_task_queues_whatever_it_waits_for_and_signals_only_what_runs() {
         }
         let transition = task.send(input("b"));
         assert_accepted(&transition, Accepted::Queued, "b");
-        let told = [Effect::Waiting(1), Effect::Signal(Cause::Steered)];
-        let runs = status == Status::InProgress;
-        let effects: &[Effect] = if runs { &told } else { &[] };
+        let told = [
+            Effect::Waiting(1),
+            Effect::Signal(Cause::Steered),
+            Effect::Woken,
+        ];
+        let due = [Effect::Due {
+            def: task.row().def,
+            at: Micros(task.at),
+        }];
+        let effects: &[Effect] = match state {
+            "running" => &told,
+            "sleeping" => &due,
+            _ => &[],
+        };
         assert_eq!(transition.effects, effects, "{state}");
-        assert_eq!(task.row().state, was, "{state}: a wait is never broken");
+        assert_stays(&was, &task, state);
         assert_eq!(task.row().inputs_waiting, 1, "{state}");
         assert_eq!(task.receipt("b"), Some(&Receipt::Queued { seq: 1 }));
         assert_eq!(task.listed("b"), None, "{state}: what waits is not swept");
+    }
+}
+
+/// An input breaks no wait. A handler that sleeps is woken, and one that runs will be should it go to sleep.
+fn assert_stays(was: &State, task: &Task, name: &str) {
+    match (was, &task.row().state) {
+        (
+            State::InProgress { lease, .. },
+            State::InProgress {
+                lease: now,
+                woken: true,
+                ..
+            },
+        ) => assert_eq!(lease, now),
+        (_, now) if name == "sleeping" => {
+            let (due_at, wait) = (Micros(task.at), WaitReason::Slot);
+            assert_eq!(*now, State::Pending { due_at, wait });
+        }
+        (was, now) => assert_eq!(was, now, "{name}: a wait is never broken"),
     }
 }
 
@@ -191,7 +221,7 @@ fn an_input_is_withdrawn_in_any_state_it_waits_in_and_the_wait_stays() {
         if queued {
             task.send(input("b"));
             task.does(cancel(of("b"), "no"));
-            assert_eq!(task.row().state, was, "{state}");
+            assert_stays(&was, &task, state);
             assert_eq!(task.row().inputs_waiting, 0, "{state}");
         }
     }

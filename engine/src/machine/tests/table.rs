@@ -438,7 +438,7 @@ const SENT: [(&str, Events); 10] = [
 ];
 
 /// What comes from a turn that runs, or did.
-const REPORTED: [(&str, Events); 14] = [
+const REPORTED: [(&str, Events); 15] = [
     ("reply", |task| held(task, succeeded("1"))),
     ("reply that suspends", |task| held(task, suspended("1"))),
     ("error", |task| held(task, failed(false))),
@@ -458,6 +458,9 @@ const REPORTED: [(&str, Events); 14] = [
     ("put aside: an unknown outcome", |task| {
         let step = "s".into();
         held(task, TurnEnd::Held(WaitReason::UnknownOutcome { step }))
+    }),
+    ("put aside: its handler sleeps", |task| {
+        held(task, super::task::sleeps(&[("s", 1_000_000)]))
     }),
     ("record a step", |task| {
         let row = task.held.row.as_ref();

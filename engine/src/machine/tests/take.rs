@@ -430,6 +430,7 @@ fn what_did_not_reach_the_handler_is_not_its_turns() {
                 terminal: false, ..
             }
             | TurnEnd::Held(_)
+            | TurnEnd::Parked(_)
             | TurnEnd::Undecodable { .. } => assert_eq!(task.marks(), before.marks()),
             TurnEnd::Failed { terminal: true, .. } => {
                 assert_eq!(task.receipt("c"), Some(&Receipt::TaskEnded));

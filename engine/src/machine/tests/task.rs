@@ -3,12 +3,13 @@
 use super::held::Held;
 use crate::machine::{
     Aim, Claimant, DefLimits, Event, Named, NewInput, Now, OnConflict, Order, Parting, Rejected,
-    Status, Transition, TurnEnd, Verdict,
+    Status, Transition, TurnEnd, Verdict, Wait, WaitFor,
 };
 use outlive_storage::id::{InputId, TaskId};
 use outlive_storage::row::{
     BackOff, DefNumber, Delivery, Etag, Facts, Failure, FailureKind, Generation, Keep, Micros,
-    OptionsRow, Payload, Priority, Receipt, RetryRow, State, TaskRow, WaitReason,
+    OptionsRow, Payload, Priority, Receipt, RetryRow, State, StepRow, StepState, TaskRow,
+    WaitReason,
 };
 
 pub(super) const DEF: DefNumber = DefNumber(1);
@@ -123,6 +124,25 @@ pub(super) fn undecodable() -> TurnEnd {
     }
 }
 
+/// A handler that waits for moments, each under its key.
+pub(super) fn sleeps(until: &[(&str, u64)]) -> TurnEnd {
+    let wait = |(key, until): &(&str, u64)| {
+        let until = Micros(*until);
+        Wait {
+            key: (*key).into(),
+            wait_for: WaitFor::Time { until },
+            step: Some(Box::new(StepRow {
+                state: StepState::Sleeping { until },
+                attempt: 0,
+                at: Micros(0),
+                type_name: "()".into(),
+                value: Vec::new(),
+            })),
+        }
+    };
+    TurnEnd::Parked(until.iter().map(wait).collect())
+}
+
 /// Every way in which a handler's turn ends.
 pub(super) fn every_end() -> Vec<TurnEnd> {
     vec![
@@ -132,6 +152,7 @@ pub(super) fn every_end() -> Vec<TurnEnd> {
         failed(true),
         TurnEnd::Cancelled,
         undecodable(),
+        sleeps(&[("s", 1_000_000)]),
     ]
 }
 
@@ -328,6 +349,7 @@ impl Task {
             ("orphaned", Task::after(limits, orphan(2, Parting::Died))),
             ("isolated", Task::isolated(limits)),
             ("waiting for an input", Task::ended(limits, suspended("1"))),
+            ("sleeping", Task::ended(limits, sleeps(&[("s", 1_000_000)]))),
             ("undecodable", Task::ended(limits, undecodable())),
             ("quarantined", Task::quarantined(limits)),
             ("succeeded", Task::ended(limits, succeeded("1"))),

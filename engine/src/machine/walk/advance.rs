@@ -6,7 +6,7 @@ use super::model::{
     Cause, End, Known, Model, Paper, Phase, Reason, Scope, Suspect, Taken, Turn, Wait, Watch, Why,
     aside, id,
 };
-use super::ops::{BACK_OFF_US, DEF, KEYS};
+use super::ops::{BACK_OFF_US, DEF, KEYS, SLEEP_US};
 use super::verdict::Target;
 use crate::machine::{
     Accepted, Aim, Answer, Cause as Told, Claimant, Effect, Event, NewInput, Order, Overdue,
@@ -122,8 +122,8 @@ impl Advance<'_> {
                 self.accept(known, Some(Paper::Queued));
                 self.story.what = Some(EventKind::InputQueued);
                 self.tell_waiting();
-                if self.model.runs_now() && input.delivery == Delivery::Interrupt {
-                    self.tell(Effect::Signal(Told::Steered));
+                if input.delivery == Delivery::Interrupt {
+                    self.interrupt();
                 }
             }
             Accepted::Started => {
@@ -147,6 +147,21 @@ impl Advance<'_> {
                 self.story.what = Some(EventKind::Restarted);
                 self.run_or_wait(claimant, wait, due);
             }
+        }
+    }
+
+    /// The handler is told of an input; one that sleeps is woken, and one that would go to sleep will be.
+    fn interrupt(&mut self) {
+        match &mut self.model.phase {
+            Phase::Running { woken, .. } => {
+                *woken = true;
+                self.tell(Effect::Signal(Told::Steered));
+                self.tell(Effect::Woken);
+            }
+            Phase::Pending {
+                wait: Wait::Sleep, ..
+            } => self.wait(Wait::Slot, self.now),
+            _ => {}
         }
     }
 
@@ -230,12 +245,13 @@ impl Advance<'_> {
         self.fence();
         self.model.phase = Phase::Running {
             instance: claimant.instance,
+            woken: false,
         };
         let (rules, now) = (self.model.rules, self.now);
         let turn = &mut self.model.turn;
         turn.attempting = true;
         if rules.timeout_us != u64::MAX {
-            let whole = now.plus(rules.timeout_us);
+            let whole = now.plus(turn.left_us.take().unwrap_or(rules.timeout_us));
             turn.deadline = Some(turn.deadline.unwrap_or(whole).min(whole));
         }
         self.story.what = Some(what);
@@ -295,8 +311,8 @@ impl Advance<'_> {
         };
         let reason = Reason::of(text);
         // Whoever asks later than the process that holds the claim finds nobody to tell.
-        let instance = order.instance;
-        if self.model.phase != (Phase::Running { instance }) {
+        let here = matches!(self.model.phase, Phase::Running { instance, .. } if instance == order.instance);
+        if !here {
             return self.cancelled((scope, reason), None);
         }
         let known = self.model.turn.cancel;
@@ -456,6 +472,7 @@ impl Advance<'_> {
             (TurnEnd::Undecodable { what, expected, .. }, None) => self.park(what, expected),
             (TurnEnd::Held(wait), None) => self.put_aside(*wait == aside(true)),
             (_, None) if self.model.is_timed_out(self.now) => self.time_out(),
+            (TurnEnd::Parked(_), None) => self.sleep(),
             (TurnEnd::Cancelled, None) => {
                 let scope = if waits { Scope::Turn } else { Scope::Task };
                 self.cancelled((scope, Reason::ByItsHandler), worker);
@@ -505,6 +522,23 @@ impl Advance<'_> {
                 let attempts = self.model.turn.attempts();
                 self.complete(End::Failed { attempts });
             }
+        }
+    }
+
+    /// The handler sleeps: the attempt goes on when it is over, and its time stands still.
+    fn sleep(&mut self) {
+        let woken = matches!(self.model.phase, Phase::Running { woken: true, .. });
+        let now = self.now;
+        let turn = &mut self.model.turn;
+        (turn.cause, turn.attempting, turn.suspect) = (Cause::Later, false, Suspect::CLEAR);
+        turn.left_us = turn
+            .deadline
+            .take()
+            .map(|deadline| (deadline.0 - now.0).min(self.model.rules.timeout_us));
+        self.story.what = Some(EventKind::Waits);
+        match woken {
+            true => self.wait(Wait::Slot, now),
+            false => self.wait(Wait::Sleep, now.plus(SLEEP_US)),
         }
     }
 

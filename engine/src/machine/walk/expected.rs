@@ -74,6 +74,7 @@ impl Model {
                 at: like.cancel.as_ref().map_or(Micros(0), |cancel| cancel.at),
             }),
             deadline: turn.deadline.unwrap_or(Micros::NEVER),
+            time_left_us: turn.left_us,
             last_failure: (turn.interim > 0).then(|| failure(turn.interim)),
             facts: like.facts.clone(),
             created_at: like.created_at,
@@ -92,7 +93,8 @@ impl Model {
                 },
                 wait: self.wait().expect("what is due waits"),
             },
-            Phase::Running { instance } => State::InProgress {
+            Phase::Running { instance, woken } => State::InProgress {
+                woken,
                 lease: Lease {
                     owner: claimant(instance).owner,
                     instance,

@@ -22,6 +22,8 @@ pub(super) struct Rules {
     pub(super) keep_alive: bool,
     /// Whether inputs come in every way, and turns take what they may.
     pub(super) deliveries: bool,
+    /// Whether handlers sleep.
+    pub(super) sleeps: bool,
 }
 
 /// Why something was ended from outside, or by itself.
@@ -176,6 +178,8 @@ pub(super) enum Wait {
     Delayed,
     BackOff,
     Handler,
+    /// Its handler sleeps.
+    Sleep,
 }
 
 /// Why a task waits for an input.
@@ -198,6 +202,8 @@ pub(super) enum Phase {
     Isolated,
     Running {
         instance: u128,
+        /// Whether an input came since the claim that interrupts.
+        woken: bool,
     },
     Waiting(Why),
     Parked,
@@ -271,6 +277,8 @@ pub(super) struct Turn {
     pub(super) suspect: Suspect,
     /// Empty before the first claim, and without a time-out.
     pub(super) deadline: Option<Micros>,
+    /// What is left of its time-out while its handler sleeps.
+    pub(super) left_us: Option<u64>,
     /// How many attempts there were when the last one failed; 0: none did.
     pub(super) interim: u32,
     pub(super) cancel: Option<(Scope, Reason)>,
@@ -291,6 +299,7 @@ impl Turn {
             crashes: 0,
             suspect: Suspect::CLEAR,
             deadline: None,
+            left_us: None,
             interim: 0,
             cancel: None,
         }
@@ -478,6 +487,7 @@ impl Model {
                 Wait::Delayed => WaitReason::Delayed,
                 Wait::BackOff => WaitReason::BackOff,
                 Wait::Handler => WaitReason::WaitingHandler,
+                Wait::Sleep => WaitReason::Sleeping { step: STEP.into() },
             }),
             Phase::Isolated => Some(WaitReason::Isolated { deaths }),
             Phase::Quarantined => Some(WaitReason::Quarantined { deaths }),

@@ -4,7 +4,7 @@ use super::model::{Model, Reason, Rules, STEP, aside, id};
 use super::world::World;
 use crate::machine::{
     Aim, Claimant, Event, Named, NewInput, OnConflict, Order, Overdue, Parting, Resolution,
-    TurnEnd, Verdict,
+    TurnEnd, Verdict, Wait, WaitFor,
 };
 use outlive_storage::id::TaskId;
 use outlive_storage::row::{
@@ -21,6 +21,8 @@ pub(super) const BACK_OFF_US: u64 = 50;
 const RETRY_AFTER_US: u64 = 7;
 /// How far in the future a delayed start is.
 const DELAY_US: u64 = 30;
+/// How long a handler sleeps: longer than some time-outs.
+pub(super) const SLEEP_US: u64 = 45;
 /// By how much a clock is set back.
 pub(super) const STEP_US: u64 = 1_000;
 /// The process that holds the claims, and the one that finds it dead.
@@ -48,7 +50,7 @@ pub(super) fn all(world: &World) -> Vec<Op> {
     events.extend(resolutions());
     // One generation more than was ever given: nobody may end what was not claimed.
     for generation in 1..=model.given + 1 {
-        events.extend(by_a_worker(model, Generation(generation)));
+        events.extend(by_a_worker(model, Generation(generation), world.now));
     }
     let mut ops: Vec<Op> = events.into_iter().map(Op::Send).collect();
     if model.next_moment().is_some_and(|due| due > world.now) {
@@ -339,15 +341,30 @@ fn by_the_engine(world: &World) -> Vec<Event> {
     events
 }
 
+/// A handler that waits for the nearer of two moments.
+fn sleeps(now: Micros) -> TurnEnd {
+    let to = |key: &str, us| {
+        let until = now.plus(us);
+        let state = StepState::Sleeping { until };
+        let wait_for = WaitFor::Time { until };
+        Wait {
+            key: key.into(),
+            wait_for,
+            step: Some(Box::new(StepRow { state, ..*step("") })),
+        }
+    };
+    TurnEnd::Parked(vec![to("later", SLEEP_US + 1), to(STEP, SLEEP_US)])
+}
+
 /// What the worker of a claim may report, be it the present one or not.
-fn by_a_worker(model: &Model, generation: Generation) -> Vec<Event> {
+fn by_a_worker(model: &Model, generation: Generation, now: Micros) -> Vec<Event> {
     let failed = |terminal, retry_after_us| TurnEnd::Failed {
         failure: failure(0),
         terminal,
         retry_after_us,
     };
     let output = output(model.turn.total);
-    let ends = [
+    let mut ends = vec![
         TurnEnd::Succeeded(output.clone()),
         TurnEnd::Suspended {
             output,
@@ -365,6 +382,7 @@ fn by_a_worker(model: &Model, generation: Generation) -> Vec<Event> {
             entered: false,
         },
     ];
+    ends.extend(model.rules.sleeps.then(|| sleeps(now)));
     let takes = model.rules.deliveries;
     let mut events = Vec::new();
     for end in ends {

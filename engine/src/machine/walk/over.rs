@@ -90,6 +90,7 @@ impl Advance<'_> {
         let Some(next) = self.model.queue().first().copied() else {
             let turn = &mut self.model.turn;
             (turn.cancel, turn.deadline, turn.interim) = (None, None, 0);
+            turn.left_us = None;
             turn.suspect = Suspect::CLEAR;
             self.model.chained = true;
             self.model.phase = Phase::Waiting(why);
@@ -142,7 +143,7 @@ impl Advance<'_> {
             }
         }
         let turn = &mut self.model.turn;
-        (turn.cancel, turn.deadline) = (None, None);
+        (turn.cancel, turn.deadline, turn.left_us) = (None, None, None);
         turn.suspect = Suspect::CLEAR;
         if matches!(end, End::Output { .. } | End::Failed { .. }) {
             turn.interim = 0;

@@ -185,7 +185,7 @@ impl Model {
             (Event::Lapse, phase) => matches!(phase, Phase::Pending { .. }),
             (
                 Event::Recover { claimant, .. } | Event::Orphan { claimant, .. },
-                Phase::Running { instance },
+                Phase::Running { instance, .. },
             ) => instance != claimant.instance,
             (Event::Reconsider, phase) => phase == Phase::Parked,
             (Event::Probe { .. }, phase) => phase == Phase::Isolated,

@@ -151,7 +151,7 @@ impl World {
         match &mut self.model.phase {
             Phase::Waiting(why) => *why = Why::More,
             // The holder of a claim is always the same process; the other one is the one that finds it dead.
-            Phase::Running { instance } => *instance = INSTANCES[0],
+            Phase::Running { instance, .. } => *instance = INSTANCES[0],
             Phase::Ended {
                 end: End::Cancelled { reason, .. },
                 ..
