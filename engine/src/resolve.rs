@@ -35,8 +35,11 @@ use std::sync::Arc;
 pub struct Step {
     /// Its key within the turn.
     pub key: String,
-    /// The result as JSON; empty for a step that may run only once, was begun, and whose result is not recorded.
+    /// The result as JSON; empty for a step that may run only once, was begun, and whose result is not recorded, and for
+    /// a wait that is not over.
     pub result: Option<String>,
+    /// When a sleep is over, in microseconds since 1970 UTC; empty for what is no sleep, and when it is over.
+    pub sleeps_until_us: Option<u64>,
     /// The type of the result in the program that recorded it.
     pub type_name: String,
     /// The attempt of the turn that recorded it.
@@ -51,6 +54,10 @@ impl Step {
         Step {
             key: key.into(),
             result: (step.state == StepState::Done).then_some(text),
+            sleeps_until_us: match step.state {
+                StepState::Sleeping { until } => Some(until.0),
+                StepState::Begun | StepState::Done => None,
+            },
             type_name: step.type_name.into(),
             attempt: step.attempt,
             at_us: step.at.0,

@@ -15,7 +15,7 @@ use std::time::{Duration, SystemTime};
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The examples with a test below.
-const RUN_HERE: [&str; 14] = [
+const RUN_HERE: [&str; 15] = [
     "approval",
     "benchmark_run",
     "cancel_timeout",
@@ -26,6 +26,7 @@ const RUN_HERE: [&str; 14] = [
     "provenance",
     "retry",
     "sink",
+    "sleep_reminder",
     "steer",
     "steps",
     "stream",
@@ -367,4 +368,17 @@ fn payment_pays_once_although_its_outcome_is_lost() {
         "2042: 99 cents paid, once",
     ];
     shows("payment", &[], &lines);
+}
+
+#[test]
+fn sleep_reminder_rings_each_once_through_two_kills() {
+    let lines = [
+        "3 reminders sleep",
+        "killed",
+        "tea rang",
+        "killed",
+        "call-home rang",
+        "3 reminders, two kills: each rang once, in order",
+    ];
+    shows("sleep_reminder", &[], &lines);
 }

@@ -286,7 +286,9 @@ fn queue(
         if !effects.is_empty() {
             effects.push(Effect::Signal(Cause::Steered));
         }
-        effects.extend(wake(&mut next, now).filter(|_| !cfg!(planted = "parked_turn_not_told")));
+        if !cfg!(planted = "parked_turn_not_told") {
+            effects.extend(wake(&mut next, now));
+        }
     }
     let writes = vec![
         Write::PushInput { seq, input: queued },
