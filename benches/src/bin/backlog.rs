@@ -3,12 +3,14 @@
 //! Each file is filled through the store, then opened by a process of its own, which reports how long the open took,
 //! when a new task had run to its end, and its resident memory beside that of an engine on an empty file.
 
-use outlive::machine::{Event, TurnEnd};
+use outlive::machine::{self, Event, TurnEnd, WaitFor};
 use outlive::{Ctx, Engine, HandlerError, TaskDef};
 use outlive_benches::numbers::grouped;
 use outlive_benches::{Failed, host, rows};
 use outlive_storage::redb::{RedbOptions, RedbStore};
-use outlive_storage::row::{Etag, Generation, Micros, Payload, TaskNumber, TaskRow};
+use outlive_storage::row::{
+    Etag, Generation, Micros, Payload, StepRow, StepState, TaskNumber, TaskRow,
+};
 use outlive_storage::{Commit, Store};
 use std::path::Path;
 use std::process::Command;
@@ -29,6 +31,8 @@ enum Wait {
     Pending,
     /// An input.
     Suspended,
+    /// The end of a long sleep of its handler.
+    Sleeping,
 }
 
 fn main() -> Result<(), Failed> {
@@ -49,7 +53,7 @@ fn measure(tasks: u64) -> Result<(), Failed> {
         grouped(tasks as f64)
     );
     println!("|---|---:|---:|---:|---:|---:|");
-    for wait in [Wait::Empty, Wait::Pending, Wait::Suspended] {
+    for wait in [Wait::Empty, Wait::Pending, Wait::Suspended, Wait::Sleeping] {
         let directory = tempfile::tempdir_in(host::directory())?;
         let path = directory.path().join("tasks.redb");
         fill(&path, wait, tasks)?;
@@ -102,13 +106,18 @@ fn waiting(number: u64, wait: Wait) -> Result<Vec<Commit>, Failed> {
         return Err("a start writes a row".into());
     };
     let mut commits = vec![rows::commit(task, started)];
-    if wait == Wait::Suspended {
+    let end = match wait {
+        Wait::Suspended => Some(TurnEnd::Suspended {
+            output: Payload::Inline(b"1".to_vec()),
+            reason: "the next input".into(),
+        }),
+        Wait::Sleeping => Some(TurnEnd::Parked(vec![sleep()])),
+        Wait::Empty | Wait::Pending => None,
+    };
+    if let Some(end) = end {
         let end = Event::End {
             generation: Generation(number),
-            end: TurnEnd::Suspended {
-                output: Payload::Inline(b"1".to_vec()),
-                reason: "the next input".into(),
-            },
+            end,
             claimant: rows::claimant(),
             missed: Vec::new(),
         };
@@ -116,6 +125,23 @@ fn waiting(number: u64, wait: Wait) -> Result<Vec<Commit>, Failed> {
         commits.push(rows::commit(task, decide(Some(&row), end, number + 1)?));
     }
     Ok(commits)
+}
+
+/// A sleep that no measurement lives to see the end of.
+fn sleep() -> machine::Wait {
+    let until = Micros(u64::MAX / 2);
+    let step = StepRow {
+        state: StepState::Sleeping { until },
+        attempt: 0,
+        at: Micros(0),
+        type_name: "()".into(),
+        value: Vec::new(),
+    };
+    machine::Wait {
+        key: "until then".into(),
+        wait_for: WaitFor::Time { until },
+        step: Some(Box::new(step)),
+    }
 }
 
 /// In a process of its own: opens the file, runs one new task, and tells what it took.

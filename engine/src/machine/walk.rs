@@ -336,22 +336,24 @@ fn every_law_holds_over_two_lives_of_an_ephemeral_task() {
 fn every_law_holds_over_sleeps_and_what_wakes_them() {
     let rules = Rules {
         sleeps: true,
-        timeout_us: 40,
+        attempts_max: 1,
         ..STEERABLE
     };
-    let bounds = Bounds {
-        deaths: 1,
-        ..NARROW
-    };
-    every_law_holds(rules, bounds, (1, 1));
+    every_law_holds(rules, NARROW, (1_350, 26_800));
 }
 
 #[test]
-fn every_law_holds_over_sleeps_of_several_runs() {
+fn every_law_holds_over_sleeps_of_turns_whose_time_stands_still() {
     let rules = Rules {
         sleeps: true,
+        timeout_us: 60,
         ..PLAIN
     };
-    let bounds = Bounds { runs: 2, ..NARROW };
-    every_law_holds(rules, bounds, (1_900, 29_900));
+    let bounds = Bounds {
+        inputs: 1,
+        turns: 1,
+        deaths: 1,
+        ..NARROW
+    };
+    every_law_holds(rules, bounds, (1_140, 23_300));
 }
