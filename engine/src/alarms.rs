@@ -85,7 +85,7 @@ impl Alarms {
             let next = self.set.lock().keys().next().map(|(at, ..)| *at);
             let pause = next.map(|at| {
                 let wait = Duration::from_micros(at.0.saturating_sub(now.0).saturating_add(1));
-                wait.min(SLEEP_MAX)
+                env::until_due(wait, SLEEP_MAX)
             });
             let slept = async {
                 match pause {

@@ -180,7 +180,8 @@ impl EngineLoop {
         let next = next?;
         let wait = Duration::from_micros(next.0.saturating_sub(self.tools.clock.now().0));
         // Timers may fire a little early against the microseconds of a deadline, never late by more than this.
-        Some(wait.saturating_add(Duration::from_micros(1)).min(SLEEP_MAX))
+        let wait = wait.saturating_add(Duration::from_micros(1));
+        Some(env::until_due(wait, SLEEP_MAX))
     }
 
     /// Goes on with the start-up scan, then claims what is due.

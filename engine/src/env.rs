@@ -176,6 +176,132 @@ pub(crate) fn on_blocking_thread<T>(call: impl FnOnce() -> T) -> T {
     call()
 }
 
+/// How long to sleep for something that is due after `wait`, of a process that looks around after `most`.
+///
+/// On a virtual clock nothing comes unforeseen, and days of it must cost next to nothing.
+pub(crate) fn until_due(wait: Duration, most: Duration) -> Duration {
+    #[cfg(feature = "testing")]
+    if VirtualRuntime::is_here() {
+        return wait.min(VirtualRuntime::SLEEP_MAX);
+    }
+    wait.min(most)
+}
+
+#[cfg(feature = "testing")]
+thread_local! {
+    /// Set while this thread drives a [`VirtualRuntime`].
+    static VIRTUAL: Cell<bool> = const { Cell::new(false) };
+}
+
+/// A runtime of this thread alone with a clock of its own: it stands still while there is something to do, and goes on
+/// to the next moment for which somebody waits when there is not.
+#[cfg(feature = "testing")]
+pub(crate) struct VirtualRuntime(tokio::runtime::Runtime);
+
+#[cfg(feature = "testing")]
+impl VirtualRuntime {
+    /// How long threads that block may take to end with it.
+    const THREADS_END: Duration = Duration::from_secs(1);
+    /// The longest sleep while something is due.
+    const SLEEP_MAX: Duration = Duration::from_secs(60);
+
+    /// # Errors
+    /// The system's refusal to set up the runtime.
+    pub(crate) fn new() -> std::io::Result<VirtualRuntime> {
+        let mut builder = tokio::runtime::Builder::new_current_thread();
+        builder.enable_all().start_paused(true);
+        // Between any two tasks it looks whether the future it was given is woken. So that future, once woken, ends
+        // everything before anybody else goes on.
+        if !cfg!(planted = "kit_killed_engine_goes_on") {
+            builder.event_interval(1);
+        }
+        Ok(VirtualRuntime(builder.build()?))
+    }
+
+    fn is_here() -> bool {
+        VIRTUAL.get()
+    }
+
+    /// Runs the future to its end, with a clock that is so far ahead of the system's when it begins. Panics of the future
+    /// are told as such.
+    pub(crate) fn run<F: Future>(
+        &self,
+        ahead: Duration,
+        future: F,
+    ) -> Result<F::Output, Box<dyn std::any::Any + Send>> {
+        VIRTUAL.set(true);
+        let run = || {
+            self.0.block_on(async {
+                tokio::time::advance(ahead).await;
+                future.await
+            })
+        };
+        let ran = std::panic::catch_unwind(std::panic::AssertUnwindSafe(run));
+        VIRTUAL.set(false);
+        ran
+    }
+
+    /// Drops all that was spawned on it.
+    pub(crate) fn end(self) {
+        self.0.shutdown_timeout(Self::THREADS_END);
+    }
+}
+
+/// Virtual time since a moment of it.
+#[cfg(feature = "testing")]
+pub(crate) struct Elapsed(tokio::time::Instant);
+
+#[cfg(feature = "testing")]
+impl Elapsed {
+    pub(crate) fn since_now() -> Elapsed {
+        Elapsed(tokio::time::Instant::now())
+    }
+
+    pub(crate) fn time(&self) -> Duration {
+        self.0.elapsed()
+    }
+}
+
+/// Waits in real time; dropped, it is called off.
+#[cfg(feature = "testing")]
+pub(crate) struct Watchdog {
+    _held: crossbeam_channel::Sender<()>,
+}
+
+#[cfg(feature = "testing")]
+impl Watchdog {
+    /// Calls `wake` after so long of real time, from another thread.
+    ///
+    /// # Errors
+    /// The system's refusal of a thread.
+    pub(crate) fn new(
+        patience: Duration,
+        wake: impl FnOnce() + Send + 'static,
+    ) -> std::io::Result<Watchdog> {
+        let (_held, receiver) = crossbeam_channel::bounded(0);
+        thread("outlive-watchdog", move || {
+            let waited = receiver.recv_timeout(patience);
+            if waited == Err(crossbeam_channel::RecvTimeoutError::Timeout) {
+                wake();
+            }
+        })?;
+        Ok(Watchdog { _held })
+    }
+}
+
+/// The one case that a crash test is to run, if the environment of the program says so.
+#[cfg(feature = "testing")]
+pub(crate) fn crash_case() -> Option<String> {
+    let case = std::env::var("OUTLIVE_CRASH_CASE").ok();
+    case.filter(|case| !case.is_empty())
+}
+
+/// The name of this thread; that of one that runs a test is the test's.
+#[cfg(feature = "testing")]
+pub(crate) fn thread_name() -> Option<String> {
+    std::thread::current().name().map(str::to_owned)
+}
+
 /// The calling thread drives an async runtime: while it waited, whatever else that runtime has to do would stand still.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a blocking call was made inside an async runtime; await the async form there")]

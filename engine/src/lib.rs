@@ -9,6 +9,8 @@
 pub mod machine;
 #[cfg(feature = "runtime")]
 pub mod telemetry;
+#[cfg(feature = "testing")]
+pub mod testing;
 
 #[cfg(feature = "runtime")]
 mod alarms;

@@ -15,11 +15,12 @@ use std::time::{Duration, SystemTime};
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The examples with a test below.
-const RUN_HERE: [&str; 15] = [
+const RUN_HERE: [&str; 16] = [
     "approval",
     "benchmark_run",
     "cancel_timeout",
     "chat",
+    "crash_test",
     "hello",
     "list_and_explain",
     "payment",
@@ -381,4 +382,19 @@ fn sleep_reminder_rings_each_once_through_two_kills() {
         "3 reminders, two kills: each rang once, in order",
     ];
     shows("sleep_reminder", &[], &lines);
+}
+
+#[test]
+fn crash_test_finds_a_double_payment_and_passes_where_there_is_none() {
+    let lines = [
+        "a payment outside of a step:",
+        "after a crash: 2041 was paid 2 times",
+        "engine 1 killed at its commit 4, just before it was applied",
+        "2041: succeeded",
+        r#"["2041 paid", "2041 paid"]"#,
+        "case 0:4-before",
+        "a payment in a step, under its key:",
+        "5 commits, 10 runs with one crash and 20 with two: all is well",
+    ];
+    shows("crash_test", &[], &lines);
 }
