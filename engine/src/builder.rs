@@ -1,4 +1,6 @@
 //! What an engine is opened with: a place for its rows, handlers, limits.
+//!
+//! It is past 500 lines because every option is a method with what its user must know of it.
 
 use crate::ctx::Ctx;
 use crate::def::TaskDef;
@@ -13,6 +15,7 @@ use crate::handler::{
 };
 use crate::registry::Registered;
 use crate::stream::sink::{self, SinkError, StreamSink};
+use crate::testing::WallClock;
 use crate::trace::Opened;
 use crate::value;
 use outlive_storage::Store;
@@ -61,6 +64,7 @@ pub struct Builder {
     /// A name that was given a factory or a predicate before a handler.
     unregistered: Option<&'static str>,
     runtime: Option<Spawner>,
+    wall_clock: WallClock,
 }
 
 impl Builder {
@@ -77,6 +81,7 @@ impl Builder {
             guard: GuardOptions::default(),
             unregistered: None,
             runtime: None,
+            wall_clock: WallClock::new(),
         }
     }
 
@@ -316,6 +321,13 @@ impl Builder {
         self
     }
 
+    /// The wall clock of an engine that runs [inline](Builder::inline), for tests of what the time of day decides. An
+    /// engine on threads of its own reads the system's, whatever is said here.
+    pub fn wall_clock(mut self, clock: &WallClock) -> Builder {
+        self.wall_clock = clock.clone();
+        self
+    }
+
     /// The store's cache in bytes; by default 64 MiB. Without a file it has no effect.
     #[cfg(feature = "redb")]
     pub fn cache_bytes(self, bytes: usize) -> Builder {
@@ -378,7 +390,7 @@ impl Builder {
             session: session.transpose()?,
         };
         let instance = env::fresh_instance();
-        let clock = env::Clock::new(self.place);
+        let clock = env::Clock::new(self.place, &self.wall_clock);
         let (store, opened) = open_store(self.source, self.place, instance, clock.now()).await?;
         Engine::begin(Parts {
             store,

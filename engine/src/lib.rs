@@ -129,6 +129,8 @@ mod suspects;
 #[cfg(feature = "runtime")]
 mod sweep;
 #[cfg(feature = "runtime")]
+pub mod testing;
+#[cfg(feature = "runtime")]
 mod trace;
 #[cfg(feature = "runtime")]
 mod turn;

@@ -2,6 +2,7 @@
 //!
 //! These structs are the format. A field added, removed or moved needs a new version in `codec`.
 
+mod deadline;
 mod event;
 mod index;
 mod input;
@@ -13,6 +14,8 @@ mod stream;
 mod time;
 mod value;
 
+pub(crate) use deadline::last as last_moment;
+pub use deadline::{Deadline, Line, Times};
 pub use event::{EventKind, EventRow};
 pub use index::IndexRow;
 pub use input::{Delivery, InputRow, Mark, Receipt, RunRow, Taken, TurnResult, TurnRow};
@@ -137,7 +140,7 @@ pub enum State {
     /// Due at a time. Left by a claim.
     Pending {
         /// Not claimed before this moment.
-        due_at: Micros,
+        due_at: Deadline,
         /// Why it waits.
         wait: WaitReason,
     },
@@ -316,9 +319,9 @@ pub struct TaskRow {
     pub options: OptionsRow,
     /// A cancel on record; cleared when the turn it was for, or the run, has ended.
     pub cancel: Option<CancelRow>,
-    /// When the turn's time-out falls; [`Micros::NEVER`] without one, before the turn's first claim, and while it waits
+    /// When the turn's time-out falls; [`Deadline::NEVER`] without one, before the turn's first claim, and while it waits
     /// for a claim after it was held back.
-    pub deadline: Micros,
+    pub deadline: Deadline,
     /// The last failed attempt of this turn; empty before one failed, cleared when the turn succeeds or fails for good.
     pub last_failure: Option<Failure>,
     /// What was said at creation.
@@ -337,7 +340,7 @@ pub struct TaskRow {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Place {
     /// In `due`, at this time: pending and suspended tasks.
-    Due(Micros),
+    Due(Deadline),
     /// In `running`: claimed tasks.
     Running,
     /// In `expiry`, at this time.
@@ -371,14 +374,14 @@ impl TaskRow {
             State::Pending {
                 wait: WaitReason::Isolated { .. },
                 ..
-            } => Place::Due(Micros::ISOLATED),
+            } => Place::Due(Deadline::ISOLATED),
             State::Pending { due_at, .. } => Place::Due(*due_at),
             State::InProgress { .. } => Place::Running,
             State::Suspended {
                 wait: WaitReason::Undecodable { .. },
                 ..
-            } => Place::Due(Micros::AT_OPEN),
-            State::Suspended { .. } => Place::Due(Micros::NEVER),
+            } => Place::Due(Deadline::AT_OPEN),
+            State::Suspended { .. } => Place::Due(Deadline::NEVER),
             State::Completed {
                 expires_at: Micros::NEVER,
                 ..

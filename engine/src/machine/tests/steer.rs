@@ -107,7 +107,7 @@ fn the_next_turn_begins_when_it_is_claimed() {
     task.at += 700;
     task.end(succeeded("1"));
     assert_eq!(task.started_at(), Micros(10_700));
-    assert_eq!(task.row().deadline, Micros(11_700));
+    assert_eq!(task.row().deadline.at, Micros(11_700));
 }
 
 #[test]

@@ -8,8 +8,8 @@ use crate::machine::{
 };
 use outlive_storage::id::TaskId;
 use outlive_storage::row::{
-    BackOff, DefNumber, Delivery, Etag, Facts, Failure, FailureKind, Generation, Keep, Micros,
-    OptionsRow, Payload, Priority, RetryRow, StepRow, StepState,
+    BackOff, Deadline, DefNumber, Delivery, Etag, Facts, Failure, FailureKind, Generation, Keep,
+    Micros, OptionsRow, Payload, Priority, RetryRow, StepRow, StepState,
 };
 
 pub(super) const DEF: DefNumber = DefNumber(1);
@@ -93,7 +93,7 @@ fn inputs(model: &Model, now: Micros) -> Vec<Event> {
         let late = plain.clone();
         inputs.push(NewInput {
             on_conflict,
-            start_at: Some(now.plus(DELAY_US)),
+            start_at: Some(Deadline::own(now.plus(DELAY_US))),
             claimant: Some(claimant(INSTANCES[0])),
             ..late
         });

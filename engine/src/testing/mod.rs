@@ -1,0 +1,5 @@
+//! What tests of programs that use this library need.
+
+mod wall_clock;
+
+pub use wall_clock::WallClock;
