@@ -9,7 +9,7 @@ use outlive_storage::Commit;
 use outlive_storage::commit::Write;
 use outlive_storage::row::{
     BackOff, DefNumber, Delivery, Etag, Facts, Generation, Keep, Micros, OptionsRow, Payload,
-    Priority, RetryRow, TaskNumber, TaskRow,
+    Priority, RetryRow, TaskNumber, TaskRow, Times,
 };
 use std::collections::VecDeque;
 
@@ -28,11 +28,8 @@ pub fn claimant() -> Claimant {
 /// The number and the moment of the `number`-th transition of a file.
 #[must_use]
 pub fn now(number: u64) -> Now {
-    Now {
-        at: Micros(NOW + number),
-        etag: Etag(number),
-        generation: Generation(number),
-    }
+    let times = Times::still(Micros(NOW + number));
+    Now::new(times, Etag(number), Generation(number))
 }
 
 /// The input that starts the task of this number, claimed at once. Its ids are as long as generated ones and ascend.

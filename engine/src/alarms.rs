@@ -1,18 +1,21 @@
 //! Alarms: the moments at which running turns become overdue, kept by the engine so that no handler can hold them up.
+//!
+//! They are moments of the engine's own time: no jump of the wall clock moves them.
 
 use crate::env::{self, Clock};
 use crate::live::LiveTable;
 use crate::machine::{Event, Overdue};
 use crate::request::Draft;
 use crate::writer::{Origin, Target, Writer};
-use outlive_storage::row::{Generation, Micros, TaskNumber, TaskRow};
+use outlive_storage::row::{Deadline, Generation, Micros, TaskNumber, TaskRow, Times};
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Notify;
 
-/// The longest sleep while an alarm is set: a machine that was suspended is noticed within this.
+/// The longest sleep while an alarm is set: where the monotonic clock goes on in a suspend and the runtime's timers do not,
+/// the resume is noticed within this.
 const SLEEP_MAX: Duration = Duration::from_secs(1);
 
 /// What an alarm is for.
@@ -50,11 +53,17 @@ impl Alarms {
         task: TaskNumber,
         row: &TaskRow,
         generation: Generation,
+        times: Times,
     ) -> Arc<Watched> {
         let watched = self.silent(task, generation);
-        if row.deadline != Micros::NEVER && !cfg!(planted = "time_out_forgotten") {
+        if row.deadline != Deadline::NEVER && !cfg!(planted = "time_out_forgotten") {
             let grace_us = row.options.grace_us;
-            watched.set(row.deadline, Ring::TimeOut { grace_us });
+            let at = if cfg!(planted = "alarm_on_another_line") {
+                row.deadline.at
+            } else {
+                times.in_own_time(row.deadline)
+            };
+            watched.set(at, Ring::TimeOut { grace_us });
         }
         watched
     }
@@ -78,7 +87,7 @@ impl Alarms {
     pub(crate) async fn run(&self, live: &Arc<LiveTable>, writer: &Writer, clock: Clock) {
         loop {
             let changed = self.changed.notified();
-            let now = clock.now();
+            let now = clock.own();
             for (key, ()) in self.due(now) {
                 self.ring(key, now, live, writer).await;
             }

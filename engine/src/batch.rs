@@ -62,8 +62,8 @@ impl Batcher {
         }
     }
 
-    pub(crate) fn clock(&self) -> Clock {
-        self.clock
+    pub(crate) fn clock(&self) -> &Clock {
+        &self.clock
     }
 
     pub(crate) fn poison(&self) -> &Poison {
@@ -151,7 +151,7 @@ impl Batcher {
             let streams = &self.dispatcher.streams;
             pending.iter_mut().for_each(|one| one.show(streams));
         }
-        let committed = meter::under_commit(self.clock, || self.store.commit(&commits.list));
+        let committed = meter::under_commit(&self.clock, || self.store.commit(&commits.list));
         match committed {
             Ok(results) => match damaged(&commits.list, results) {
                 Ok(damaged) => {
@@ -256,11 +256,8 @@ impl Batcher {
                 .map(|live| self.registry.limits(live.row.def))
                 .unwrap_or_default(),
         };
-        let now = Now {
-            at: self.clock.now(),
-            etag: Etag(self.etag.0 + 1),
-            generation: Generation(self.generation.0 + 1),
-        };
+        let (etag, generation) = (Etag(self.etag.0 + 1), Generation(self.generation.0 + 1));
+        let now = Now::new(self.clock.times(), etag, generation);
         let value_key = event.value_key(task, view.row);
         let transition = machine::step(&view, event, now).map_err(Refused::Rejected)?;
         Ok(self.adopt(task, transition, (value_key, brought), now, commits))

@@ -1,4 +1,6 @@
 //! What an engine is opened with: a place for its rows, handlers, limits.
+//!
+//! It is past 500 lines because every option is a method with what its user must know of it.
 
 use crate::ctx::Ctx;
 use crate::def::TaskDef;
@@ -16,6 +18,7 @@ use crate::sleep::PARK_AFTER;
 use crate::stream::sink::{self, SinkError, StreamSink};
 use crate::trace::Opened;
 use crate::value;
+use crate::wall_clock::WallClock;
 use outlive_storage::Store;
 use outlive_storage::id::{self, TaskId};
 use outlive_storage::mem::MemStore;
@@ -63,6 +66,7 @@ pub struct Builder {
     /// A name that was given a factory or a predicate before a handler.
     unregistered: Option<&'static str>,
     runtime: Option<Spawner>,
+    pub(crate) wall_clock: WallClock,
 }
 
 impl Builder {
@@ -80,6 +84,7 @@ impl Builder {
             guard: GuardOptions::default(),
             unregistered: None,
             runtime: None,
+            wall_clock: WallClock::new(),
         }
     }
 
@@ -381,7 +386,7 @@ impl Builder {
             session: session.transpose()?,
         };
         let instance = env::fresh_instance();
-        let clock = env::Clock::new(self.place);
+        let clock = env::Clock::new(self.place, &self.wall_clock);
         let (store, opened) = open_store(self.source, self.place, instance, clock.now()).await?;
         Engine::begin(Parts {
             store,

@@ -26,6 +26,7 @@ use crate::trace::Opened;
 use crate::turn::Dispatcher;
 use crate::writer::{self, Writer};
 use outlive_storage::Store;
+use outlive_storage::row::Etag;
 use parking_lot::Mutex;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -118,7 +119,7 @@ fn dispatcher(
         creator: parts.creator.clone(),
         live: Arc::new(LiveTable::default()),
         alarms: Arc::default(),
-        clock: parts.clock,
+        clock: parts.clock.clone(),
         park_after: parts.park_after,
         stopping: watch::Sender::new(false),
         // The clock only grows, also over restarts.
@@ -179,9 +180,11 @@ impl Engine {
 
     pub(crate) fn begin(mut parts: Parts) -> Result<Engine, OpenError> {
         let handlers = std::mem::take(&mut parts.handlers);
-        let (store, place, clock) = (Arc::clone(&parts.store), parts.place, parts.clock);
+        let (store, place) = (Arc::clone(&parts.store), parts.place);
         let counters = store.counters().map_err(OpenError::Store)?;
-        let held_until = sweep::held_until(&*store, clock.now()).map_err(OpenError::Store)?;
+        parts.clock = parts.clock.of_life(Etag(counters.etag.0 + 1));
+        let clock = parts.clock.clone();
+        let held_until = sweep::held_until(&*store, clock.times()).map_err(OpenError::Store)?;
         let feeds = Arc::new(Feeds::new(counters.etag, parts.events));
         let registry = Arc::new(registry(&*store, handlers).map_err(OpenError::Store)?);
         let indexes = Indexes::settle(&*store, &registry, counters.etag);
@@ -199,7 +202,7 @@ impl Engine {
         let batcher = Batcher::new(
             Arc::clone(&store),
             counters,
-            clock,
+            clock.clone(),
             registry,
             Arc::clone(&dispatcher),
             (life, Arc::clone(&feeds)),
@@ -208,8 +211,8 @@ impl Engine {
         let writer_ended = writer_ended.map_err(OpenError::Thread)?;
         let (report, recovery) = watch::channel(None);
         let tools = Tools::new(&dispatcher, store, lives);
-        let recovery_scan = Recovery::new(clock.now(), report);
-        let guard = Guard::new(parts.guard, phase, clock.now());
+        let recovery_scan = Recovery::new(clock.own(), report);
+        let guard = Guard::new(parts.guard, phase, clock.own());
         let engine_loop = EngineLoop::new(tools, recovery_scan, guard);
         let work = engine_loop.run(Sweep::new(&dispatcher, held_until));
         let loop_ended = drive_loop(work, place, &parts.spawner).map_err(|error| {

@@ -24,8 +24,9 @@ use tokio::sync::watch;
 
 /// Most claims under way at once: a batch of the writer.
 const CLAIMS_MAX: usize = 1024;
-/// The longest sleep while something is due at a known time.
-const SLEEP_MAX: Duration = Duration::from_secs(1);
+/// The longest sleep while anything is due by itself, however far away: the wall clock may jump to it meanwhile, or the
+/// machine be suspended. A timer of the runtime fires up to a millisecond late, and a claim takes its time.
+const SLEEP_MAX: Duration = Duration::from_millis(900);
 /// How long the loop waits before it asks a store that failed to answer once more.
 const AFTER_FAILURE: Duration = Duration::from_secs(1);
 
@@ -51,7 +52,7 @@ impl Tools {
             registry: Arc::clone(&dispatcher.registry),
             slots: Arc::clone(&dispatcher.slots),
             claimant: dispatcher.claimant.clone(),
-            clock: dispatcher.clock,
+            clock: dispatcher.clock.clone(),
             alarms: Arc::clone(&dispatcher.alarms),
             live: Arc::clone(&dispatcher.live),
             lives,
@@ -97,6 +98,7 @@ struct Round {
     short: HashSet<Kind>,
     /// Definitions of which more tasks are due than they allow themselves.
     limited: HashSet<DefNumber>,
+    /// When the next one is due, in the engine's own time.
     next: Option<Micros>,
     /// Claims were sent and none was taken: trying again at once would not help.
     stuck: bool,
@@ -119,7 +121,7 @@ impl EngineLoop {
         // However the loop ends, also by a panic, the engine does not look alive afterwards.
         let _guard = Alive(Arc::clone(&self.tools.writer));
         let (alarms, live) = (Arc::clone(&self.tools.alarms), Arc::clone(&self.tools.live));
-        let (writer, clock) = (Arc::clone(&self.tools.writer), self.tools.clock);
+        let (writer, clock) = (Arc::clone(&self.tools.writer), self.tools.clock.clone());
         let until_over = async {
             self.claim_until_stopped().await;
             // Within the grace of a shutdown turns still run, and their own times still run out.
@@ -178,9 +180,12 @@ impl EngineLoop {
     /// How long to sleep when nothing wakes the loop: for ever when nothing is due by itself.
     fn until(&self, next: Option<Micros>) -> Option<Duration> {
         let next = next?;
-        let wait = Duration::from_micros(next.0.saturating_sub(self.tools.clock.now().0));
+        let wait = Duration::from_micros(next.0.saturating_sub(self.tools.clock.own().0));
         // Timers may fire a little early against the microseconds of a deadline, never late by more than this.
         let wait = wait.saturating_add(Duration::from_micros(1));
+        if cfg!(planted = "loop_sleeps_until_due") {
+            return Some(wait);
+        }
         Some(env::until_due(wait, SLEEP_MAX))
     }
 
@@ -274,8 +279,9 @@ impl EngineLoop {
         round: &mut Round,
     ) -> Result<Vec<(TaskNumber, Slot)>, StoreError> {
         let limit = share + 1 + self.damaged.len();
-        let due = (self.tools.store).due(def, self.tools.clock.now(), limit)?;
-        round.next = earlier(round.next, due.next);
+        let times = self.tools.clock.times();
+        let due = (self.tools.store).due(def, times, limit)?;
+        round.next = earlier(round.next, due.wait_us.map(|us| times.own.plus(us)));
         let whole = |task: &TaskNumber| !self.damaged.contains(task);
         let mut ready = due.ready.into_iter().filter(whole).peekable();
         let mut taken = Vec::new();

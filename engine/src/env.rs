@@ -1,10 +1,12 @@
 //! The one file that asks the system for time, ids, chance and threads.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)]
 
-use outlive_storage::row::Micros;
+use crate::wall_clock::WallClock;
+use outlive_storage::row::{Deadline, Etag, Line, Micros, Times};
 use std::cell::Cell;
 use std::future::Future;
-use std::sync::LazyLock;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
@@ -19,52 +21,187 @@ pub(crate) enum Place {
     Inline,
 }
 
-/// Time as the engine counts it.
-///
-/// The wall clock is read once, at open; from there on the monotonic clock counts. A step of the system's
-/// clock moves no deadline of a running process; after a restart the deadlines on disk count as they stand.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Clock {
+/// Where a clock reads from.
+#[derive(Debug, Clone)]
+enum Source {
     System {
         origin: std::time::Instant,
-        wall: Micros,
     },
-    /// The runtime's clock, which a test may pause.
+    /// The runtime's clock, which a test may pause, and a wall clock that it may move.
     Tokio {
         origin: tokio::time::Instant,
-        wall: Micros,
+        /// What a wall clock that never jumped showed then.
+        unmoved_us: u64,
+        wall: WallClock,
     },
 }
 
-impl Clock {
-    pub(crate) fn new(place: Place) -> Clock {
+impl Source {
+    fn new(place: Place, wall: &WallClock) -> Source {
         match place {
-            Place::Threads => Clock::System {
+            Place::Threads => Source::System {
                 origin: std::time::Instant::now(),
-                wall: wall(),
             },
-            Place::Inline => {
-                // A paused clock has gone another way than the system's: an engine opened later in the same runtime
-                // goes on where the one before it was. That takes one pair of readings for all: between two readings
-                // a busy machine lets any time go by.
-                static PAIR: LazyLock<(std::time::Instant, Micros)> =
-                    LazyLock::new(|| (std::time::Instant::now(), wall()));
-                let (real, wall) = *PAIR;
-                let origin = tokio::time::Instant::now();
-                let ahead = origin.into_std().saturating_duration_since(real);
-                let behind = real.saturating_duration_since(origin.into_std());
-                let wall = Micros(wall.plus(micros(ahead)).0.saturating_sub(micros(behind)));
-                Clock::Tokio { origin, wall }
-            }
+            Place::Inline => Source::Tokio {
+                origin: tokio::time::Instant::now(),
+                unmoved_us: runtime_wall(),
+                wall: wall.clone(),
+            },
         }
     }
 
-    pub(crate) fn now(&self) -> Micros {
+    /// How long ago the origin was by the monotonic clock, in microseconds, and what the wall clock shows.
+    ///
+    /// Between two readings the thread may be stopped, and the clocks would seem to have parted: such a pair is read
+    /// again, at most twice.
+    fn read(&self) -> (u64, Micros) {
         match self {
-            Clock::System { origin, wall } => wall.plus(micros(origin.elapsed())),
-            Clock::Tokio { origin, wall } => wall.plus(micros(origin.elapsed())),
+            Source::System { origin } => {
+                let mut before = origin.elapsed();
+                for _ in 0..2 {
+                    let shown = wall();
+                    let after = origin.elapsed();
+                    if after - before <= PAIR_MAX {
+                        return (micros(after), shown);
+                    }
+                    before = after;
+                }
+                let shown = wall();
+                (micros(origin.elapsed()), shown)
+            }
+            Source::Tokio {
+                origin,
+                unmoved_us,
+                wall,
+            } => {
+                let since = micros(origin.elapsed());
+                let shown = wall.shows(unmoved_us.saturating_add(since));
+                (since, Micros(0).plus(shown))
+            }
         }
     }
+}
+
+/// The longest that the readings of one look may be apart.
+const PAIR_MAX: Duration = Duration::from_millis(10);
+/// How often a wait for a moment of the wall clock looks at it.
+const LOOK_EACH: Duration = Duration::from_secs(1);
+/// The clocks part slowly by themselves; further apart than this, the wall clock has jumped.
+const JUMP_US: u64 = 1_000_000;
+
+/// Time as the engine counts it.
+///
+/// The wall clock is read at each look, beside the monotonic clock. As long as they go together there is one time. Where
+/// the wall clock jumps, a new line of time begins that agrees with it: moments that somebody named follow the wall
+/// clock, durations go on by the monotonic clock on the line on which they began; see [`Line`](outlive_storage::row::Line).
+#[derive(Debug, Clone)]
+pub(crate) struct Clock {
+    source: Source,
+    /// What the wall clock showed when the origin had been taken.
+    opened_at: Micros,
+    /// Names the lines that begin in this life; zero before it has a name.
+    life: u64,
+    /// How far the present line is ahead of the engine's own time, for all clones.
+    ahead_us: Arc<AtomicI64>,
+}
+
+impl Clock {
+    pub(crate) fn new(place: Place, wall: &WallClock) -> Clock {
+        let source = Source::new(place, wall);
+        // After the origin, so that what is written down is never earlier than what the wall clock showed.
+        let (_, opened_at) = source.read();
+        Clock {
+            source,
+            opened_at,
+            life: 0,
+            ahead_us: Arc::default(),
+        }
+    }
+
+    /// The same clock in the life whose first etag is this one: no earlier life of the file had it to give, and if this one
+    /// writes anything down, no later one has.
+    pub(crate) fn of_life(self, first: Etag) -> Clock {
+        let life = if cfg!(planted = "lives_share_lines") {
+            1
+        } else {
+            first.0
+        };
+        Clock { life, ..self }
+    }
+
+    /// The engine's own time, which goes on without a jump: for durations that end with the process.
+    pub(crate) fn own(&self) -> Micros {
+        self.opened_at.plus(self.source.read().0)
+    }
+
+    /// The time that is written down: it agrees with the wall clock.
+    pub(crate) fn now(&self) -> Micros {
+        self.times().now()
+    }
+
+    /// What all lines show. A jump of the wall clock since the last look begins a new one.
+    pub(crate) fn times(&self) -> Times {
+        loop {
+            let (since, wall) = self.source.read();
+            let own = self.opened_at.plus(since);
+            let ahead_us = self.ahead_us.load(Ordering::Relaxed);
+            let times = Times {
+                own,
+                wall,
+                life: self.life,
+                ahead_us,
+            };
+            let jumped = wall.0.abs_diff(times.now().0) > JUMP_US;
+            if !jumped || self.life == 0 || cfg!(planted = "jump_unnoticed") {
+                return times;
+            }
+            let parted = ahead(wall, own);
+            // A clock that was set right again goes on where it was.
+            let line = if parted.unsigned_abs() <= JUMP_US {
+                0
+            } else {
+                parted
+            };
+            let begun = self.ahead_us.compare_exchange(
+                ahead_us,
+                line,
+                Ordering::Relaxed,
+                Ordering::Relaxed,
+            );
+            // Who lost to another thread looks again, and finds that one's line.
+            if begun.is_ok() {
+                tracing::warn!(
+                    target: "outlive::engine",
+                    jumped_us = ahead(wall, times.now()),
+                    "clock.jump"
+                );
+                return Times {
+                    ahead_us: line,
+                    ..times
+                };
+            }
+        }
+    }
+}
+
+/// How far one moment is ahead of another.
+fn ahead(of: Micros, other: Micros) -> i64 {
+    let apart = i64::try_from(of.0.abs_diff(other.0)).unwrap_or(i64::MAX);
+    if of < other { -apart } else { apart }
+}
+
+/// What a wall clock shows that showed the system's time once and goes with the runtime's clock, in microseconds.
+///
+/// A paused clock has gone another way than the system's: an engine opened later in the same runtime goes on where the one
+/// before it was. That takes one pair of readings for all: between two readings a busy machine lets any time go by.
+pub(crate) fn runtime_wall() -> u64 {
+    static PAIR: LazyLock<(std::time::Instant, Micros)> =
+        LazyLock::new(|| (std::time::Instant::now(), wall()));
+    let (real, wall) = *PAIR;
+    let now = tokio::time::Instant::now().into_std();
+    let ahead = now.saturating_duration_since(real);
+    let behind = real.saturating_duration_since(now);
+    wall.plus(micros(ahead)).0.saturating_sub(micros(behind))
 }
 
 fn wall() -> Micros {
@@ -72,14 +209,20 @@ fn wall() -> Micros {
 }
 
 impl Clock {
-    /// Resolves when it reads this or later.
-    pub(crate) async fn reach(&self, at: Micros) {
+    /// Resolves when the deadline comes.
+    pub(crate) async fn reach(&self, deadline: Deadline) {
         loop {
-            let left = at.0.saturating_sub(self.now().0);
-            if left == 0 {
+            let times = self.times();
+            if times.reached(deadline) {
                 return;
             }
-            sleep(Duration::from_micros(left)).await;
+            let left = Duration::from_micros(times.left_us(deadline));
+            // The wall clock may jump meanwhile; the others go with the timers of the runtime.
+            let pause = match deadline.line {
+                Line::Wall => until_due(left, LOOK_EACH),
+                Line::Own | Line::AtOnce | Line::Jump { .. } => left,
+            };
+            sleep(pause).await;
         }
     }
 }

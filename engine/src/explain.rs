@@ -7,7 +7,9 @@ use crate::length::Length;
 use crate::machine::Status;
 use crate::snapshot::{Ended, Snapshot};
 use outlive_storage::id::TaskId;
-use outlive_storage::row::{Failure, Micros, State, TaskNumber, TaskRow, WaitReason};
+use outlive_storage::row::{
+    Deadline, Failure, Line, State, TaskNumber, TaskRow, Times, WaitReason,
+};
 use std::fmt;
 
 /// What a task waits for. Moments are microseconds since 1970 UTC.
@@ -204,14 +206,15 @@ impl Engine {
 
 impl Shared {
     fn explanation(&self, task: TaskNumber, row: TaskRow) -> Explanation {
-        let at_us = self.dispatcher.clock.now().0;
+        let times = self.dispatcher.clock.times();
+        let at_us = times.now().0;
         let waits_for = match &row.state {
             State::InProgress { lease, .. } => {
                 let here = lease.instance == self.dispatcher.claimant.instance;
-                self.running(task, &row, here)
+                self.running(task, &row, here, times)
             }
             State::Pending { .. } | State::Suspended { .. } | State::Completed { .. } => {
-                self.at_rest(&row, at_us)
+                self.at_rest(&row, times)
             }
         };
         let seen = Snapshot::of(row, &self.dispatcher.registry);
@@ -234,7 +237,7 @@ impl Shared {
         }
     }
 
-    fn running(&self, task: TaskNumber, row: &TaskRow, here: bool) -> WaitsFor {
+    fn running(&self, task: TaskNumber, row: &TaskRow, here: bool, times: Times) -> WaitsFor {
         if !here {
             return WaitsFor::Recovery;
         }
@@ -244,12 +247,12 @@ impl Shared {
         let seen = Snapshot::of(row.clone(), &self.dispatcher.registry);
         WaitsFor::TurnEnd {
             attempt: seen.attempt,
-            deadline_us: seen.deadline_us,
+            deadline_us: seen.deadline_us.map(|_| shown(row.deadline, times)),
             cancel: seen.cancel_requested,
         }
     }
 
-    fn at_rest(&self, row: &TaskRow, at_us: u64) -> WaitsFor {
+    fn at_rest(&self, row: &TaskRow, times: Times) -> WaitsFor {
         let seen = Snapshot::of(row.clone(), &self.dispatcher.registry);
         if let Some(ended) = seen.ended {
             let expires_at_us = seen.expires_at_us;
@@ -258,7 +261,15 @@ impl Shared {
                 expires_at_us,
             };
         }
-        let ahead = seen.due_at_us.filter(|due_us| *due_us > at_us);
+        let ahead = match &row.state {
+            State::Pending { due_at, .. } if !times.reached(*due_at) => {
+                seen.due_at_us.map(|_| shown(*due_at, times))
+            }
+            State::Pending { .. }
+            | State::InProgress { .. }
+            | State::Suspended { .. }
+            | State::Completed { .. } => None,
+        };
         match (seen.wait, ahead) {
             (Some(WaitReason::BackOff), Some(due_us)) => WaitsFor::BackOff {
                 due_us,
@@ -284,11 +295,11 @@ impl Shared {
             (Some(WaitReason::Sleeping { .. }), None) => self.slot(row),
             (Some(WaitReason::Answer { step, until }), _) => WaitsFor::Answer {
                 step,
-                until_us: real(until),
+                until_us: real(until, times),
             },
             (Some(WaitReason::Children { step, until, .. }), _) => WaitsFor::Children {
                 step,
-                until_us: real(until),
+                until_us: real(until, times),
             },
             (Some(WaitReason::UnknownOutcome { step }), _) => WaitsFor::StepOutcome { step },
             // INVARIANT: this crate and the storage crate are released together.
@@ -316,9 +327,17 @@ impl Shared {
     }
 }
 
-/// A moment, if it is one.
-fn real(at: Micros) -> Option<u64> {
-    (at != Micros::NEVER).then_some(at.0)
+/// What the clock will show when a deadline comes, if it does.
+fn real(until: Deadline, times: Times) -> Option<u64> {
+    (until != Deadline::NEVER).then(|| shown(until, times))
+}
+
+/// What the clock will show when a deadline comes, if it does not jump any more.
+fn shown(deadline: Deadline, times: Times) -> u64 {
+    if deadline.line == Line::Wall || cfg!(planted = "explained_by_an_old_clock") {
+        return deadline.at.0;
+    }
+    times.now().plus(times.left_us(deadline)).0
 }
 
 fn release(waits_for: &WaitsFor) -> Release {

@@ -194,7 +194,7 @@ impl Guard {
     /// Before turns that are suspected are recovered: the phase is written before they are, so that no claim of this life
     /// is ever older than the knowledge of them. Afterwards everybody who is held back is looked at anew.
     pub(crate) async fn hold_back(&mut self, tools: &Tools) {
-        let now = tools.clock.now();
+        let now = tools.clock.own();
         match self.stage {
             // They are found when the group is through.
             Stage::Probation { .. } => {}
@@ -226,7 +226,7 @@ impl Guard {
         while !tools.is_stopping() {
             match &mut self.stage {
                 Stage::Calm => return Ok(None),
-                Stage::Control { until } if tools.clock.now() < *until => return Ok(Some(*until)),
+                Stage::Control { until } if tools.clock.own() < *until => return Ok(Some(*until)),
                 Stage::Control { .. } => {}
                 Stage::Probation { group, alone } => {
                     let unreadable = enter(group, *alone, self.watch_us, tools).await;
@@ -272,7 +272,7 @@ impl Guard {
         let ready = self
             .since
             .plus(self.watch_us.saturating_mul(times).min(most));
-        if tools.clock.now() < ready && !cfg!(planted = "control_start_skipped") {
+        if tools.clock.own() < ready && !cfg!(planted = "control_start_skipped") {
             tracing::warn!(
                 target: RECOVERY,
                 suspects = held_back,
@@ -296,7 +296,7 @@ impl Guard {
         tracing::warn!(
             target: RECOVERY,
             suspects = group.len(),
-            until_us = tools.clock.now().plus(self.watch_us).0,
+            until_us = tools.clock.own().plus(self.watch_us).0,
             "guard.probation"
         );
         let group = group.iter().map(Member::of).collect();
@@ -364,7 +364,7 @@ async fn enter(
             }
         }
     }
-    let until = tools.clock.now().plus(watch_us);
+    let until = tools.clock.own().plus(watch_us);
     // One that was not entered was released, cancelled or removed in between, or cannot be read.
     group.retain(|member| !gone.contains(&member.task));
     for member in group
@@ -379,7 +379,7 @@ async fn enter(
 /// Lets go who has ended or got on with its work, acquits who has lived long enough. Answers when the next one will have;
 /// the engine loop, which sleeps for a second at most while a moment is known, looks here more often than that.
 async fn watch(group: &mut Vec<Member>, tools: &Tools) -> Result<Option<Micros>, StoreError> {
-    let now = tools.clock.now();
+    let now = tools.clock.own();
     let mut acquitted = Vec::new();
     let mut left = Vec::with_capacity(group.len());
     for member in group.drain(..) {

@@ -143,6 +143,8 @@ mod turn_steps;
 #[cfg(feature = "runtime")]
 mod value;
 #[cfg(feature = "runtime")]
+mod wall_clock;
+#[cfg(feature = "runtime")]
 mod watch;
 #[cfg(feature = "runtime")]
 mod writer;

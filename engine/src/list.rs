@@ -224,7 +224,7 @@ impl Listing {
             });
         };
         let dispatcher = &self.shared.dispatcher;
-        let clock = dispatcher.clock;
+        let clock = dispatcher.clock.clone();
         let (wanted, limit) = (self.wanted.clone(), self.limit);
         let after = self.after.map(|Cursor(task)| task);
         let read = move |store: &dyn Store| {
@@ -234,7 +234,7 @@ impl Listing {
                 wanted: &wanted,
                 limit,
             };
-            look.page(after, || clock.now())
+            look.page(after, || clock.own())
         };
         let page = dispatcher.reader.read(read).await?;
         let rows = page.rows.into_iter();

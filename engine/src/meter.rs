@@ -16,7 +16,7 @@ mod off {
 
     pub(crate) fn transition(_what: EventKind, _name: &str) {}
 
-    pub(crate) fn under_commit<T>(_clock: Clock, commit: impl FnOnce() -> T) -> T {
+    pub(crate) fn under_commit<T>(_clock: &Clock, commit: impl FnOnce() -> T) -> T {
         commit()
     }
 
@@ -83,10 +83,10 @@ mod on {
     }
 
     /// Measures a commit.
-    pub(crate) fn under_commit<T>(clock: Clock, commit: impl FnOnce() -> T) -> T {
-        let began = clock.now();
+    pub(crate) fn under_commit<T>(clock: &Clock, commit: impl FnOnce() -> T) -> T {
+        let began = clock.own();
         let committed = commit();
-        histogram!(COMMIT_SECONDS).record(seconds(began, clock.now()));
+        histogram!(COMMIT_SECONDS).record(seconds(began, clock.own()));
         committed
     }
 

@@ -10,7 +10,7 @@ use crate::step_key::StepKey;
 use crate::turn_steps::{Unclaimed, UnderWay};
 use crate::value;
 use crate::writer::Refused;
-use outlive_storage::row::{Micros, StepRow, StepState, StreamEntry, WaitReason};
+use outlive_storage::row::{Deadline, Micros, StepRow, StepState, StreamEntry, WaitReason};
 use parking_lot::Mutex;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -254,9 +254,9 @@ impl<'a, S> OneStep<'a, S> {
 
     /// Waits, in memory or outside of it, until this moment. That it waits is on disk before it does, or in the commit in
     /// which the turn leaves memory.
-    pub(crate) async fn sleep<E>(&self, until: Micros, is_new: bool) -> Result<(), StepError<E>> {
+    pub(crate) async fn sleep<E>(&self, until: Deadline, is_new: bool) -> Result<(), StepError<E>> {
         let core = &self.ctx.core;
-        let left = until.0.saturating_sub(core.clock.now().0);
+        let left = core.clock.times().left_us(until);
         let long = core.steps.is_long(Duration::from_micros(left));
         let mut step = is_new.then(|| Box::new(step_row(StepState::Sleeping { until })));
         if !long && let Some(step) = step.take() {

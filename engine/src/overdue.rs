@@ -5,7 +5,7 @@ use crate::env::micros;
 use crate::flow::Kind;
 use crate::machine::Event;
 use outlive_storage::StoreError;
-use outlive_storage::row::{DefNumber, Micros};
+use outlive_storage::row::{Deadline, DefNumber, Micros, Times};
 use std::time::Duration;
 
 /// Waiting tasks looked at in one go for each definition: those that get a slot next.
@@ -30,7 +30,8 @@ impl Overdue {
         short: impl Iterator<Item = (DefNumber, Kind)>,
         tools: &Tools,
     ) -> Result<Option<Micros>, StoreError> {
-        let now = tools.clock.now();
+        let times = tools.clock.times();
+        let now = times.own;
         let mut short = short.peekable();
         if short.peek().is_none() || cfg!(planted = "timeout_awaits_slot") {
             return Ok(None);
@@ -42,15 +43,15 @@ impl Overdue {
         self.looked_at = Some(now);
         let mut first = None;
         for (def, _) in short {
-            first = earlier(first, end_of(def, now, tools).await?);
+            first = earlier(first, end_of(def, times, tools).await?);
         }
         Ok(first)
     }
 }
 
 /// Those of one definition. Answers the first time-out that comes later.
-async fn end_of(def: DefNumber, now: Micros, tools: &Tools) -> Result<Option<Micros>, StoreError> {
-    let due = tools.store.due(def, now, LOOK_MAX)?;
+async fn end_of(def: DefNumber, times: Times, tools: &Tools) -> Result<Option<Micros>, StoreError> {
+    let due = tools.store.due(def, times, LOOK_MAX)?;
     let (mut first, mut ending) = (None, Vec::new());
     for task in due.ready {
         let row = match tools.store.get(task) {
@@ -60,9 +61,9 @@ async fn end_of(def: DefNumber, now: Micros, tools: &Tools) -> Result<Option<Mic
             Err(error) if error.is_of_one_entry() => continue,
             Err(error) => return Err(error),
         };
-        if row.deadline > now {
-            let falls = Some(row.deadline).filter(|at| *at != Micros::NEVER);
-            first = earlier(first, falls);
+        if !times.reached(row.deadline) {
+            let falls = Some(row.deadline).filter(|at| *at != Deadline::NEVER);
+            first = earlier(first, falls.map(|at| times.in_own_time(at)));
         } else if let Ok(answer) = tools.send(task, Event::Lapse, None).await {
             ending.push(answer);
         }

@@ -209,7 +209,7 @@ impl Recovery {
         if !self.lanes.is_empty() || self.done.borrow().is_some() {
             return;
         }
-        self.report.took_us = tools.clock.now().0.saturating_sub(self.began.0);
+        self.report.took_us = tools.clock.own().0.saturating_sub(self.began.0);
         let RecoveryReport {
             found,
             dispatched,

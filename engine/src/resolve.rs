@@ -55,7 +55,7 @@ impl Step {
             key: key.into(),
             result: (step.state == StepState::Done).then_some(text),
             sleeps_until_us: match step.state {
-                StepState::Sleeping { until } => Some(until.0),
+                StepState::Sleeping { until } => Some(until.at.0),
                 StepState::Begun | StepState::Done => None,
             },
             type_name: step.type_name.into(),

@@ -6,7 +6,7 @@ use crate::env::{micros, moment};
 use crate::one_step::OneStep;
 use crate::step::{StepError, StepOptions};
 use crate::step_key::StepKey;
-use outlive_storage::row::{Micros, StepState};
+use outlive_storage::row::{Deadline, StepState};
 use std::convert::Infallible;
 use std::time::{Duration, SystemTime};
 
@@ -85,7 +85,7 @@ impl<S> Ctx<S> {
         key: impl Into<StepKey>,
         duration: Duration,
     ) -> Result<(), SleepError> {
-        let until = self.core.clock.now().plus(micros(duration));
+        let until = self.core.clock.times().after(micros(duration));
         self.sleep_to(key.into(), until).await
     }
 
@@ -99,10 +99,10 @@ impl<S> Ctx<S> {
         key: impl Into<StepKey>,
         at: SystemTime,
     ) -> Result<(), SleepError> {
-        self.sleep_to(key.into(), moment(at)).await
+        self.sleep_to(key.into(), Deadline::wall(moment(at))).await
     }
 
-    async fn sleep_to(&self, key: StepKey, until: Micros) -> Result<(), SleepError> {
+    async fn sleep_to(&self, key: StepKey, until: Deadline) -> Result<(), SleepError> {
         let step = OneStep::begin::<Infallible>(self, key, StepOptions::new()).await?;
         let (until, is_new) = match step.known::<Infallible>().await?.map(|known| known.state) {
             Some(StepState::Done) => return Ok(()),

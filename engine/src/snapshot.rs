@@ -5,7 +5,7 @@ use crate::machine::Status;
 use crate::registry::Registry;
 use outlive_storage::id::{InputId, TaskId};
 use outlive_storage::row::{
-    EventKind, Failure, Micros, Outcome, RunRow, State, TaskRow, WaitReason,
+    Deadline, EventKind, Failure, Micros, Outcome, RunRow, State, TaskRow, WaitReason,
 };
 use std::collections::BTreeMap;
 
@@ -87,9 +87,12 @@ pub struct Snapshot {
     /// Since when it is as it is: pending and running since the last change, suspended and ended since then; in
     /// microseconds since 1970 UTC.
     pub since_us: u64,
-    /// When it is due, in microseconds since 1970 UTC; empty unless it is pending and due by itself.
+    /// When it is due, in microseconds since 1970 UTC, by the clock as it was when that was written down; empty unless it
+    /// is pending and due by itself. [`Engine::explain`](crate::Engine::explain) tells what the clock will show then, if it
+    /// has jumped in between.
     pub due_at_us: Option<u64>,
-    /// When the running turn's time-out falls, in microseconds since 1970 UTC; empty without one.
+    /// When the running turn's time-out falls, in microseconds since 1970 UTC, by the clock as it was when that was
+    /// written down; empty without one.
     pub deadline_us: Option<u64>,
     /// How it ended; empty before.
     pub ended: Option<Ended>,
@@ -172,8 +175,8 @@ impl Snapshot {
             status,
             wait: seen.wait,
             since_us: seen.since.0,
-            due_at_us: seen.due_at.and_then(real),
-            deadline_us: real(row.deadline),
+            due_at_us: seen.due_at.and_then(|due| real(due.at)),
+            deadline_us: real(row.deadline.at),
             ended: seen.ended,
             output: None,
             last_failure: row.last_failure,
@@ -209,7 +212,7 @@ impl Snapshot {
 struct Seen {
     wait: Option<WaitReason>,
     since: Micros,
-    due_at: Option<Micros>,
+    due_at: Option<Deadline>,
     ended: Option<Ended>,
     expires_at: Option<Micros>,
 }

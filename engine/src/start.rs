@@ -14,7 +14,7 @@ use crate::stream::sink::{self, Brought, StreamSink};
 use crate::value::{self, ValueError};
 use crate::writer::{Origin, Refused, Target, Told};
 use outlive_storage::id::{InputId, TaskId};
-use outlive_storage::row::{DefNumber, Delivery, Etag, Micros};
+use outlive_storage::row::{Deadline, DefNumber, Delivery, Etag, Micros};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::collections::VecDeque;
@@ -104,11 +104,12 @@ enum When {
 }
 
 impl When {
-    fn moment(self, clock: Clock) -> Option<Micros> {
+    fn deadline(self, clock: &Clock) -> Option<Deadline> {
         match self {
             When::Now => None,
-            When::In(delay) => Some(clock.now().plus(micros(delay))),
-            When::At(at) => Some(at),
+            When::In(delay) => Some(clock.times().after(micros(delay))),
+            When::At(at) if cfg!(planted = "start_at_counts_on") => Some(Deadline::own(at)),
+            When::At(at) => Some(Deadline::wall(at)),
         }
     }
 }
@@ -170,13 +171,16 @@ impl<O, S> Start<O, S> {
         self
     }
 
-    /// The task is due after this long. While its process lives the clock's steps do not matter.
+    /// The task is due after this long. While its process lives neither a step of the system's clock nor a suspend moves
+    /// that; after a restart it is due when the wall clock comes to where it would have been then.
     pub fn start_in(mut self, delay: Duration) -> Self {
         self.when = When::In(delay);
         self
     }
 
-    /// The task is due at this moment on the wall clock.
+    /// The task is due at this moment on the wall clock, as it is read: never before the clock shows it, and at most 1 s
+    /// after it first does, also after the clock was set, or the machine slept. It is an instant: a change to or from
+    /// daylight saving time does not move it.
     #[allow(clippy::disallowed_types)] // The caller's own word for a moment; it becomes microseconds at once.
     pub fn start_at(mut self, at: std::time::SystemTime) -> Self {
         self.when = When::At(env::moment(at));
@@ -307,7 +311,7 @@ impl<O, S> Start<O, S> {
             priority: options.rank(),
             options: options_row,
             facts,
-            start_at: self.when.moment(dispatcher.clock),
+            start_at: self.when.deadline(&dispatcher.clock),
             on_conflict: self.on_conflict,
             after,
             if_etag: self.if_etag.map(Etag),

@@ -5,7 +5,9 @@ use crate::flow::Kind;
 use crate::recovery::PAGE;
 use crate::telemetry::STORE;
 use outlive_storage::StoreError;
-use outlive_storage::row::{DefNumber, EventKind, Mark, Micros, Place, TaskNumber, TaskRow};
+use outlive_storage::row::{
+    Deadline, DefNumber, EventKind, Mark, Micros, Place, TaskNumber, TaskRow,
+};
 use std::cmp::Reverse;
 
 /// A turn that may have killed its process and is held back.
@@ -30,7 +32,7 @@ pub(crate) fn suspects(tools: &Tools) -> Result<Vec<Suspect>, StoreError> {
                     continue;
                 };
                 // It may have been released, cancelled or removed since it was listed.
-                if row.place() == Place::Due(Micros::ISOLATED) {
+                if row.place() == Place::Due(Deadline::ISOLATED) {
                     suspects.push(Suspect {
                         task: *task,
                         def,

@@ -11,7 +11,7 @@ use crate::request::Draft;
 use crate::turn::Dispatcher;
 use crate::writer::{Origin, Refused, Target, Told, Writer};
 use outlive_storage::id::InputId;
-use outlive_storage::row::{Micros, TaskNumber};
+use outlive_storage::row::{Micros, TaskNumber, Times};
 use outlive_storage::store::PAGE_MAX;
 use outlive_storage::{EventsKept, ExpiredReceipt, Scan, Store, StoreError};
 use std::collections::HashSet;
@@ -26,21 +26,21 @@ const BETWEEN_LOOKS: Duration = Duration::from_secs(60);
 const BATCH: usize = 64;
 /// Entries that one commit removes of what hangs on removed tasks, and of the log.
 const TIDIED: usize = 512;
-/// A clock further ahead of the newest row than this may be wrong.
+/// A clock further ahead of the newest row than this, or of itself a look before, may be wrong.
 const AHEAD: Duration = Duration::from_secs(30 * 24 * 60 * 60);
-/// How long after the open nothing is removed by such a clock: somebody may notice it.
+/// How long after the open, or after the clock came to be so, nothing is removed by such a clock: somebody may notice it.
 const HELD_FOR: Duration = Duration::from_secs(60 * 60);
 /// Among so many of the latest tasks the newest row is looked for. Were another one newer still, retention would only
 /// be held back for nothing.
 const LATEST: usize = 16;
 
-/// Until when retention is held back, because the clock may be wrong; `None` when it is not.
+/// Until when, in the engine's own time, retention is held back because the clock may be wrong; `None` when it is not.
 ///
 /// The rows are looked at before anything is written in this life: by then they would say what the clock says.
 ///
 /// # Errors
 /// [`StoreError`] when the store cannot be read.
-pub(crate) fn held_until(store: &dyn Store, now: Micros) -> Result<Option<Micros>, StoreError> {
+pub(crate) fn held_until(store: &dyn Store, times: Times) -> Result<Option<Micros>, StoreError> {
     let latest = store.scan(Scan::All, None, LATEST)?.rows;
     if latest.is_empty() {
         return Ok(None);
@@ -48,7 +48,7 @@ pub(crate) fn held_until(store: &dyn Store, now: Micros) -> Result<Option<Micros
     let readable = latest.iter().filter_map(|found| found.row.as_ref().ok());
     // Rows that cannot be read do not speak for the clock.
     let newest = readable.map(|row| row.updated_at).max().unwrap_or_default();
-    let ahead_us = now.0.saturating_sub(newest.0);
+    let ahead_us = times.wall.0.saturating_sub(newest.0);
     if ahead_us <= micros(AHEAD) || cfg!(planted = "retention_ignores_clock_jump") {
         return Ok(None);
     }
@@ -57,7 +57,7 @@ pub(crate) fn held_until(store: &dyn Store, now: Micros) -> Result<Option<Micros
         ahead_us,
         "the clock is far ahead of the newest task: nothing is removed in the first hour"
     );
-    Ok(Some(now.plus(micros(HELD_FOR))))
+    Ok(Some(times.own.plus(micros(HELD_FOR))))
 }
 
 /// The sweeper of one engine.
@@ -65,7 +65,10 @@ pub(crate) struct Sweep {
     reader: Arc<Reader>,
     writer: Arc<Writer>,
     clock: Clock,
+    /// In the engine's own time, as is the time between looks: no jump of the wall clock shortens either.
     held_until: Option<Micros>,
+    /// What was shown at the look before.
+    looked_at: Times,
     /// Expired tasks whose rows cannot be read: they stay where they are, and hold up nobody.
     damaged: HashSet<TaskNumber>,
     /// Listed receipts that no event reaches, for their task is gone or damaged.
@@ -79,7 +82,8 @@ impl Sweep {
         Sweep {
             reader: Arc::clone(&dispatcher.reader),
             writer: Arc::clone(&dispatcher.writer),
-            clock: dispatcher.clock,
+            looked_at: dispatcher.clock.times(),
+            clock: dispatcher.clock.clone(),
             held_until,
             damaged: HashSet::new(),
             unreachable: HashSet::new(),
@@ -117,8 +121,14 @@ impl Sweep {
 
     /// One commit of the sweep. Whether there is more to do.
     async fn step(&mut self) -> Result<bool, ReadError> {
-        let now = self.clock.now();
-        let held = self.held_until.is_some_and(|until| now < until);
+        let times = self.clock.times();
+        self.notice(times);
+        let now = if cfg!(planted = "retention_counts_on") {
+            times.own
+        } else {
+            times.wall
+        };
+        let held = self.held_until.is_some_and(|until| times.own < until);
         // First, for a receipt that hangs on a removed task is listed until then.
         if self.tidy(now, held).await? {
             return Ok(true);
@@ -127,6 +137,22 @@ impl Sweep {
             return Ok(false);
         }
         Ok(self.expire(now).await? || self.forget(now).await?)
+    }
+
+    /// Holds retention back when the wall clock has jumped far ahead since the look before.
+    fn notice(&mut self, times: Times) {
+        let before = std::mem::replace(&mut self.looked_at, times);
+        let passed_us = times.own.0.saturating_sub(before.own.0);
+        let ahead_us = times.wall.0.saturating_sub(before.wall.plus(passed_us).0);
+        if ahead_us <= micros(AHEAD) || cfg!(planted = "jump_expires_at_once") {
+            return;
+        }
+        tracing::warn!(
+            target: "outlive::retention",
+            ahead_us,
+            "the clock has jumped far ahead: nothing is removed in the next hour"
+        );
+        self.held_until = Some(times.own.plus(micros(HELD_FOR)));
     }
 
     /// What hangs on removed tasks, and what is too old for the log. How many transitions there may be does not

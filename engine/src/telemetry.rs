@@ -5,6 +5,7 @@
 //! | Target | What | Level | Fields |
 //! |---|---|---|---|
 //! | [`ENGINE`] | event `engine.open`: once, when an engine is open | info | `version`, `file`, `format`, `size_bytes`, `instance`, `owner`, `created`, `clean`, `repaired`, `took_us` |
+//! | [`ENGINE`] | event `clock.jump`: the wall clock was set, or the machine slept; durations are not moved by it | warn | `jumped_us` |
 //! | [`RECOVERY`] | event `recovery.scan`: once, when all that ran before is entered again | info | `found`, `dispatched`, `waiting_handler`, `isolated`, `cancelled`, `quarantined`, `took_us` |
 //! | [`RECOVERY`] | events `guard.control`, `guard.probation`: suspected turns are held back, and entered apart | warn | `suspects`, `until_us` |
 //! | [`RECOVERY`] | event `guard.calm`: nobody is suspected any more | info | |

@@ -93,7 +93,7 @@ impl Opened {
 
 fn detail(row: &TaskRow) -> String {
     match &row.state {
-        State::Pending { due_at, wait } => format!("{wait:?} until {}", due_at.0),
+        State::Pending { due_at, wait } => format!("{wait:?} until {}", due_at.at.0),
         State::InProgress { .. } => format!("{:?}", row.entry),
         State::Suspended { wait, .. } => format!("{wait:?}"),
         State::Completed {

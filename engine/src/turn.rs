@@ -112,9 +112,12 @@ impl Dispatcher {
             task: entered.task,
             generation: entered.generation,
             signal: Arc::new(Signal::new(steered, waiting)),
-            watched: self
-                .alarms
-                .watch(entered.task, &entered.row, entered.generation),
+            watched: self.alarms.watch(
+                entered.task,
+                &entered.row,
+                entered.generation,
+                self.clock.times(),
+            ),
         };
         let signal = Arc::clone(&claim.signal);
         let id = entered.row.id.clone();
@@ -140,7 +143,7 @@ impl Dispatcher {
         let cancel = matches!(cause, Cause::CancelRequested { .. });
         claim.signal.tell(cause);
         if cancel && cancel_grace_us != u64::MAX && !cfg!(planted = "cancel_not_enforced") {
-            let at = self.clock.now().plus(cancel_grace_us);
+            let at = self.clock.own().plus(cancel_grace_us);
             claim.watched.stop_after_cancel(at);
         }
     }
@@ -265,7 +268,7 @@ impl Dispatcher {
             reader: Arc::clone(&self.reader),
             keys: Keys::default(),
             steps: TurnSteps::new(recorded, self.park_after(registered)),
-            clock: self.clock,
+            clock: self.clock.clone(),
         };
         Ok(Prepared {
             registered,
@@ -280,7 +283,7 @@ impl Dispatcher {
         (core, slot): (Arc<CtxCore>, SharedSlot),
         input: Vec<u8>,
     ) -> Result<CallResult, String> {
-        let running = Running::begin(self.clock, &core.row, registered.name);
+        let running = Running::begin(self.clock.clone(), &core.row, registered.name);
         let span = span::attempt(&core.row, core.generation, registered.name);
         let called = match &registered.handler {
             Erased::Async(call) => caught(call(core, input)).instrument(span).await,
@@ -341,7 +344,13 @@ impl Dispatcher {
         self.pump(entered, end.as_ref());
         let claim = (task, row, entered.generation);
         let tails = live.then(|| Arc::clone(&self.streams.tails));
-        let cell = StreamCell::new(claim, end.as_ref(), &self.streams.budget, tails, self.clock);
+        let cell = StreamCell::new(
+            claim,
+            end.as_ref(),
+            &self.streams.budget,
+            tails,
+            self.clock.clone(),
+        );
         let cell = Arc::new(cell);
         // A further run without the steps of the one before, which is what `from_start` asks for.
         let all = end

@@ -352,7 +352,7 @@ impl Guarded {
     /// How long the writer may wait for something to do; `None`: as long as it takes.
     fn patience(&self) -> Option<Duration> {
         let due = self.lingering.due()?;
-        let now = self.batcher.clock().now();
+        let now = self.batcher.clock().own();
         Some(Duration::from_micros(due.0.saturating_sub(now.0)))
     }
 

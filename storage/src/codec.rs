@@ -3,7 +3,7 @@
 //! bincode reads moved fields and flipped bits without complaint, so every entry carries a magic, the version of
 //! its format, and checksums that cover its key. Nothing here panics on any bytes.
 //!
-//! A row: `magic[2] version codec place priority 0 0 etag[8] generation[8] def[4] run[4] identity_crc[4] at[8]
+//! A row: `magic[2] version codec place priority 0 0 etag[8] generation[8] def[4] run[4] identity_crc[4] line[16] at[8]
 //! body_len[4] crc[4]`, the body, `crc[4]`. Anything else: `magic[2] version codec body_len[4]`, the body, `crc[4]`.
 //! Numbers are little-endian. The structs in `row` and `receipt` are version 1; a changed struct gets a further
 //! version, and the old struct stays here with a `From`.
@@ -11,8 +11,8 @@
 use crate::header::Header;
 use crate::receipt::KeptReceipt;
 use crate::row::{
-    DefNumber, Etag, EventRow, Generation, InputRow, LifeRow, Micros, Place, Priority, RunRow,
-    SegmentRow, StepRow, TaskNumber, TaskRow, TurnRow,
+    Deadline, DefNumber, Etag, EventRow, Generation, InputRow, LifeRow, Line, Micros, Place,
+    Priority, RunRow, SegmentRow, StepRow, TaskNumber, TaskRow, TurnRow,
 };
 use crate::slot::Slot;
 use crate::store::StoreError;
@@ -33,7 +33,7 @@ const BINCODE: u8 = 1;
 /// The body is the user's bytes as given.
 const RAW: u8 = 0;
 
-const HEADER_LEN: usize = 52;
+const HEADER_LEN: usize = 68;
 const SHORT_LEN: usize = 8;
 const CRC_LEN: usize = 4;
 
@@ -49,7 +49,7 @@ fn config() -> impl bincode::config::Config {
 /// [`StoreError::Malformed`] when the row is larger than any row may be.
 pub(crate) fn encode_row(task: TaskNumber, row: &TaskRow, out: &mut Vec<u8>) -> Result<()> {
     let header = Header::of(row);
-    let (place, at) = place_bytes(header.place);
+    let (place, (life, ahead_us), at) = place_parts(header.place);
     out.clear();
     out.extend_from_slice(&ROW);
     out.extend_from_slice(&[VERSION, BINCODE, place, header.priority.rank(), 0, 0]);
@@ -58,6 +58,8 @@ pub(crate) fn encode_row(task: TaskNumber, row: &TaskRow, out: &mut Vec<u8>) -> 
     out.extend_from_slice(&header.def.0.to_le_bytes());
     out.extend_from_slice(&header.run.to_le_bytes());
     out.extend_from_slice(&header.identity_crc.to_le_bytes());
+    out.extend_from_slice(&life.to_le_bytes());
+    out.extend_from_slice(&ahead_us.to_le_bytes());
     out.extend_from_slice(&at.to_le_bytes());
     out.extend_from_slice(&[0; 8]);
     body_into(row, out)?;
@@ -85,7 +87,8 @@ pub(crate) fn header(task: TaskNumber, bytes: &[u8]) -> Result<Header> {
     let body_len = u64::from(u32_at(head, HEADER_LEN - 8));
     let whole = body_len + (HEADER_LEN + CRC_LEN) as u64 == bytes.len() as u64;
     let known = head[3] == BINCODE && head[5] < Priority::LEVELS && head[6] == 0 && head[7] == 0;
-    let place = place_of(head[4], u64_at(head, 36));
+    let line = Line::of_parts(u64_at(head, 36), u64_at(head, 44).cast_signed());
+    let place = place_of(head[4], line, u64_at(head, 52));
     let (true, true, true, Some(place)) = (
         crc_ok || cfg!(planted = "crc_not_checked"),
         whole,
@@ -315,21 +318,24 @@ fn crc_of_body(slot: Slot<'_>, body: &[u8]) -> u32 {
     !crc(slot, body)
 }
 
-fn place_bytes(place: Place) -> (u8, u64) {
+fn place_parts(place: Place) -> (u8, (u64, i64), u64) {
+    let own = Line::Own.parts();
     match place {
-        Place::Due(at) => (1, at.0),
-        Place::Running => (2, 0),
-        Place::Ended(at) => (3, at.0),
-        Place::Kept => (4, 0),
+        Place::Due(due) => (1, due.line.parts(), due.at.0),
+        Place::Running => (2, own, 0),
+        Place::Ended(at) => (3, own, at.0),
+        Place::Kept => (4, own, 0),
     }
 }
 
-fn place_of(byte: u8, at: u64) -> Option<Place> {
-    match (byte, at) {
-        (1, _) => Some(Place::Due(Micros(at))),
-        (2, 0) => Some(Place::Running),
-        (3, _) => Some(Place::Ended(Micros(at))),
-        (4, 0) => Some(Place::Kept),
+fn place_of(byte: u8, line: Option<Line>, at: u64) -> Option<Place> {
+    let line = line?;
+    let at = Micros(at);
+    match (byte, line, at.0) {
+        (1, _, _) => Some(Place::Due(Deadline { line, at })),
+        (2, Line::Own, 0) => Some(Place::Running),
+        (3, Line::Own, _) => Some(Place::Ended(at)),
+        (4, Line::Own, 0) => Some(Place::Kept),
         _ => None,
     }
 }

@@ -1,5 +1,6 @@
 //! What a commit must know of a row: the part of it that is read without decoding the rest.
 
+use crate::due::DueKey;
 use crate::row::{DefNumber, Etag, Generation, Place, Priority, TaskNumber, TaskRow};
 
 /// The facts of a row that expectations and indexes need.
@@ -39,7 +40,11 @@ impl Header {
     /// The row's one index entry, `None` for a row that is kept for ever.
     pub(crate) fn entry(&self, task: TaskNumber) -> Option<Entry> {
         match self.place {
-            Place::Due(at) => Some(Entry::Due((self.def.0, self.priority.rank(), at.0, task.0))),
+            Place::Due(due) => {
+                let (life, ahead_us) = due.line.parts();
+                let (def, rank) = (self.def.0, self.priority.rank());
+                Some(Entry::Due((def, rank, life, ahead_us, due.at.0, task.0)))
+            }
             Place::Running => Some(Entry::Running(task.0)),
             Place::Ended(at) => Some(Entry::Expiry((at.0, task.0))),
             Place::Kept => None,
@@ -64,8 +69,8 @@ fn identity_crc(row: &TaskRow) -> u32 {
 /// A key of one of the three state indexes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Entry {
-    /// In `due`: definition, rank, time, task.
-    Due((u32, u8, u64, u64)),
+    /// In `due`.
+    Due(DueKey),
     /// In `running`: task.
     Running(u64),
     /// In `expiry`: time, task.

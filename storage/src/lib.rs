@@ -8,6 +8,7 @@ mod codec;
 pub mod commit;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
+mod due;
 mod header;
 pub mod id;
 pub mod mem;

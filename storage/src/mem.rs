@@ -9,7 +9,7 @@ use crate::id::{InputId, TaskId};
 use crate::plan::{Rows, plan};
 use crate::row::{
     DefNumber, Etag, IndexRow, InputRow, LifeRow, Micros, Receipt, RunRow, StepRow, TaskNumber,
-    TaskRow, TurnRow, ValueKey,
+    TaskRow, Times, TurnRow, ValueKey,
 };
 use crate::store::{
     Counters, Due, EventPage, EventsKept, ExpiredReceipt, Inbox, Page, Scan, Segment, Sharing,
@@ -103,8 +103,8 @@ impl Store for MemStore {
         Ok(self.tables.lock().scan(scan, after, limit))
     }
 
-    fn due(&self, def: DefNumber, now: Micros, limit: usize) -> Result<Due, StoreError> {
-        Ok(self.tables.lock().due(def, now, limit))
+    fn due(&self, def: DefNumber, times: Times, limit: usize) -> Result<Due, StoreError> {
+        self.tables.lock().due(def, times, limit)
     }
 
     fn due_exactly(

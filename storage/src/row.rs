@@ -2,6 +2,7 @@
 //!
 //! These structs are the format. A field added, removed or moved needs a new version in `codec`.
 
+mod deadline;
 mod event;
 mod index;
 mod input;
@@ -13,6 +14,8 @@ mod stream;
 mod time;
 mod value;
 
+pub(crate) use deadline::last as last_moment;
+pub use deadline::{Deadline, Line, Times};
 pub use event::{EventKind, EventRow};
 pub use index::IndexRow;
 pub use input::{Delivery, InputRow, Mark, Receipt, RunRow, Taken, TurnResult, TurnRow};
@@ -138,8 +141,8 @@ pub enum WaitReason {
     Answer {
         /// The key of the question; of several the first by key.
         step: Box<str>,
-        /// When it goes on without one; [`Micros::NEVER`]: it does not.
-        until: Micros,
+        /// When it goes on without one; [`Deadline::NEVER`]: it does not.
+        until: Deadline,
     },
     /// The ends of tasks that its handler started.
     Children {
@@ -147,14 +150,14 @@ pub enum WaitReason {
         step: Box<str>,
         /// It goes on when so many ends of its children are counted.
         ended: u64,
-        /// When it goes on without them; [`Micros::NEVER`]: it does not.
-        until: Micros,
+        /// When it goes on without them; [`Deadline::NEVER`]: it does not.
+        until: Deadline,
     },
 }
 
 impl WaitReason {
     /// Of a suspension that the handler asked for itself within its turn: when it is over whatever does not come.
-    pub fn parked_until(&self) -> Option<Micros> {
+    pub fn parked_until(&self) -> Option<Deadline> {
         match self {
             WaitReason::Answer { until, .. } | WaitReason::Children { until, .. } => Some(*until),
             WaitReason::Slot
@@ -178,7 +181,7 @@ pub enum State {
     /// Due at a time. Left by a claim.
     Pending {
         /// Not claimed before this moment.
-        due_at: Micros,
+        due_at: Deadline,
         /// Why it waits.
         wait: WaitReason,
     },
@@ -360,9 +363,9 @@ pub struct TaskRow {
     pub options: OptionsRow,
     /// A cancel on record; cleared when the turn it was for, or the run, has ended.
     pub cancel: Option<CancelRow>,
-    /// When the turn's time-out falls; [`Micros::NEVER`] without one, before the turn's first claim, and while it waits
+    /// When the turn's time-out falls; [`Deadline::NEVER`] without one, before the turn's first claim, and while it waits
     /// for a claim after it was held back.
-    pub deadline: Micros,
+    pub deadline: Deadline,
     /// What is left of the turn's time-out, in microseconds, while its handler waits outside of memory; empty otherwise,
     /// and without a time-out.
     pub time_left_us: Option<u64>,
@@ -384,7 +387,7 @@ pub struct TaskRow {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Place {
     /// In `due`, at this time: pending and suspended tasks.
-    Due(Micros),
+    Due(Deadline),
     /// In `running`: claimed tasks.
     Running,
     /// In `expiry`, at this time.
@@ -418,15 +421,15 @@ impl TaskRow {
             State::Pending {
                 wait: WaitReason::Isolated { .. },
                 ..
-            } => Place::Due(Micros::ISOLATED),
+            } => Place::Due(Deadline::ISOLATED),
             State::Pending { due_at, .. } => Place::Due(*due_at),
             State::InProgress { .. } => Place::Running,
             State::Suspended {
                 wait: WaitReason::Undecodable { .. },
                 ..
-            } => Place::Due(Micros::AT_OPEN),
+            } => Place::Due(Deadline::AT_OPEN),
             State::Suspended { wait, .. } => {
-                Place::Due(wait.parked_until().unwrap_or(Micros::NEVER))
+                Place::Due(wait.parked_until().unwrap_or(Deadline::NEVER))
             }
             State::Completed {
                 expires_at: Micros::NEVER,

@@ -4,7 +4,7 @@ use crate::commit::{Applied, Commit, Conflict};
 use crate::id::{InputId, TaskId};
 use crate::row::{
     DefNumber, Etag, EventRow, Generation, IndexRow, InputRow, LifeRow, Micros, Receipt, RunRow,
-    SegmentRow, StepRow, TaskNumber, TaskRow, TurnRow, ValueKey,
+    SegmentRow, StepRow, TaskNumber, TaskRow, Times, TurnRow, ValueKey,
 };
 use std::sync::Arc;
 
@@ -63,10 +63,10 @@ pub struct Page {
 /// Tasks of one definition that may be claimed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Due {
-    /// Those due at the asked time, by priority, then time, then number.
+    /// Those due at the asked times, by priority, then by moment, then by number.
     pub ready: Vec<TaskNumber>,
-    /// The earliest time after the asked one at which another becomes due; `None` when none will by itself.
-    pub next: Option<Micros>,
+    /// How long until another one becomes due, if no clock jumps in between; `None` when none will by itself.
+    pub wait_us: Option<u64>,
 }
 
 /// A receipt whose time has come.
@@ -299,14 +299,14 @@ pub trait Store: Send + Sync + 'static {
     fn scan(&self, scan: Scan, after: Option<TaskNumber>, limit: usize)
     -> Result<Page, StoreError>;
 
-    /// The tasks of a definition due at `now`, at most `limit`, and when the next one is.
+    /// The tasks of a definition that are due, each by its own line of time, at most `limit`, and when the next one is.
     ///
     /// # Errors
     /// [`StoreError`] when the store cannot be read.
-    fn due(&self, def: DefNumber, now: Micros, limit: usize) -> Result<Due, StoreError>;
+    fn due(&self, def: DefNumber, times: Times, limit: usize) -> Result<Due, StoreError>;
 
-    /// The tasks of a definition listed in `due` under exactly this moment ([`Micros::AT_OPEN`],
-    /// [`Micros::ISOLATED`]), beyond `after`, by number, at most `limit`.
+    /// The tasks of a definition listed in `due` under exactly this moment of [`Line::Own`](crate::row::Line::Own)
+    /// ([`Micros::AT_OPEN`], [`Micros::ISOLATED`]), beyond `after`, by number, at most `limit`.
     ///
     /// # Errors
     /// [`StoreError`] when the store cannot be read.

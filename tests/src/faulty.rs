@@ -3,7 +3,7 @@
 use outlive_storage::id::{InputId, TaskId};
 use outlive_storage::row::{
     DefNumber, Etag, IndexRow, InputRow, LifeRow, Micros, Receipt, RunRow, StepRow, TaskNumber,
-    TaskRow, TurnRow, ValueKey,
+    TaskRow, Times, TurnRow, ValueKey,
 };
 use outlive_storage::{
     Applied, Commit, Conflict, Counters, Due, EventPage, EventsKept, ExpiredReceipt, Inbox,
@@ -188,8 +188,8 @@ impl Store for Faulty {
         self.inner.scan(scan, after, limit)
     }
 
-    fn due(&self, def: DefNumber, now: Micros, limit: usize) -> Result<Due, StoreError> {
-        self.inner.due(def, now, limit)
+    fn due(&self, def: DefNumber, times: Times, limit: usize) -> Result<Due, StoreError> {
+        self.inner.due(def, times, limit)
     }
 
     fn due_exactly(

@@ -3,7 +3,7 @@
 use outlive::{
     Ctx, Ended, Engine, Explanation, HandlerError, Release, Status, TaskDef, WaitReason, WaitsFor,
 };
-use outlive_storage::row::{Etag, Guard, Micros, Probation, State};
+use outlive_storage::row::{Deadline, Etag, Guard, Micros, Probation, State};
 use outlive_storage::{Commit, Expect, MemStore, Store, Write};
 use outlive_tests::gate::Gate;
 use outlive_tests::latch::Latch;
@@ -366,7 +366,7 @@ async fn a_suspect_is_held_back_and_a_poison_waits_for_somebody() {
             .unwrap();
     }
     engine.shutdown(NO_GRACE).await;
-    let due_at = Micros(0);
+    let due_at = Deadline::own(Micros(0));
     let wait = WaitReason::Isolated { deaths: 3 };
     put(&store, "suspect", State::Pending { due_at, wait }, 3);
     let since = Micros(5);

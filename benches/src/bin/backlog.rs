@@ -9,7 +9,7 @@ use outlive_benches::numbers::grouped;
 use outlive_benches::{Failed, host, rows};
 use outlive_storage::redb::{RedbOptions, RedbStore};
 use outlive_storage::row::{
-    Etag, Generation, Micros, Payload, StepRow, StepState, TaskNumber, TaskRow,
+    Deadline, Etag, Generation, Micros, Payload, StepRow, StepState, TaskNumber, TaskRow,
 };
 use outlive_storage::{Commit, Store};
 use std::path::Path;
@@ -96,7 +96,7 @@ fn waiting(number: u64, wait: Wait) -> Result<Vec<Commit>, Failed> {
     let task = TaskNumber(number);
     let mut event = rows::input(number)?;
     if let (Event::Input(input), Wait::Pending) = (&mut event, wait) {
-        input.start_at = Some(Micros(u64::MAX / 2));
+        input.start_at = Some(Deadline::wall(Micros(u64::MAX / 2)));
     }
     let decide = |row: Option<&TaskRow>, event, number| {
         rows::decide(task, row, event, rows::now(number)).map_err(|refused| format!("{refused:?}"))

@@ -11,7 +11,7 @@ use outlive::{Ctx, Engine, EventKind, HandlerError, LogItem, TaskDef, TaskId};
 use outlive_benches::numbers::{grouped, median, percentile};
 use outlive_benches::{Failed, host, rows};
 use outlive_storage::redb::RedbOptions;
-use outlive_storage::row::{Etag, Generation, Micros, TaskNumber};
+use outlive_storage::row::{Etag, Generation, Micros, TaskNumber, Times};
 use outlive_storage::{RedbStore, Store};
 use std::path::Path;
 use std::sync::Arc;
@@ -78,11 +78,8 @@ fn lay_down(path: &Path, tasks: u64) -> Result<TaskId, Failed> {
     let store = RedbStore::open(path, RedbOptions::default(), 1, now_us())?;
     store.define(&[NO_OP.name()])?;
     let at = now_us() - u64::try_from(AGE.as_micros())?;
-    let moment = |number| outlive::machine::Now {
-        at: Micros(at),
-        etag: Etag(number),
-        generation: Generation(number),
-    };
+    let times = Times::still(Micros(at));
+    let moment = |number| outlive::machine::Now::new(times, Etag(number), Generation(number));
     for first in (1..=tasks).step_by(BATCH as usize) {
         let numbers = first..(first + BATCH).min(tasks + 1);
         let mut starts = Vec::new();

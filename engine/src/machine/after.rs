@@ -11,8 +11,8 @@ use super::view::{Now, View};
 use outlive_storage::commit::Write;
 use outlive_storage::id::InputId;
 use outlive_storage::row::{
-    EntryKind, Etag, EventKind, Guard, Micros, Outcome, Receipt, State, TaskRow, TurnResult,
-    WaitReason,
+    Deadline, EntryKind, Etag, EventKind, Guard, Micros, Outcome, Receipt, State, TaskRow,
+    TurnResult, WaitReason,
 };
 
 /// A task that waits for an input goes on without one: with the bytes of the last, under an id of their own.
@@ -124,7 +124,7 @@ fn another_run(row: &TaskRow, claimant: Option<Claimant>, now: Now) -> Transitio
     next.guard = Guard::CLEAR;
     next.entry = EntryKind::Resumed;
     next.cancel = None;
-    (next.deadline, next.time_left_us) = (Micros::NEVER, None);
+    (next.deadline, next.time_left_us) = (Deadline::NEVER, None);
     next.last_failure = None;
     let effect = enter_or_wait(&mut next, claimant, at_once(now), now);
     written(
@@ -165,7 +165,9 @@ pub(super) fn delete(
 /// Retention removes the ended task; one that was restarted in between stays.
 pub(super) fn expire(row: &TaskRow, now: Now) -> Result<Transition, Rejected> {
     match row.state {
-        State::Completed { expires_at, .. } if expires_at <= now.at => Ok(removed(row, Vec::new())),
+        State::Completed { expires_at, .. } if expires_at <= now.times.wall => {
+            Ok(removed(row, Vec::new()))
+        }
         State::Completed { .. } if cfg!(planted = "retention_ignores_time") => {
             Ok(removed(row, Vec::new()))
         }

@@ -165,8 +165,10 @@ pub(super) fn stop(
 ) -> Result<Transition, Rejected> {
     held(row, generation)?;
     let transition = match (why, &row.cancel) {
-        (Overdue::TimedOut, _) if now.at < row.deadline && !cfg!(planted = "stopped_early") => {
-            let due_at = row.deadline;
+        (Overdue::TimedOut, _)
+            if !now.times.reached(row.deadline) && !cfg!(planted = "stopped_early") =>
+        {
+            let due_at = row.deadline.at;
             return Err(Rejected::NotDue { due_at });
         }
         (Overdue::TimedOut, _) => complete(view, row, by_worker(row), time_out(row), now),

@@ -5,7 +5,7 @@ use super::event::Claimant;
 use super::view::Now;
 use outlive_storage::commit::Expect;
 use outlive_storage::row::{
-    Etag, EventKind, Generation, Lease, Mark, Micros, State, TaskRow, WaitReason,
+    Deadline, Etag, EventKind, Generation, Lease, Mark, Micros, State, TaskRow, WaitReason,
 };
 
 /// The row with the etag and the time of this transition.
@@ -26,9 +26,10 @@ pub(super) fn claimed(next: &mut TaskRow, claimant: Claimant, started_at: Micros
     // give it more than a whole time-out.
     let whole = next.options.timeout_us;
     if whole != u64::MAX {
-        let latest = now.at.plus(next.time_left_us.take().unwrap_or(whole));
-        let runs = next.deadline != Micros::NEVER && !cfg!(planted = "crash_restarts_timeout");
-        let late = next.deadline > latest && !cfg!(planted = "timeout_not_clamped");
+        let latest = now.times.after(next.time_left_us.take().unwrap_or(whole));
+        let runs = next.deadline != Deadline::NEVER && !cfg!(planted = "crash_restarts_timeout");
+        let late =
+            now.times.left_us(next.deadline) > whole && !cfg!(planted = "timeout_not_clamped");
         if !runs || late {
             next.deadline = latest;
         }
@@ -55,15 +56,15 @@ fn lease(claimant: Claimant, now: Now) -> Lease {
 pub(super) fn enter_or_wait(
     next: &mut TaskRow,
     claimant: Option<Claimant>,
-    due: (Micros, WaitReason),
+    due: (Deadline, WaitReason),
     now: Now,
 ) -> Effect {
     let (due_at, wait) = due;
-    let Some(claimant) = claimant.filter(|_| due_at <= now.at) else {
+    let Some(claimant) = claimant.filter(|_| now.times.reached(due_at)) else {
         next.state = State::Pending { due_at, wait };
         return Effect::Due {
             def: next.def,
-            at: due_at,
+            at: due_at.at,
         };
     };
     next.attempt += 1;
@@ -76,8 +77,8 @@ pub(super) fn enter_or_wait(
 }
 
 /// Due now, waiting for a slot.
-pub(super) fn at_once(now: Now) -> (Micros, WaitReason) {
-    (now.at, WaitReason::Slot)
+pub(super) fn at_once(now: Now) -> (Deadline, WaitReason) {
+    (Deadline::at_once(now.at), WaitReason::Slot)
 }
 
 /// A transition that writes nothing but the row, which gets its line in the timeline.

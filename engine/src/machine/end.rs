@@ -190,9 +190,10 @@ impl Ending<'_> {
         let policy = &row.options.retry;
         let delay =
             retry_after_us.unwrap_or_else(|| delay_us(policy, view.task, row.turn, row.attempt));
-        let mut due_at = now.at.plus(delay);
-        if !cfg!(planted = "back_off_outlasts_timeout") {
-            due_at = due_at.min(row.deadline);
+        let mut due_at = now.times.after(delay);
+        let sooner = now.times.left_us(row.deadline) < delay;
+        if sooner && !cfg!(planted = "back_off_outlasts_timeout") {
+            due_at = row.deadline;
         }
         let mut next = changed(row, now);
         next.entry = EntryKind::Retried;
@@ -204,7 +205,7 @@ impl Ending<'_> {
         };
         let due = Effect::Due {
             def: row.def,
-            at: due_at,
+            at: due_at.at,
         };
         written(by_worker(row), next, EventKind::BackedOff, vec![due])
     }
@@ -309,7 +310,7 @@ impl Ending<'_> {
     }
 
     fn deadline_passed(&self) -> bool {
-        self.now.at >= self.row.deadline && !cfg!(planted = "late_error_retried")
+        self.now.times.reached(self.row.deadline) && !cfg!(planted = "late_error_retried")
     }
 }
 

@@ -2,8 +2,8 @@
 
 use outlive_storage::id::{InputId, TaskId};
 use outlive_storage::row::{
-    DefNumber, Delivery, Etag, Facts, Failure, Generation, Micros, OptionsRow, Payload, Priority,
-    StepRow, TaskNumber, TaskRow, ValueKey, ValueKind, WaitReason,
+    Deadline, DefNumber, Delivery, Etag, Facts, Failure, Generation, Micros, OptionsRow, Payload,
+    Priority, StepRow, TaskNumber, TaskRow, ValueKey, ValueKind, WaitReason,
 };
 
 /// The process that wants to run a turn.
@@ -52,7 +52,7 @@ pub struct NewInput {
     /// the input.
     pub facts: Option<Box<Facts>>,
     /// Not before this moment, for a new run.
-    pub start_at: Option<Micros>,
+    pub start_at: Option<Deadline>,
     /// What to do where the state refuses the input.
     pub on_conflict: OnConflict,
     /// Accepted only if this is the last accepted input.
@@ -107,7 +107,7 @@ pub enum WaitFor {
     /// A moment.
     Time {
         /// The moment.
-        until: Micros,
+        until: Deadline,
     },
 }
 

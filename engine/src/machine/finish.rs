@@ -7,8 +7,8 @@ use super::view::{Now, View};
 use outlive_storage::commit::{Expect, Write};
 use outlive_storage::id::InputId;
 use outlive_storage::row::{
-    EventKind, Guard, Keep, Micros, Outcome, Payload, Receipt, RunRow, State, TaskRow, TurnResult,
-    TurnRow, ValueKey, ValueKind, WaitReason,
+    Deadline, EventKind, Guard, Keep, Micros, Outcome, Payload, Receipt, RunRow, State, TaskRow,
+    TurnResult, TurnRow, ValueKey, ValueKind, WaitReason,
 };
 
 /// Whether the turn of the row's input is still open: it runs, waits to, or is parked.
@@ -29,7 +29,7 @@ pub(super) fn complete(
     now: Now,
 ) -> Transition {
     let mut next = changed(row, now);
-    (next.deadline, next.time_left_us) = (Micros::NEVER, None);
+    (next.deadline, next.time_left_us) = (Deadline::NEVER, None);
     next.guard = Guard::CLEAR;
     next.cancel = None;
     // A failure is told by the outcome, and is past after a success; whoever cancels or stops a turn that was failing

@@ -6,7 +6,7 @@ use super::change::{by_others, changed, claimed, written};
 use super::event::{Claimant, Parting, Verdict};
 use super::turn::{enter, released};
 use super::view::{Now, View};
-use outlive_storage::row::{EventKind, Guard, Micros, Probation, State, TaskRow, WaitReason};
+use outlive_storage::row::{Deadline, EventKind, Guard, Probation, State, TaskRow, WaitReason};
 
 /// Deaths in a row after which a turn is not entered with everybody else.
 pub const SUSPECT_DEATHS: u32 = 3;
@@ -88,7 +88,7 @@ pub(super) fn probe(
     };
     // It was held back without its doing, so its time begins anew: an innocent is not stopped for having waited.
     if !cfg!(planted = "suspect_pays_for_waiting") {
-        next.deadline = Micros::NEVER;
+        next.deadline = Deadline::NEVER;
     }
     claimed(&mut next, claimant, now.at, now);
     let enter = vec![enter(view, &next)];

@@ -9,7 +9,7 @@ use super::{Effect, Transition};
 use outlive_storage::commit::{Expect, Write};
 use outlive_storage::id::InputId;
 use outlive_storage::row::{
-    EntryKind, EventKind, Guard, InputRow, Micros, Payload, PreviousInput, State, TaskRow,
+    Deadline, EntryKind, EventKind, Guard, InputRow, Payload, PreviousInput, State, TaskRow,
     TurnResult, WaitReason,
 };
 
@@ -58,7 +58,7 @@ pub(super) fn begin(
     next.guard = Guard::CLEAR;
     next.last_failure = None;
     next.cancel = None;
-    (next.deadline, next.time_left_us) = (Micros::NEVER, None);
+    (next.deadline, next.time_left_us) = (Deadline::NEVER, None);
     next.entry = EntryKind::Resumed;
     next.steered = following.steered;
     next.input_id = following.input_id;
@@ -124,7 +124,7 @@ pub(super) fn go_on(
             next.chained = true;
             next.last_failure = None;
             next.cancel = None;
-            (next.deadline, next.time_left_us) = (Micros::NEVER, None);
+            (next.deadline, next.time_left_us) = (Deadline::NEVER, None);
             next.guard = Guard::CLEAR;
             let wait = WaitReason::Input {
                 reason: wait_reason,

@@ -9,12 +9,14 @@ use super::event::{Wait, WaitFor};
 use super::steps::written_step;
 use super::view::Now;
 use outlive_storage::commit::Write;
-use outlive_storage::row::{EventKind, Micros, State, StepRow, StepState, TaskRow, WaitReason};
+use outlive_storage::row::{Deadline, EventKind, State, StepRow, StepState, TaskRow, WaitReason};
 
 /// The turn of `row`, put aside as `next`, waits for the first of `waits` to come. All is one commit: what is waited for,
 /// and that it is.
 pub(super) fn park(row: &TaskRow, mut next: TaskRow, waits: Vec<Wait>, now: Now) -> Transition {
-    let soonest = waits.iter().min_by_key(|wait| until(wait));
+    let soonest = waits
+        .iter()
+        .min_by_key(|wait| now.times.left_us(until(wait)));
     let woken = matches!(row.state, State::InProgress { woken: true, .. });
     let (due_at, wait) = match soonest {
         Some(soonest) if !woken || cfg!(planted = "wake_lost_before_park") => {
@@ -25,15 +27,15 @@ pub(super) fn park(row: &TaskRow, mut next: TaskRow, waits: Vec<Wait>, now: Now)
         Some(_) | None => at_once(now),
     };
     next.state = State::Pending { due_at, wait };
-    if row.deadline != Micros::NEVER && !cfg!(planted = "wait_counts_against_timeout") {
+    if row.deadline != Deadline::NEVER && !cfg!(planted = "wait_counts_against_timeout") {
         // A clock that was set back gives it no more than a whole one.
-        let left = row.deadline.0.saturating_sub(now.at.0);
+        let left = now.times.left_us(row.deadline);
         next.time_left_us = Some(left.min(row.options.timeout_us));
-        next.deadline = Micros::NEVER;
+        next.deadline = Deadline::NEVER;
     }
     let due = Effect::Due {
         def: row.def,
-        at: due_at,
+        at: due_at.at,
     };
     let put_down = waits.into_iter().filter_map(|wait| {
         let step = wait.step?;
@@ -45,7 +47,7 @@ pub(super) fn park(row: &TaskRow, mut next: TaskRow, waits: Vec<Wait>, now: Now)
     }
 }
 
-fn until(wait: &Wait) -> Micros {
+fn until(wait: &Wait) -> Deadline {
     match wait.wait_for {
         WaitFor::Time { until } => until,
     }

@@ -11,7 +11,7 @@ use super::view::{Now, View};
 use outlive_storage::commit::{Expect, Write};
 use outlive_storage::id::InputId;
 use outlive_storage::row::{
-    Delivery, EntryKind, EventKind, Generation, Guard, InputRow, Micros, OptionsRow, Receipt,
+    Deadline, Delivery, EntryKind, EventKind, Generation, Guard, InputRow, OptionsRow, Receipt,
     State, TaskRow, WaitReason,
 };
 
@@ -55,7 +55,7 @@ pub(super) fn new_task(view: &View<'_>, input: NewInput, now: Now) -> Result<Tra
         previous: None,
         options: input.options,
         cancel: None,
-        deadline: Micros::NEVER,
+        deadline: Deadline::NEVER,
         time_left_us: None,
         last_failure: None,
         facts: *facts,
@@ -77,12 +77,13 @@ pub(super) fn new_task(view: &View<'_>, input: NewInput, now: Now) -> Result<Tra
 
 /// When a run that begins now is due. However far away its moment is, it is one: the moments after the last real one
 /// stand for waits that no time ends.
-fn due(start_at: Option<Micros>, now: Now) -> (Micros, WaitReason) {
-    let delay = start_at.map_or(0, |at| at.0.saturating_sub(now.at.0));
-    if delay == 0 || cfg!(planted = "delay_ignored") {
-        return at_once(now);
+fn due(start_at: Option<Deadline>, now: Now) -> (Deadline, WaitReason) {
+    match start_at {
+        Some(at) if !now.times.reached(at) && !cfg!(planted = "delay_ignored") => {
+            (at.real(), WaitReason::Delayed)
+        }
+        Some(_) | None => at_once(now),
     }
-    (now.at.plus(delay), WaitReason::Delayed)
 }
 
 /// The id has a task: the decision table of `start`.

@@ -7,6 +7,7 @@ mod ends;
 mod guard;
 pub(super) mod held;
 mod kept;
+mod lines;
 mod park;
 mod retries;
 mod start;

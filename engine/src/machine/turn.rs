@@ -11,7 +11,7 @@ use super::inbox::interrupts;
 use super::park::slept;
 use super::view::{Now, View};
 use outlive_storage::row::{
-    CancelRow, EntryKind, EventKind, Guard, Micros, State, TaskRow, WaitReason,
+    CancelRow, Deadline, EntryKind, EventKind, Guard, Micros, State, TaskRow, WaitReason,
 };
 
 /// A due task gets a slot. The attempt is counted here, durably, before the handler runs.
@@ -26,7 +26,7 @@ pub(super) fn claim(
         State::Pending {
             wait: WaitReason::Isolated { .. },
             ..
-        } => Micros::ISOLATED,
+        } => Deadline::ISOLATED,
         State::Pending { due_at, .. } => *due_at,
         State::Suspended { wait, .. } => {
             let until = wait.parked_until();
@@ -36,10 +36,10 @@ pub(super) fn claim(
             return Err(Rejected::wrong_state(row));
         }
     };
-    if due_at > now.at && !cfg!(planted = "claim_before_due") {
-        return Err(Rejected::NotDue { due_at });
+    if !now.times.reached(due_at) && !cfg!(planted = "claim_before_due") {
+        return Err(Rejected::NotDue { due_at: due_at.at });
     }
-    if now.at >= row.deadline && !cfg!(planted = "timeout_sleeps_in_back_off") {
+    if now.times.reached(row.deadline) && !cfg!(planted = "timeout_sleeps_in_back_off") {
         return Ok(complete(view, row, by_others(row), time_out(row), now));
     }
     let mut next = changed(row, now);
@@ -73,11 +73,13 @@ pub(super) fn lapse(view: &View<'_>, row: &TaskRow, now: Now) -> Result<Transiti
         } => Err(Rejected::NotDue {
             due_at: Micros::ISOLATED,
         }),
-        State::Pending { .. } if now.at >= row.deadline || cfg!(planted = "lapsed_early") => {
+        State::Pending { .. }
+            if now.times.reached(row.deadline) || cfg!(planted = "lapsed_early") =>
+        {
             Ok(complete(view, row, by_others(row), time_out(row), now))
         }
         State::Pending { .. } => Err(Rejected::NotDue {
-            due_at: row.deadline,
+            due_at: row.deadline.at,
         }),
         State::InProgress { .. } | State::Suspended { .. } | State::Completed { .. } => {
             Err(Rejected::wrong_state(row))
@@ -134,7 +136,7 @@ pub(super) fn recover(
         Suspicion::Isolate => {
             let deaths = next.guard.deaths;
             next.state = State::Pending {
-                due_at: Micros::ISOLATED,
+                due_at: Deadline::ISOLATED,
                 wait: WaitReason::Isolated { deaths },
             };
             (Recovered::Isolated, EventKind::Isolated, Vec::new())
@@ -174,7 +176,7 @@ pub(super) fn orphan(
         died(row, &mut next, finder.parting, finder.verdict);
     }
     next.state = State::Pending {
-        due_at: now.at,
+        due_at: Deadline::at_once(now.at),
         wait: WaitReason::WaitingHandler,
     };
     Ok(written(
@@ -221,7 +223,7 @@ pub(super) fn released(row: &TaskRow, what: EventKind, now: Now) -> Transition {
         next.guard = Guard::CLEAR;
     }
     if !cfg!(planted = "park_counts_against_timeout") {
-        next.deadline = Micros::NEVER;
+        next.deadline = Deadline::NEVER;
     }
     let (due_at, wait) = at_once(now);
     next.state = State::Pending { due_at, wait };

@@ -1,6 +1,8 @@
 //! What the machine is shown: the row, its inbox, and the values it may hand out.
 
-use outlive_storage::row::{Etag, Generation, InputRow, Micros, Receipt, TaskNumber, TaskRow};
+use outlive_storage::row::{
+    Etag, Generation, InputRow, Micros, Receipt, TaskNumber, TaskRow, Times,
+};
 use std::collections::VecDeque;
 
 /// The limits of a task's definition as the running program registered it.
@@ -28,10 +30,24 @@ pub struct View<'a> {
 /// The moment of a decision and the values a transition may use up.
 #[derive(Debug, Clone, Copy)]
 pub struct Now {
-    /// The time.
+    /// The time that is written down: [`Times::now`].
     pub at: Micros,
+    /// What the lines of time show: deadlines are made of it, and compared with it.
+    pub times: Times,
     /// The etag the row gets if this event changes it.
     pub etag: Etag,
     /// The generation a claim or a fence gets if this event makes one.
     pub generation: Generation,
+}
+
+impl Now {
+    /// At this look at the clocks, with these values to use up.
+    pub fn new(times: Times, etag: Etag, generation: Generation) -> Now {
+        Now {
+            at: times.now(),
+            times,
+            etag,
+            generation,
+        }
+    }
 }

@@ -284,7 +284,7 @@ impl StreamCell {
         let linger = if longer { 4 * LINGER_US } else { LINGER_US };
         let by = |tell: Told| match tell {
             Told::Now => Micros(0),
-            Told::Soon | Told::Nothing => self.clock.now().plus(linger),
+            Told::Soon | Told::Nothing => self.clock.own().plus(linger),
         };
         Ok(Pushed {
             sequence,

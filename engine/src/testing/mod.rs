@@ -95,6 +95,7 @@ mod report;
 mod store;
 mod words;
 
+pub use crate::wall_clock::WallClock;
 pub use case::{Crash, Side};
 pub use crash_test::{CrashTest, NoScript, ScriptError, Verdict};
 pub use effects::Effects;

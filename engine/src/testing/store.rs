@@ -5,7 +5,7 @@ use super::{effects, words};
 use outlive_storage::id::{InputId, TaskId};
 use outlive_storage::row::{
     DefNumber, Etag, IndexRow, InputRow, LifeRow, Micros, Receipt, RunRow, StepRow, TaskNumber,
-    TaskRow, TurnRow, ValueKey,
+    TaskRow, Times, TurnRow, ValueKey,
 };
 use outlive_storage::{
     Applied, Commit, Conflict, Counters, Due, EventPage, EventsKept, ExpiredReceipt, Inbox,
@@ -144,8 +144,8 @@ impl Store for CrashStore {
         self.inner.scan(scan, after, limit)
     }
 
-    fn due(&self, def: DefNumber, now: Micros, limit: usize) -> Result<Due, StoreError> {
-        self.inner.due(def, now, limit)
+    fn due(&self, def: DefNumber, times: Times, limit: usize) -> Result<Due, StoreError> {
+        self.inner.due(def, times, limit)
     }
 
     fn due_exactly(

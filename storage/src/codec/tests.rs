@@ -57,7 +57,7 @@ fn full() -> TaskRow {
         reason: "enough".into(),
         at: Micros(250),
     });
-    row.deadline = Micros(9_000);
+    row.deadline = Deadline::own(Micros(9_000));
     row.last_failure = Some(failure());
     row.facts = Facts {
         title: Some("Title".into()),
@@ -87,6 +87,15 @@ fn rows() -> Vec<(&'static str, TaskRow)> {
         since: Micros(1),
         wait: WaitReason::WaitingHandler,
     };
+    let due = |line| State::Pending {
+        due_at: Deadline {
+            line,
+            at: Micros(700),
+        },
+        wait: WaitReason::BackOff,
+    };
+    let (life, ahead_us) = (9, -5_000_000);
+    let jump = Line::Jump { life, ahead_us };
     let mut stored = running(&row, 11, 7);
     stored.input = Payload::Stored { len: 5000 };
     vec![
@@ -98,6 +107,8 @@ fn rows() -> Vec<(&'static str, TaskRow)> {
         ("row.failed", moved(&row, 15, failed)),
         ("row.full", full()),
         ("row.isolated", moved(&row, 17, isolated())),
+        ("row.delayed", moved(&row, 18, due(Line::Wall))),
+        ("row.backing_off", moved(&row, 19, due(jump))),
     ]
 }
 

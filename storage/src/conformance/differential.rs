@@ -8,8 +8,8 @@ use super::rows::{
 use super::stores::{File, Memory};
 use crate::commit::{Commit, Expect, Write};
 use crate::row::{
-    DefNumber, Etag, Generation, InputRow, Micros, Priority, Receipt, State, TaskNumber, TaskRow,
-    ValueKey, ValueKind, WaitReason,
+    Deadline, DefNumber, Etag, Generation, InputRow, Line, Micros, Priority, Receipt, State,
+    TaskNumber, TaskRow, Times, ValueKey, ValueKind, WaitReason,
 };
 use crate::store::{EventsKept, Page, Scan, Store};
 use std::sync::Arc;
@@ -106,11 +106,25 @@ impl World {
             },
             5 => isolated(),
             _ => State::Pending {
-                due_at: at,
+                due_at: Deadline {
+                    line: self.line(),
+                    at,
+                },
                 wait: WaitReason::BackOff,
             },
         };
         moved(row, self.etag, state)
+    }
+
+    fn line(&mut self) -> Line {
+        let life = 1 + self.chance.below(2);
+        let ahead_us = self.chance.below(100) as i64 - 50;
+        match self.chance.below(4) {
+            0 => Line::Own,
+            1 => Line::Wall,
+            2 => Line::AtOnce,
+            _ => Line::Jump { life, ahead_us },
+        }
     }
 
     fn extras(&mut self, task: TaskNumber, writes: &mut Vec<Write>) {
@@ -213,8 +227,13 @@ impl World {
     fn assert_equal(&mut self, a: &impl Store, b: &impl Store) {
         let limit = 1 + self.chance.below(TASKS * 2) as usize;
         let now = Micros(self.chance.below(220));
+        let times = Times {
+            wall: Micros(self.chance.below(220)),
+            life: 2,
+            ..Times::still(now)
+        };
         for def in [DefNumber(1), DefNumber(2)] {
-            assert_eq!(a.due(def, now, limit), b.due(def, now, limit));
+            assert_eq!(a.due(def, times, limit), b.due(def, times, limit));
             for at in [Micros::AT_OPEN, Micros::ISOLATED, now] {
                 let exactly = |store: &dyn Store| store.due_exactly(def, at, None, limit);
                 assert_eq!(exactly(a), exactly(b));

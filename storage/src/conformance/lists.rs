@@ -6,12 +6,14 @@ use super::rows::{
     started, undecodable,
 };
 use crate::commit::Expect;
-use crate::row::{DefNumber, Generation, Micros, Priority, State, TaskNumber, WaitReason};
+use crate::row::{
+    Deadline, DefNumber, Generation, Line, Micros, Priority, State, TaskNumber, Times, WaitReason,
+};
 use crate::store::{Due, PAGE_MAX, Scan, Store};
 
 fn due(store: &impl Store, def: u32, now: u64) -> Due {
     store
-        .due(DefNumber(def), Micros(now), 100)
+        .due(DefNumber(def), Times::still(Micros(now)), 100)
         .expect("due is read")
 }
 
@@ -31,7 +33,7 @@ pub(super) fn assert_listed_nowhere(store: &impl Store) {
         due(store, 1, u64::MAX),
         Due {
             ready: vec![],
-            next: None
+            wait_us: None
         }
     );
     for at in [Micros::AT_OPEN, Micros::ISOLATED] {
@@ -75,7 +77,7 @@ pub fn due_is_ordered_by_priority_then_time_then_number(factory: &impl Factory) 
         let mut row = pending(number, &format!("t{number}"));
         (row.def, row.priority) = (DefNumber(def), Priority::new(rank));
         row.state = State::Pending {
-            due_at: Micros(at),
+            due_at: Deadline::own(Micros(at)),
             wait: WaitReason::Slot,
         };
         one(&store, start(&row)).expect("the start is accepted");
@@ -83,15 +85,68 @@ pub fn due_is_ordered_by_priority_then_time_then_number(factory: &impl Factory) 
     assert_eq!(due(&store, 1, 100).ready, numbers(&[12, 11, 13, 10, 14]));
     assert_eq!(due(&store, 2, 100).ready, numbers(&[15]));
     let page = store
-        .due(DefNumber(1), Micros(100), 2)
+        .due(DefNumber(1), Times::still(Micros(100)), 2)
         .expect("due is read");
     assert_eq!(
         page,
         Due {
             ready: numbers(&[12, 11]),
-            next: Some(Micros(101))
+            wait_us: Some(1)
         }
     );
+}
+
+/// Each line of time has its own hands: what is due of one is due, whatever the others show; what is due at once
+/// is so by all of them. Of one rank the earliest moment comes first, on whatever line.
+pub fn due_follows_each_line_of_time(factory: &impl Factory) {
+    let store = factory.fresh();
+    let jump = |life, ahead_us| Line::Jump { life, ahead_us };
+    let tasks = [
+        (10, Line::Own, 95),
+        (11, Line::Wall, 101),
+        (12, jump(7, 500), 590),
+        (13, jump(7, -20), 81),
+        (14, jump(6, 500), 97),
+        (15, Line::Wall, 10),
+        (16, jump(6, 500), 104),
+        (17, Line::AtOnce, 96),
+    ];
+    for (number, line, at) in tasks {
+        let mut row = pending(number, &format!("t{number}"));
+        row.state = State::Pending {
+            due_at: Deadline {
+                line,
+                at: Micros(at),
+            },
+            wait: WaitReason::Slot,
+        };
+        one(&store, start(&row)).expect("the start is accepted");
+    }
+    let times = Times {
+        own: Micros(100),
+        wall: Micros(20),
+        life: 7,
+        ahead_us: 0,
+    };
+    let due = |times, limit| store.due(DefNumber(1), times, limit).expect("due is read");
+    let page = |ready: &[u64], wait_us| Due {
+        ready: numbers(ready),
+        wait_us,
+    };
+    assert_eq!(due(times, 100), page(&[15, 10, 17, 14, 12], Some(1)));
+    assert_eq!(due(times, 2), page(&[15, 10], Some(1)));
+    let forward = Times {
+        wall: Micros(1_000),
+        ..times
+    };
+    assert_eq!(due(forward, 100), page(&[15, 10, 17, 14, 11, 12], Some(1)));
+    let reopened = Times {
+        life: 8,
+        ..Times::still(Micros(102))
+    };
+    // A life of its own comes to the lines of earlier ones by the wall clock of its open.
+    let in_order = [15, 13, 10, 17, 14, 11];
+    assert_eq!(due(reopened, 100), page(&in_order, Some(2)));
 }
 
 /// The next moment is the earliest of all ranks; what only an event moves has none.
@@ -102,25 +157,25 @@ pub fn due_tells_when_the_next_task_becomes_due(factory: &impl Factory) {
         due(&store, 1, 99),
         Due {
             ready: vec![],
-            next: Some(Micros(100))
+            wait_us: Some(1)
         }
     );
     assert_eq!(
         due(&store, 1, 100),
         Due {
             ready: numbers(&[10]),
-            next: None
+            wait_us: None
         }
     );
     let later = State::Pending {
-        due_at: Micros(700),
+        due_at: Deadline::own(Micros(700)),
         wait: WaitReason::BackOff,
     };
     one(&store, by_etag(10, 10, &moved(&row, 11, later))).expect("accepted");
     let mut low = pending(20, "b");
     low.priority = Priority::new(0);
     low.state = State::Pending {
-        due_at: Micros(800),
+        due_at: Deadline::own(Micros(800)),
         wait: WaitReason::Slot,
     };
     one(&store, start(&low)).expect("the start is accepted");
@@ -128,7 +183,7 @@ pub fn due_tells_when_the_next_task_becomes_due(factory: &impl Factory) {
         due(&store, 1, 100),
         Due {
             ready: vec![],
-            next: Some(Micros(700))
+            wait_us: Some(600)
         }
     );
     let parked = State::Suspended {
@@ -141,7 +196,7 @@ pub fn due_tells_when_the_next_task_becomes_due(factory: &impl Factory) {
         due(&store, 1, u64::MAX),
         Due {
             ready: vec![],
-            next: None
+            wait_us: None
         }
     );
 }
@@ -183,7 +238,7 @@ pub fn an_isolated_task_is_never_due(factory: &impl Factory) {
     for now in [100, u64::MAX] {
         let nothing = Due {
             ready: vec![],
-            next: None,
+            wait_us: None,
         };
         assert_eq!(due(&store, 1, now), nothing, "at {now}");
     }
@@ -197,12 +252,12 @@ pub fn a_claimed_task_is_running_and_not_due(factory: &impl Factory) {
         due(&store, 1, u64::MAX),
         Due {
             ready: vec![],
-            next: None
+            wait_us: None
         }
     );
     assert_eq!(scanned(&store, Scan::Running), numbers(&[10]));
     let again = State::Pending {
-        due_at: Micros(500),
+        due_at: Deadline::own(Micros(500)),
         wait: WaitReason::BackOff,
     };
     let back = commit(
@@ -342,7 +397,7 @@ pub fn pages_are_bounded(factory: &impl Factory) {
         (PAGE_MAX, Some(TaskNumber(6)))
     );
     let ready = store
-        .due(DefNumber(1), Micros(100), usize::MAX)
+        .due(DefNumber(1), Times::still(Micros(100)), usize::MAX)
         .expect("due is read")
         .ready;
     assert_eq!(ready.len(), PAGE_MAX);

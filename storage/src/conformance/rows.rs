@@ -3,10 +3,10 @@
 use crate::commit::{Applied, Commit, Conflict, Expect, Write};
 use crate::id::{InputId, TaskId};
 use crate::row::{
-    BackOff, DefNumber, Delivery, EntryKind, Etag, EventKind, EventRow, Facts, Generation, Guard,
-    GuardPhase, InputRow, Keep, Lease, LifeRow, Micros, OptionsRow, Outcome, Payload, Priority,
-    RetryRow, RunRow, SegmentRow, State, StepRow, StepState, StreamEntry, TaskNumber, TaskRow,
-    TurnResult, TurnRow, WaitReason,
+    BackOff, Deadline, DefNumber, Delivery, EntryKind, Etag, EventKind, EventRow, Facts,
+    Generation, Guard, GuardPhase, InputRow, Keep, Lease, LifeRow, Micros, OptionsRow, Outcome,
+    Payload, Priority, RetryRow, RunRow, SegmentRow, State, StepRow, StepState, StreamEntry,
+    TaskNumber, TaskRow, TurnResult, TurnRow, WaitReason,
 };
 use crate::store::Store;
 
@@ -47,8 +47,8 @@ pub(crate) fn pending(number: u64, id: &str) -> TaskRow {
         previous: None,
         options: options(),
         cancel: None,
+        deadline: Deadline::NEVER,
         time_left_us: None,
-        deadline: Micros::NEVER,
         last_failure: None,
         facts: Facts {
             owner: "owner".into(),
@@ -59,7 +59,7 @@ pub(crate) fn pending(number: u64, id: &str) -> TaskRow {
         updated_at: Micros(10),
         timeline: vec![],
         state: State::Pending {
-            due_at: Micros(100),
+            due_at: Deadline::own(Micros(100)),
             wait: WaitReason::Slot,
         },
     }
@@ -145,7 +145,7 @@ pub(crate) fn undecodable() -> State {
 /// Suspected of killing its process.
 pub(crate) fn isolated() -> State {
     State::Pending {
-        due_at: Micros(100),
+        due_at: Deadline::own(Micros(100)),
         wait: WaitReason::Isolated { deaths: 2 },
     }
 }

@@ -1,7 +1,8 @@
 //! Pages of tasks and receipts, in the order of an index.
 
 use super::tables::Tables;
-use crate::row::{DefNumber, Micros, Priority, TaskNumber};
+use crate::due;
+use crate::row::{DefNumber, Micros, Priority, TaskNumber, Times};
 use crate::store::{Due, ExpiredReceipt, Found, PAGE_MAX, Page, Scan, StoreError};
 
 impl Tables {
@@ -54,32 +55,15 @@ impl Tables {
         Page { rows, next }
     }
 
-    pub(super) fn due(&self, def: DefNumber, now: Micros, limit: usize) -> Due {
-        let limit = limit.min(PAGE_MAX);
-        let last = if cfg!(planted = "isolated_is_due") {
-            Micros::ISOLATED.0
-        } else {
-            Micros::LAST.0
-        };
-        let now = now.0.min(last);
-        let mut due = Due {
-            ready: Vec::new(),
-            next: None,
-        };
-        for rank in 0..Priority::LEVELS {
-            let ready = self
-                .due
-                .range((def.0, rank, 0, 0)..=(def.0, rank, now, u64::MAX));
-            let room = limit - due.ready.len();
-            due.ready
-                .extend(ready.take(room).map(|(.., number)| TaskNumber(*number)));
-            let mut later = self
-                .due
-                .range((def.0, rank, now + 1, 0)..(def.0, rank, last + 1, 0));
-            let first = later.next().map(|(_, _, at, _)| Micros(*at));
-            due.next = due.next.into_iter().chain(first).min();
-        }
-        due
+    pub(super) fn due(
+        &self,
+        def: DefNumber,
+        times: Times,
+        limit: usize,
+    ) -> Result<Due, StoreError> {
+        due::due(def, times, limit, |keys| {
+            Ok(self.due.range(keys).copied().map(Ok))
+        })
     }
 
     pub(super) fn due_exactly(
@@ -89,12 +73,11 @@ impl Tables {
         after: Option<TaskNumber>,
         limit: usize,
     ) -> Vec<TaskNumber> {
-        let of_def = self
-            .due
-            .range((def.0, 0, 0, 0)..=(def.0, u8::MAX, u64::MAX, u64::MAX));
-        let exactly = of_def.filter(|(_, _, listed_at, _)| *listed_at == at.0);
-        let mut found: Vec<TaskNumber> = exactly.map(|(.., number)| TaskNumber(*number)).collect();
-        found.retain(|task| after.is_none_or(|after| *task > after));
+        let mut found = Vec::new();
+        for rank in 0..Priority::LEVELS {
+            let entries = self.due.range(due::exactly(def, rank, at, after));
+            found.extend(entries.map(|(.., number)| TaskNumber(*number)));
+        }
         found.sort_unstable();
         found.truncate(limit.min(PAGE_MAX));
         found

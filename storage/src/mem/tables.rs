@@ -2,6 +2,7 @@
 
 use super::hanging::Hanging;
 use crate::commit::Write;
+use crate::due::DueKey;
 use crate::header::{Entry, Header};
 use crate::id::{InputId, TaskId};
 use crate::plan::{Accepted, Plan, Removed, Rows, SWEPT_AT_ONCE};
@@ -21,7 +22,7 @@ pub(super) struct Tables {
     definitions: Vec<Box<str>>,
     pub(super) by_definition: BTreeSet<(u32, u64)>,
     pub(super) by_label: BTreeSet<(u32, Box<str>, u64)>,
-    pub(super) due: BTreeSet<(u32, u8, u64, u64)>,
+    pub(super) due: BTreeSet<DueKey>,
     pub(super) running: BTreeSet<u64>,
     pub(super) expiry: BTreeSet<(u64, u64)>,
     pub(super) receipt_expiry: BTreeSet<(Micros, TaskNumber, InputId)>,

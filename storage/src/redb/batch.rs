@@ -5,6 +5,7 @@ use super::hanging::Hanging;
 use super::tables::{BY_DEFINITION, BY_LABEL, DUE, EVENTS, EXPIRY, GARBAGE, IDS, RUNNING, TASKS};
 use crate::codec;
 use crate::commit::Write;
+use crate::due::DueKey;
 use crate::header::{Entry, Header};
 use crate::id::TaskId;
 use crate::plan::{Accepted, Removed, Rows, SWEPT_AT_ONCE};
@@ -23,7 +24,7 @@ pub(super) struct Tables<'t> {
     ids: Table<'t, &'static str, u64>,
     by_definition: Table<'t, (u32, u64), ()>,
     by_label: Option<Table<'t, (u32, &'static str, u64), ()>>,
-    due: Table<'t, (u32, u8, u64, u64), ()>,
+    due: Table<'t, DueKey, ()>,
     running: Table<'t, u64, ()>,
     expiry: Table<'t, (u64, u64), ()>,
     events: Option<Table<'t, u64, Bytes>>,

@@ -3,8 +3,9 @@
 use super::tables::{BY_DEFINITION, BY_LABEL, DUE, EXPIRY, RECEIPT_EXPIRY, RUNNING, TASKS};
 use super::{RedbStore, fault};
 use crate::codec;
+use crate::due;
 use crate::id::InputId;
-use crate::row::{DefNumber, Micros, Priority, TaskNumber, TaskRow};
+use crate::row::{DefNumber, Micros, Priority, TaskNumber, TaskRow, Times};
 use crate::slot::Slot;
 use crate::store::{Due, ExpiredReceipt, Found, PAGE_MAX, Page, Scan, StoreError};
 use redb::ReadableTable;
@@ -70,40 +71,12 @@ impl RedbStore {
         Ok(page.finish())
     }
 
-    pub(crate) fn read_due(&self, def: DefNumber, now: Micros, limit: usize) -> Result<Due> {
+    pub(crate) fn read_due(&self, def: DefNumber, times: Times, limit: usize) -> Result<Due> {
         let table = self.begin_read()?.open_table(DUE).map_err(fault)?;
-        let limit = limit.min(PAGE_MAX);
-        let last = if cfg!(planted = "isolated_is_due") {
-            Micros::ISOLATED.0
-        } else {
-            Micros::LAST.0
-        };
-        let now = now.0.min(last);
-        let mut due = Due {
-            ready: Vec::new(),
-            next: None,
-        };
-        let mut rank = 0;
-        let end = (def.0, Priority::LEVELS, 0, 0);
-        // From the first entry of a rank on; ranks without entries cost nothing.
-        while let Some(first) = table.range((def.0, rank, 0, 0)..end).map_err(fault)?.next() {
-            rank = first.map_err(fault)?.0.value().1;
-            let room = limit - due.ready.len();
-            let ready = table
-                .range((def.0, rank, 0, 0)..=(def.0, rank, now, u64::MAX))
-                .map_err(fault)?;
-            for entry in ready.take(room) {
-                due.ready
-                    .push(TaskNumber(entry.map_err(fault)?.0.value().3));
-            }
-            let later = (def.0, rank, now + 1, 0)..(def.0, rank, last + 1, 0);
-            if let Some(entry) = table.range(later).map_err(fault)?.next() {
-                let at = Micros(entry.map_err(fault)?.0.value().2);
-                due.next = Some(due.next.map_or(at, |next| next.min(at)));
-            }
-            rank += 1;
-        }
-        Ok(due)
+        due::due(def, times, limit, |keys| {
+            let entries = table.range(keys).map_err(fault)?;
+            Ok(entries.map(|entry| Ok(entry.map_err(fault)?.0.value())))
+        })
     }
 
     pub(crate) fn read_due_exactly(
@@ -115,15 +88,11 @@ impl RedbStore {
     ) -> Result<Vec<TaskNumber>> {
         let table = self.begin_read()?.open_table(DUE).map_err(fault)?;
         let limit = limit.min(PAGE_MAX);
-        let from = after.map_or(0, |task| task.0.saturating_add(1));
-        let at = at.0;
         let mut found = Vec::new();
         for rank in 0..Priority::LEVELS {
-            let entries = table
-                .range((def.0, rank, at, from)..=(def.0, rank, at, u64::MAX))
-                .map_err(fault)?;
-            for entry in entries.take(limit) {
-                found.push(TaskNumber(entry.map_err(fault)?.0.value().3));
+            let entries = table.range(due::exactly(def, rank, at, after));
+            for entry in entries.map_err(fault)?.take(limit) {
+                found.push(TaskNumber(entry.map_err(fault)?.0.value().5));
             }
         }
         found.sort_unstable();

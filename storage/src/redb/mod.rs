@@ -34,7 +34,7 @@ use crate::commit::{Applied, Commit, Conflict};
 use crate::id::{InputId, TaskId};
 use crate::row::{
     DefNumber, Etag, IndexRow, InputRow, LifeRow, Micros, Receipt, RunRow, StepRow, TaskNumber,
-    TaskRow, TurnRow, ValueKey,
+    TaskRow, Times, TurnRow, ValueKey,
 };
 use crate::store::{
     Counters, Due, EventPage, EventsKept, ExpiredReceipt, Inbox, Page, Scan, Segment, Sharing,
@@ -290,8 +290,8 @@ impl Store for RedbStore {
         self.guarded(|| self.read_page(scan, after, limit))
     }
 
-    fn due(&self, def: DefNumber, now: Micros, limit: usize) -> Result<Due, StoreError> {
-        self.guarded(|| self.read_due(def, now, limit))
+    fn due(&self, def: DefNumber, times: Times, limit: usize) -> Result<Due, StoreError> {
+        self.guarded(|| self.read_due(def, times, limit))
     }
 
     fn due_exactly(

@@ -1,5 +1,6 @@
 //! The tables of the file, by name.
 
+use crate::due::DueKey;
 use redb::TableDefinition;
 
 type Table<K, V> = TableDefinition<'static, K, V>;
@@ -14,8 +15,8 @@ pub(crate) const DEFINITIONS: Table<&str, u32> = Table::new("definitions");
 pub(crate) const BY_DEFINITION: Table<(u32, u64), ()> = Table::new("by_definition");
 /// Definition number, label, task number: every task that carries a label.
 pub(crate) const BY_LABEL: Table<(u32, &str, u64), ()> = Table::new("by_label");
-/// Definition number, rank, time, task number: every task that waits.
-pub(crate) const DUE: Table<(u32, u8, u64, u64), ()> = Table::new("due");
+/// Definition number, rank, line of time (its life, how far ahead), time, task number: every task that waits.
+pub(crate) const DUE: Table<DueKey, ()> = Table::new("due");
 /// Task number: every claimed task.
 pub(crate) const RUNNING: Table<u64, ()> = Table::new("running");
 /// Time, task number: every ended task that retention may remove.

@@ -1,6 +1,6 @@
 //! Recorded steps: what a turn did once and for all, found again by their keys.
 
-use crate::row::Micros;
+use crate::row::{Deadline, Micros};
 use serde::{Deserialize, Serialize};
 
 /// How far a step is.
@@ -13,7 +13,7 @@ pub enum StepState {
     /// It is a sleep, over at this moment.
     Sleeping {
         /// The moment.
-        until: Micros,
+        until: Deadline,
     },
 }
 

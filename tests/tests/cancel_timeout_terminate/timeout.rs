@@ -258,7 +258,7 @@ async fn a_reopened_engine_does_not_begin_the_time_anew() {
     // Six of its ten seconds go by while nothing runs.
     let six = 6_000_000;
     edit(&store, "a", |row| {
-        row.deadline = Micros(row.deadline.0 - six)
+        row.deadline.at = Micros(row.deadline.at.0 - six)
     });
     let engine = reopened(&store, &stage, &entries).await;
     in_time(stage.gate.came(2)).await;
@@ -287,7 +287,7 @@ async fn a_turn_whose_time_went_by_while_nothing_ran_still_has_its_grace() {
     engine.shutdown(NO_GRACE).await;
 
     edit(&store, "a", |row| {
-        row.deadline = Micros(row.deadline.0 - 3_600_000_000)
+        row.deadline.at = Micros(row.deadline.at.0 - 3_600_000_000)
     });
     let engine = reopened(&store, &stage, &entries).await;
     let run = engine.attach(LIMITED, "a").await.unwrap();
@@ -309,7 +309,7 @@ async fn a_clock_that_was_set_back_gives_no_turn_more_than_its_whole_time() {
 
     // As if the clock had stood a day ahead when the turn began.
     edit(&store, "a", |row| {
-        row.deadline = Micros(row.deadline.0 + 86_400_000_000)
+        row.deadline.at = Micros(row.deadline.at.0 + 86_400_000_000)
     });
     let engine = reopened(&store, &stage, &entries).await;
     let run = engine.attach(LIMITED, "a").await.unwrap();

@@ -4,8 +4,8 @@ use crate::events::{DEF, TICK_US, input_id};
 use outlive::machine::{self, DefLimits, Event, Now, Rejected, View};
 use outlive_storage::id::TaskId;
 use outlive_storage::row::{
-    Etag, EventRow, Generation, InputRow, Micros, Receipt, RunRow, TaskNumber, TaskRow, TurnRow,
-    ValueKey, ValueKind,
+    Etag, EventRow, Generation, InputRow, Micros, Receipt, RunRow, TaskNumber, TaskRow, Times,
+    TurnRow, ValueKey, ValueKind,
 };
 use outlive_storage::{Commit, Conflict, Scan, Store, Write};
 use std::collections::VecDeque;
@@ -69,11 +69,8 @@ impl<S: Store> World<S> {
             receipt: receipt.as_ref(),
             limits: LIMITS,
         };
-        let now = Now {
-            at: Micros(self.next * TICK_US),
-            etag: Etag(self.next),
-            generation: Generation(self.next),
-        };
+        let times = Times::still(Micros(self.next * TICK_US));
+        let now = Now::new(times, Etag(self.next), Generation(self.next));
         self.next += 1;
         let value_key = event.value_key(seen.task, view.row);
         let reports = matches!(event, Event::End { .. } | Event::Keep { .. });
@@ -120,7 +117,7 @@ impl<S: Store> World<S> {
         Rest {
             found: store.find(&TaskId::new("a").unwrap()).unwrap(),
             running: running.rows.len(),
-            due: store.due(DEF, late, 10).unwrap().ready,
+            due: store.due(DEF, Times::still(late), 10).unwrap().ready,
             expired: store.expired(late, 10).unwrap(),
             receipts: receipts
                 .map(|text| store.receipt(self.task, &input_id(text)).unwrap())

@@ -186,10 +186,10 @@ fn a_parked_task_does_not_run_out_of_time() {
     task.end(undecodable());
     task.at += 1_000_000;
     task.does(Event::Reconsider);
-    assert_eq!(task.row().deadline, Micros::NEVER);
+    assert_eq!(task.row().deadline.at, Micros::NEVER);
     task.does(Event::Claim(us(1)));
     assert_eq!(Status::of(task.row()), Status::InProgress);
-    assert_eq!(task.row().deadline, Micros(task.at + 1_000));
+    assert_eq!(task.row().deadline.at, Micros(task.at + 1_000));
 }
 
 #[test]

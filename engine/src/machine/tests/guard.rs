@@ -11,7 +11,7 @@ use crate::machine::{
 };
 use outlive_storage::commit::Expect;
 use outlive_storage::row::{
-    EntryKind, EventKind, Guard, Micros, OptionsRow, Place, Probation, State, WaitReason,
+    Deadline, EntryKind, EventKind, Guard, Micros, OptionsRow, Place, Probation, State, WaitReason,
 };
 
 /// The process that holds the turn, and the one that finds it.
@@ -20,7 +20,7 @@ const FINDER: u128 = 41;
 
 fn isolated(deaths: u32) -> State {
     State::Pending {
-        due_at: Micros::ISOLATED,
+        due_at: Deadline::ISOLATED,
         wait: WaitReason::Isolated { deaths },
     }
 }
@@ -54,7 +54,7 @@ fn the_first_deaths_of_a_turn_are_forgiven_and_the_third_makes_it_a_suspect() {
 #[test]
 fn nobody_but_the_guard_enters_a_suspect() {
     let mut task = Task::isolated(STEERABLE);
-    assert_eq!(task.row().place(), Place::Due(Micros::ISOLATED));
+    assert_eq!(task.row().place(), Place::Due(Deadline::ISOLATED));
     task.at = 1 << 60;
     let due_at = Micros::ISOLATED;
     let told = task.refuses(Event::Claim(us(1)));
@@ -261,5 +261,5 @@ fn the_time_of_a_suspect_begins_anew_when_it_is_entered() {
     }
     task.at += 900;
     task.does(probe(HOLDER, true));
-    assert_eq!(task.row().deadline, Micros(task.at + 1_000));
+    assert_eq!(task.row().deadline.at, Micros(task.at + 1_000));
 }

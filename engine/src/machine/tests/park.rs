@@ -5,7 +5,7 @@ use super::task::{PLAIN, STEERABLE, Task, cancel, died, input, sleeps, us};
 use crate::machine::{Aim, Effect, Event, Rejected, Transition};
 use outlive_storage::commit::Write;
 use outlive_storage::row::{
-    Delivery, EntryKind, EventKind, Guard, Micros, Outcome, State, StepState, WaitReason,
+    Deadline, Delivery, EntryKind, EventKind, Guard, Micros, Outcome, State, StepState, WaitReason,
 };
 
 fn outcome(task: &Task) -> &Outcome {
@@ -34,12 +34,12 @@ fn a_turn_that_sleeps_is_due_when_its_first_sleep_is_over_and_all_is_put_down_wi
     assert_eq!(
         task.row().state,
         State::Pending {
-            due_at,
+            due_at: Deadline::own(due_at),
             wait: WaitReason::Sleeping { step }
         }
     );
     let sleeping = |until| StepState::Sleeping {
-        until: Micros(until),
+        until: Deadline::own(Micros(until)),
     };
     let both = vec![("a", sleeping(until + 1)), ("b", sleeping(until))];
     assert_eq!(put_down(&transition), both);
@@ -118,10 +118,10 @@ fn the_time_of_a_turn_stands_still_while_it_sleeps() {
     let mut task = Task::timed(PLAIN, 40);
     task.at += 10;
     task.end(sleeps(&[("a", task.at + 1_000)]));
-    assert_eq!(task.row().deadline, Micros::NEVER);
+    assert_eq!(task.row().deadline, Deadline::NEVER);
     task.at += 2_000;
     task.does(Event::Claim(us(1)));
-    assert_eq!(task.row().deadline, Micros(task.at + 30));
+    assert_eq!(task.row().deadline, Deadline::own(Micros(task.at + 30)));
     assert_eq!(task.row().time_left_us, None);
 }
 

@@ -7,7 +7,7 @@ use super::task::{
 use crate::machine::{Effect, Event, Overdue, Rejected, Status, TurnEnd};
 use outlive_storage::commit::Expect;
 use outlive_storage::row::{
-    EntryKind, EventKind, Generation, Micros, OptionsRow, Outcome, State, WaitReason,
+    Deadline, EntryKind, EventKind, Generation, Micros, OptionsRow, Outcome, State, WaitReason,
 };
 
 #[track_caller]
@@ -104,7 +104,7 @@ fn who_ends_a_failing_turn_still_finds_out_why_it_failed() {
 fn a_failure_may_ask_for_its_own_delay() {
     let mut task = Task::running(PLAIN);
     task.end(asking_for(77));
-    let (due_at, wait) = (Micros(10_077), WaitReason::BackOff);
+    let (due_at, wait) = (Deadline::own(Micros(10_077)), WaitReason::BackOff);
     assert_eq!(task.row().state, State::Pending { due_at, wait });
 }
 
@@ -113,7 +113,7 @@ fn a_back_off_ends_no_later_than_the_turns_time() {
     for end in [failed(false), asking_for(1_000_000)] {
         let mut task = Task::timed(PLAIN, 70);
         task.end(end);
-        let (due_at, wait) = (Micros(10_070), WaitReason::BackOff);
+        let (due_at, wait) = (Deadline::own(Micros(10_070)), WaitReason::BackOff);
         assert_eq!(task.row().state, State::Pending { due_at, wait });
     }
 }
@@ -177,14 +177,18 @@ fn a_late_reply_counts() {
 fn the_time_of_a_turn_runs_from_its_first_claim_over_its_attempts() {
     let mut task = Task::timed(PLAIN, 1_000);
     let deadline = Micros(11_000);
-    assert_eq!(task.row().deadline, deadline);
+    assert_eq!(task.row().deadline.at, deadline);
     task.at += 300;
     task.end(failed(false));
     task.at += BACK_OFF_US;
     task.does(Event::Claim(us(1)));
-    assert_eq!(task.row().deadline, deadline);
+    assert_eq!(task.row().deadline.at, deadline);
     task.does(died(2));
-    assert_eq!(task.row().deadline, deadline, "a crash does not restart it");
+    assert_eq!(
+        task.row().deadline.at,
+        deadline,
+        "a crash does not restart it"
+    );
 }
 
 /// After a restart under a clock that was set back, a turn of one minute had years to run, since its deadline had been
@@ -194,7 +198,7 @@ fn a_clock_that_was_set_back_gives_no_turn_more_than_a_whole_time_out() {
     let mut task = Task::timed(PLAIN, 1_000);
     task.at = 500;
     task.does(died(2));
-    assert_eq!(task.row().deadline, Micros(1_500));
+    assert_eq!(task.row().deadline.at, Micros(1_500));
 }
 
 #[test]
@@ -211,7 +215,7 @@ fn a_turn_that_waits_for_its_slot_loses_no_time() {
     });
     task.at += 5_000;
     task.does(Event::Claim(us(1)));
-    assert_eq!(task.row().deadline, Micros(task.at + 1_000));
+    assert_eq!(task.row().deadline.at, Micros(task.at + 1_000));
 }
 
 #[test]

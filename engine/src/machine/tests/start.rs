@@ -8,8 +8,8 @@ use super::{assert_accepted, assert_nothing_changed, enters};
 use crate::machine::{Accepted, Answer, Effect, Event, NewInput, OnConflict, Rejected, Status};
 use outlive_storage::commit::Expect;
 use outlive_storage::row::{
-    DefNumber, EntryKind, EventKind, Keep, Micros, OptionsRow, Outcome, Place, Priority, State,
-    WaitReason,
+    Deadline, DefNumber, EntryKind, EventKind, Keep, Micros, OptionsRow, Outcome, Place, Priority,
+    State, WaitReason,
 };
 
 fn with(on_conflict: OnConflict, text: &str) -> NewInput {
@@ -55,12 +55,13 @@ fn a_delayed_start_waits_for_its_moment_whatever_slot_is_free() {
     let mut task = Task::none(PLAIN);
     let at = Micros(20_000);
     let transition = task.send(NewInput {
-        start_at: Some(at),
+        start_at: Some(Deadline::own(at)),
         ..input("a")
     });
     assert_eq!(transition.effects, [Effect::Due { def: DEF, at }]);
     let wait = WaitReason::Delayed;
-    assert_eq!(task.row().state, State::Pending { due_at: at, wait });
+    let due_at = Deadline::own(at);
+    assert_eq!(task.row().state, State::Pending { due_at, wait });
     task.at = 19_999;
     let early = task.refuses(Event::Claim(us(1)));
     assert_eq!(early, Rejected::NotDue { due_at: at });
@@ -73,7 +74,7 @@ fn a_delayed_start_waits_for_its_moment_whatever_slot_is_free() {
 fn a_start_at_a_moment_that_is_past_is_due_at_once() {
     let mut task = Task::none(PLAIN);
     let transition = task.send(NewInput {
-        start_at: Some(Micros(1)),
+        start_at: Some(Deadline::own(Micros(1))),
         ..input("a")
     });
     assert_eq!(transition.effects, [enters(1)]);
@@ -86,13 +87,13 @@ fn a_start_at_the_end_of_time_is_no_suspect() {
     for at in [Micros::NEVER, Micros::AT_OPEN, Micros::ISOLATED] {
         let mut task = Task::none(PLAIN);
         task.send(NewInput {
-            start_at: Some(at),
+            start_at: Some(Deadline::own(at)),
             ..input("a")
         });
         let Place::Due(due_at) = task.row().place() else {
             panic!("not due")
         };
-        assert!(due_at < Micros::ISOLATED, "{at:?}");
+        assert!(due_at.at < Micros::ISOLATED, "{at:?}");
     }
 }
 
@@ -314,7 +315,7 @@ fn a_restart_may_be_delayed() {
     let mut task = Task::ended(PLAIN, succeeded("1"));
     let at = Micros(20_000);
     let transition = task.send(NewInput {
-        start_at: Some(at),
+        start_at: Some(Deadline::own(at)),
         ..with(OnConflict::Restart, "b")
     });
     assert_eq!(transition.effects, [Effect::Due { def: DEF, at }]);

@@ -10,7 +10,8 @@ use crate::machine::{
 };
 use outlive_storage::commit::{Expect, Write};
 use outlive_storage::row::{
-    EntryKind, EventKind, Generation, Micros, Payload, Receipt, State, TurnResult, WaitReason,
+    Deadline, EntryKind, EventKind, Generation, Micros, Payload, Receipt, State, TurnResult,
+    WaitReason,
 };
 
 fn superseded(output: &str) -> TurnResult {
@@ -71,7 +72,7 @@ fn assert_stays(was: &State, task: &Task, name: &str) {
             },
         ) => assert_eq!(lease, now),
         (_, now) if name == "sleeping" => {
-            let (due_at, wait) = (Micros(task.at), WaitReason::Slot);
+            let (due_at, wait) = (Deadline::at_once(Micros(task.at)), WaitReason::Slot);
             assert_eq!(*now, State::Pending { due_at, wait });
         }
         (was, now) => assert_eq!(was, now, "{name}: a wait is never broken"),
@@ -137,7 +138,7 @@ fn the_next_turn_begins_when_it_is_claimed() {
     task.at += 700;
     task.end(succeeded("1"));
     assert_eq!(task.started_at(), Micros(10_700));
-    assert_eq!(task.row().deadline, Micros(11_700));
+    assert_eq!(task.row().deadline.at, Micros(11_700));
 }
 
 #[test]

@@ -7,9 +7,9 @@ use crate::machine::{
 };
 use outlive_storage::id::{InputId, TaskId};
 use outlive_storage::row::{
-    BackOff, DefNumber, Delivery, Etag, Facts, Failure, FailureKind, Generation, Keep, Micros,
-    OptionsRow, Payload, Priority, Receipt, RetryRow, State, StepRow, StepState, TaskRow,
-    WaitReason,
+    BackOff, Deadline, DefNumber, Delivery, Etag, Facts, Failure, FailureKind, Generation, Keep,
+    Micros, OptionsRow, Payload, Priority, Receipt, RetryRow, State, StepRow, StepState, TaskRow,
+    Times, WaitReason,
 };
 
 pub(super) const DEF: DefNumber = DefNumber(1);
@@ -127,7 +127,7 @@ pub(super) fn undecodable() -> TurnEnd {
 /// A handler that waits for moments, each under its key.
 pub(super) fn sleeps(until: &[(&str, u64)]) -> TurnEnd {
     let wait = |(key, until): &(&str, u64)| {
-        let until = Micros(*until);
+        let until = Deadline::own(Micros(*until));
         Wait {
             key: (*key).into(),
             wait_for: WaitFor::Time { until },
@@ -244,7 +244,11 @@ pub(super) fn of_run(text: &str, run: u32) -> Aim {
 pub(super) struct Task {
     pub(super) held: Held,
     pub(super) limits: DefLimits,
+    /// The engine's own time.
     pub(super) at: u64,
+    /// How far the wall clock has jumped in this life.
+    pub(super) ahead_us: i64,
+    pub(super) life: u64,
     count: u64,
 }
 
@@ -254,6 +258,8 @@ impl Task {
             held: Held::default(),
             limits,
             at: 10_000,
+            ahead_us: 0,
+            life: 1,
             count: 0,
         }
     }
@@ -337,7 +343,7 @@ impl Task {
     pub(super) fn in_every_state(limits: DefLimits) -> Vec<(&'static str, Task)> {
         let mut delayed = Task::none(limits);
         delayed.send(NewInput {
-            start_at: Some(Micros(1_000_000)),
+            start_at: Some(Deadline::own(Micros(1_000_000))),
             ..input("a")
         });
         let due = Task::due(limits, OPTIONS);
@@ -394,11 +400,15 @@ impl Task {
 
     /// Asks without doing.
     pub(super) fn asks(&self, event: Event) -> Result<Transition, Rejected> {
-        let now = Now {
-            at: Micros(self.at),
-            etag: Etag(self.count + 1),
-            generation: Generation(self.count + 1),
+        let (etag, generation) = (Etag(self.count + 1), Generation(self.count + 1));
+        let own = Micros(self.at);
+        let times = Times {
+            wall: Micros(self.at.saturating_add_signed(self.ahead_us)),
+            life: self.life,
+            ahead_us: self.ahead_us,
+            ..Times::still(own)
         };
+        let now = Now::new(times, etag, generation);
         self.held.ask(event, self.limits, now)
     }
 

@@ -8,7 +8,7 @@ use super::task::{
 use crate::machine::{Event, Overdue, Parting, Rejected, Status, Verdict};
 use outlive_storage::commit::{Expect, Write};
 use outlive_storage::row::{
-    EntryKind, Etag, EventKind, Generation, Micros, State, TaskRow, WaitReason,
+    Deadline, EntryKind, Etag, EventKind, Generation, Micros, State, TaskRow, WaitReason,
 };
 
 #[test]
@@ -53,7 +53,10 @@ fn an_orphan_waits_for_its_handler_and_its_claim_is_not_charged() {
     let transition = task.does(orphan(2, Parting::Died));
     assert_eq!(transition.what, Some(EventKind::Orphaned));
     assert!(transition.effects.is_empty(), "there is nobody to wake");
-    let (due_at, wait) = (Micros(10_000), WaitReason::WaitingHandler);
+    let (due_at, wait) = (
+        Deadline::at_once(Micros(10_000)),
+        WaitReason::WaitingHandler,
+    );
     assert_eq!(task.row().state, State::Pending { due_at, wait });
     task.does(Event::Claim(us(3)));
     let row = task.row();

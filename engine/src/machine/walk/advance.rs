@@ -112,7 +112,8 @@ impl Advance<'_> {
             delivery: input.delivery,
             taken: None,
         };
-        let due = input.start_at.filter(|at| *at > self.now);
+        let asked = input.start_at.map(|deadline| deadline.at);
+        let due = asked.filter(|at| *at > self.now);
         let wait = due.map_or(Wait::Slot, |_| Wait::Delayed);
         let due = due.unwrap_or(self.now);
         let claimant = input.claimant.as_ref();

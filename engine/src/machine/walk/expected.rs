@@ -5,9 +5,9 @@ use super::ops::{DEF, KEYS, claimant, failure, options, output, payload};
 use crate::machine::tests::held::{Held, TASK};
 use outlive_storage::id::{InputId, TaskId};
 use outlive_storage::row::{
-    CancelRow, CancelScope, EntryKind, Generation, Guard, InputRow, Lease, Micros, Payload, Place,
-    PreviousInput, Priority, Probation, Receipt, RunRow, State, Taken as Mark, TaskRow, TurnRow,
-    ValueKey, ValueKind,
+    CancelRow, CancelScope, Deadline, EntryKind, Generation, Guard, InputRow, Lease, Micros,
+    Payload, Place, PreviousInput, Priority, Probation, Receipt, RunRow, State, Taken as Mark,
+    TaskRow, TurnRow, ValueKey, ValueKind,
 };
 use std::collections::{BTreeMap, VecDeque};
 
@@ -73,7 +73,7 @@ impl Model {
                 reason: reason.text(),
                 at: like.cancel.as_ref().map_or(Micros(0), |cancel| cancel.at),
             }),
-            deadline: turn.deadline.unwrap_or(Micros::NEVER),
+            deadline: Deadline::own(turn.deadline.unwrap_or(Micros::NEVER)),
             time_left_us: turn.left_us,
             last_failure: (turn.interim > 0).then(|| failure(turn.interim)),
             facts: like.facts.clone(),
@@ -88,8 +88,8 @@ impl Model {
         match self.phase {
             Phase::Absent | Phase::Pending { .. } | Phase::Isolated => State::Pending {
                 due_at: match self.phase {
-                    Phase::Pending { due, .. } => due,
-                    _ => Micros::ISOLATED,
+                    Phase::Pending { wait, due } => Model::due_at(wait, due),
+                    _ => Deadline::ISOLATED,
                 },
                 wait: self.wait().expect("what is due waits"),
             },
@@ -129,13 +129,13 @@ impl Model {
     /// Where the row stands in the indexes.
     pub(super) fn place(&self) -> Place {
         match self.phase {
-            Phase::Pending { due, .. } => Place::Due(due),
-            Phase::Absent | Phase::Isolated => Place::Due(Micros::ISOLATED),
+            Phase::Pending { wait, due } => Place::Due(Model::due_at(wait, due)),
+            Phase::Absent | Phase::Isolated => Place::Due(Deadline::ISOLATED),
             Phase::Running { .. } => Place::Running,
             Phase::Waiting(_) | Phase::Aside { .. } | Phase::Quarantined => {
-                Place::Due(Micros::NEVER)
+                Place::Due(Deadline::NEVER)
             }
-            Phase::Parked => Place::Due(Micros::AT_OPEN),
+            Phase::Parked => Place::Due(Deadline::AT_OPEN),
             Phase::Ended { expires, .. } => Place::Ended(expires),
         }
     }

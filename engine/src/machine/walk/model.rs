@@ -6,7 +6,7 @@ use super::ops::{failure, output};
 use crate::machine::Status;
 use outlive_storage::id::InputId;
 use outlive_storage::row::{
-    Delivery, Generation, Micros, Outcome, Payload, TurnResult, WaitReason,
+    Deadline, Delivery, Generation, Micros, Outcome, Payload, TurnResult, WaitReason,
 };
 
 /// What the definition of the walked task says.
@@ -476,6 +476,14 @@ impl Model {
                 Status::Suspended
             }
             Phase::Ended { .. } => Status::Completed,
+        }
+    }
+
+    /// When what waits is due.
+    pub(super) fn due_at(wait: Wait, due: Micros) -> Deadline {
+        match wait {
+            Wait::Slot | Wait::Handler => Deadline::at_once(due),
+            Wait::Delayed | Wait::BackOff | Wait::Sleep => Deadline::own(due),
         }
     }
 

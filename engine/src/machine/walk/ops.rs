@@ -8,8 +8,8 @@ use crate::machine::{
 };
 use outlive_storage::id::TaskId;
 use outlive_storage::row::{
-    BackOff, DefNumber, Delivery, Etag, Facts, Failure, FailureKind, Generation, Keep, Micros,
-    OptionsRow, Payload, Priority, RetryRow, StepRow, StepState,
+    BackOff, Deadline, DefNumber, Delivery, Etag, Facts, Failure, FailureKind, Generation, Keep,
+    Micros, OptionsRow, Payload, Priority, RetryRow, StepRow, StepState,
 };
 
 pub(super) const DEF: DefNumber = DefNumber(1);
@@ -95,7 +95,7 @@ fn inputs(model: &Model, now: Micros) -> Vec<Event> {
         let late = plain.clone();
         inputs.push(NewInput {
             on_conflict,
-            start_at: Some(now.plus(DELAY_US)),
+            start_at: Some(Deadline::own(now.plus(DELAY_US))),
             claimant: Some(claimant(INSTANCES[0])),
             ..late
         });
@@ -344,7 +344,7 @@ fn by_the_engine(world: &World) -> Vec<Event> {
 /// A handler that waits for the nearer of two moments.
 fn sleeps(now: Micros) -> TurnEnd {
     let to = |key: &str, us| {
-        let until = now.plus(us);
+        let until = Deadline::own(now.plus(us));
         let state = StepState::Sleeping { until };
         let wait_for = WaitFor::Time { until };
         Wait {

@@ -4,7 +4,7 @@ use super::model::{End, Model, Paper, Phase, Reason, Rules, Taken, Why};
 use super::ops::{ETAG, INSTANCES, STEP_US};
 use crate::machine::tests::held::Held;
 use crate::machine::{DefLimits, Event, Now, Rejected, Transition};
-use outlive_storage::row::{EventKind, Generation, Mark, Micros, State, TaskRow};
+use outlive_storage::row::{EventKind, Generation, Mark, Micros, State, TaskRow, Times};
 use std::hash::{Hash, Hasher};
 
 /// Every state is moved to this moment, so that states that differ only in when they are reached are one.
@@ -209,11 +209,9 @@ impl World {
 
     /// What the next transition may use up.
     pub(super) fn handed_out(&self) -> Now {
-        Now {
-            at: self.now,
-            etag: outlive_storage::row::Etag(ETAG.0 + 1),
-            generation: Generation(self.model.given + 1),
-        }
+        let etag = outlive_storage::row::Etag(ETAG.0 + 1);
+        let generation = Generation(self.model.given + 1);
+        Now::new(Times::still(self.now), etag, generation)
     }
 }
 
