@@ -6,6 +6,7 @@ mod order;
 mod random;
 mod restarts;
 mod retention;
+mod sleeps;
 
 use outlive::testing::WallClock;
 use outlive::{Builder, Ctx, Engine, HandlerError, TaskDef};
