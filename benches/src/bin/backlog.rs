@@ -129,7 +129,7 @@ fn waiting(number: u64, wait: Wait) -> Result<Vec<Commit>, Failed> {
 
 /// A sleep that no measurement lives to see the end of.
 fn sleep() -> machine::Wait {
-    let until = Micros(u64::MAX / 2);
+    let until = Deadline::own(Micros(u64::MAX / 2));
     let step = StepRow {
         state: StepState::Sleeping { until },
         attempt: 0,
