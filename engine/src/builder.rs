@@ -11,7 +11,7 @@ use crate::guard::GuardOptions;
 use crate::handler::{
     Erased, Handler, HandlerError, Reply, erase_blocking, erase_fn, erase_handler,
 };
-use crate::registry::Registered;
+use crate::registry::{self, Registered};
 use crate::stream::sink::{self, SinkError, StreamSink};
 use crate::trace::Opened;
 use crate::value;
@@ -421,7 +421,7 @@ impl Builder {
             }
             options.map_err(|error| OpenError::InvalidRetry { name, error })?;
         }
-        Ok(())
+        registry::check_former_names(&self.handlers)
     }
 }
 

@@ -192,8 +192,10 @@ impl<O, S> Reenter<O, S> {
         }
         // Without a handler here it waits for a program that has one.
         let registered = dispatcher.registry.get(row.def);
-        let slot = registered
-            .and_then(|registered| dispatcher.slots.take_for_start(registered.kind(), row.def));
+        let slot = registered.and_then(|registered| {
+            let def = dispatcher.registry.present(row.def);
+            dispatcher.slots.take_for_start(registered.kind(), def)
+        });
         let claimant = slot.is_some().then(|| dispatcher.claimant.clone());
         let if_etag = self.if_etag.map(Etag);
         let event = match self.again {

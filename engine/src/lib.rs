@@ -35,6 +35,8 @@ mod decision;
 #[cfg(feature = "runtime")]
 mod def;
 #[cfg(feature = "runtime")]
+mod due;
+#[cfg(feature = "runtime")]
 mod ended;
 #[cfg(feature = "runtime")]
 mod engine;
@@ -157,7 +159,7 @@ pub use ctx::{Ctx, Entry};
 #[cfg(feature = "redb")]
 pub use data_dir::DataDirError;
 #[cfg(feature = "runtime")]
-pub use def::{Index, STEERABLE_DEFAULT, STEERABLE_MAX, TaskDef};
+pub use def::{FORMER_NAMES_MAX, Index, STEERABLE_DEFAULT, STEERABLE_MAX, TaskDef};
 #[cfg(feature = "runtime")]
 pub use engine::{Engine, ShutdownReport};
 #[cfg(feature = "runtime")]

@@ -42,7 +42,9 @@ impl Overdue {
         self.looked_at = Some(now);
         let mut first = None;
         for (def, _) in short {
-            first = earlier(first, end_of(def, now, tools).await?);
+            for number in tools.registry.numbers(def) {
+                first = earlier(first, end_of(number, now, tools).await?);
+            }
         }
         Ok(first)
     }
