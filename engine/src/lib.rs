@@ -23,6 +23,8 @@ mod builder;
 #[cfg(feature = "runtime")]
 mod call;
 #[cfg(feature = "runtime")]
+mod check;
+#[cfg(feature = "runtime")]
 mod commits;
 #[cfg(feature = "runtime")]
 mod control;
@@ -139,6 +141,8 @@ mod turn_steps;
 #[cfg(feature = "runtime")]
 mod value;
 #[cfg(feature = "runtime")]
+mod value_type;
+#[cfg(feature = "runtime")]
 mod watch;
 #[cfg(feature = "runtime")]
 mod writer;
@@ -152,6 +156,11 @@ pub use outlive_storage::row::{Delivery, EventKind, Failure, FailureKind, WaitRe
 pub use blocking::{BlockingEngine, BlockingError};
 #[cfg(feature = "runtime")]
 pub use builder::Builder;
+#[cfg(feature = "runtime")]
+pub use check::{
+    CHECK_NAMED_MAX, Check, CheckError, CheckReport, Problem, TASK_PROBLEMS_MAX, TaskCheck,
+    UndeclaredSteps,
+};
 #[cfg(feature = "runtime")]
 pub use control::{Delete, Order, Reenter};
 #[cfg(feature = "runtime")]
@@ -226,5 +235,7 @@ pub use stream::{
 };
 #[cfg(feature = "runtime")]
 pub use value::{VALUE_MAX, ValueError};
+#[cfg(feature = "runtime")]
+pub use value_type::ValueType;
 #[cfg(feature = "runtime")]
 pub use watch::Watch;

@@ -7,13 +7,21 @@ use crate::flow::Kind;
 use crate::handler::{Erased, HandlerError};
 use crate::machine::DefLimits;
 use crate::stream::sink::SinkFactory;
+use crate::value_type::ValueType;
 use outlive_storage::row::DefNumber;
 use std::collections::HashMap;
+use std::sync::Arc;
 
+/// Cheap to clone, so that a builder can be checked and then opened.
+#[derive(Clone)]
 pub(crate) struct Registered {
     pub(crate) name: &'static str,
     pub(crate) options: DefOptions,
     pub(crate) handler: Erased,
+    /// Whether bytes are an input of it.
+    pub(crate) input: ValueType,
+    /// What was said of the results of its steps, by the name in their keys.
+    pub(crate) steps: Vec<(Box<str>, ValueType)>,
     pub(crate) factories: Factories,
     /// Whether an error is worth another attempt.
     pub(crate) retry_if: Option<RetryIf>,
@@ -21,7 +29,7 @@ pub(crate) struct Registered {
     pub(crate) sink: Option<SinkFactory>,
 }
 
-pub(crate) type RetryIf = Box<dyn Fn(&HandlerError) -> bool + Send + Sync>;
+pub(crate) type RetryIf = Arc<dyn Fn(&HandlerError) -> bool + Send + Sync>;
 
 impl Registered {
     pub(crate) fn kind(&self) -> Kind {
@@ -29,6 +37,17 @@ impl Registered {
             Erased::Async(_) => Kind::Async,
             Erased::Blocking(_) => Kind::Blocking,
         }
+    }
+
+    /// What was said of the step of this key, whose name may have a value; the longest name counts.
+    pub(crate) fn step_type(&self, key: &str) -> Option<ValueType> {
+        let is_of = |name: &str| {
+            let rest = key.strip_prefix(name);
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('('))
+        };
+        let declared = self.steps.iter().filter(|(name, _)| is_of(name));
+        let longest = declared.max_by_key(|(name, _)| name.len());
+        longest.map(|(_, declared)| *declared)
     }
 }
 
@@ -68,6 +87,25 @@ impl Registry {
             names,
             present,
         }
+    }
+
+    /// As [`Registry::new`] for a file that is only looked at: names that are not in it have numbers that are not.
+    pub(crate) fn unopened(
+        registered: Vec<Registered>,
+        mut all: Vec<(DefNumber, Box<str>)>,
+    ) -> Registry {
+        let mut numbers = Vec::with_capacity(registered.len());
+        for name in registered.iter().map(|registered| registered.name) {
+            let known = all.iter().find(|(_, known)| **known == *name);
+            let number = known.map(|(number, _)| *number).unwrap_or_else(|| {
+                let highest = all.iter().map(|(number, _)| number.0).max();
+                let number = DefNumber(highest.map_or(0, |highest| highest + 1));
+                all.push((number, name.into()));
+                number
+            });
+            numbers.push(number);
+        }
+        Registry::new(registered, numbers, all)
     }
 
     pub(crate) fn get(&self, def: DefNumber) -> Option<&Registered> {

@@ -30,6 +30,10 @@ pub struct Faulty {
     pub forget_rows: AtomicBool,
     /// The segment of this first number, unless it is zero, is damaged; with `u64::MAX` the last one is.
     pub damaged_segment: AtomicU64,
+    /// The row of the task of this number, unless it is zero, is found damaged by scans.
+    pub damaged_row: AtomicU64,
+    /// The recorded steps of the task of this number, unless it is zero, are damaged.
+    pub damaged_steps: AtomicU64,
     /// Every row that a commit is about is damaged: nothing of the commit is written.
     pub damaged_rows: AtomicBool,
     /// Called before the next large value is read, on the thread that reads it.
@@ -105,6 +109,13 @@ impl Faulty {
 pub fn failure() -> StoreError {
     StoreError::Failed {
         message: "told to fail".into(),
+    }
+}
+
+fn damage(table: &'static str) -> StoreError {
+    StoreError::Corrupt {
+        table,
+        key: "told to be damaged".into(),
     }
 }
 
@@ -185,7 +196,14 @@ impl Store for Faulty {
         if is_set(&self.fail_reads) {
             return Err(failure());
         }
-        self.inner.scan(scan, after, limit)
+        let mut page = self.inner.scan(scan, after, limit)?;
+        let damaged = self.damaged_row.load(Ordering::SeqCst);
+        for found in &mut page.rows {
+            if found.task.0 == damaged {
+                found.row = Err(damage("tasks"));
+            }
+        }
+        Ok(page)
     }
 
     fn due(&self, def: DefNumber, now: Micros, limit: usize) -> Result<Due, StoreError> {
@@ -217,6 +235,9 @@ impl Store for Faulty {
         after: Option<&str>,
         limit: usize,
     ) -> Result<Vec<(Box<str>, StepRow)>, StoreError> {
+        if task.0 == self.damaged_steps.load(Ordering::SeqCst) {
+            return Err(damage("steps"));
+        }
         self.inner.steps(task, turn, after, limit)
     }
 
