@@ -40,6 +40,8 @@ pub struct Faulty {
     pub before_value: Hook,
     /// Called before the next commit, on the thread that writes.
     pub before_commit: Hook,
+    /// How many rows were read one by one.
+    pub gets: AtomicU64,
     /// How many commits were asked for.
     pub commits: AtomicU64,
     /// The commit of this number, from 1, fails, and every one after it; zero for none.
@@ -161,6 +163,7 @@ impl Store for Faulty {
     }
 
     fn get(&self, task: TaskNumber) -> Result<Option<TaskRow>, StoreError> {
+        self.gets.fetch_add(1, Ordering::SeqCst);
         if is_set(&self.forget_rows) {
             return Ok(None);
         }
