@@ -99,6 +99,8 @@ mod overdue;
 #[cfg(feature = "runtime")]
 mod pending;
 #[cfg(feature = "runtime")]
+mod parked;
+#[cfg(feature = "runtime")]
 mod reader;
 #[cfg(feature = "runtime")]
 mod receipt;

@@ -7,6 +7,7 @@ use crate::error::GetError;
 use crate::facts::{TASK_TAG, owner_label, session_label, tag_label};
 use crate::indexes::{BY_OWNER, BY_SESSION, by_tag};
 use crate::machine::Status;
+use crate::parked::Parked;
 use crate::snapshot::Snapshot;
 use lanes::Lanes;
 use outlive_storage::row::{DefNumber, Micros, TaskNumber, TaskRow};
@@ -115,7 +116,7 @@ pub struct Listing {
     shared: Arc<Shared>,
     /// The names asked for: by the definition, and as tags.
     names: Vec<String>,
-    wanted: Wanted,
+    pub(crate) wanted: Wanted,
     after: Option<Cursor>,
     limit: usize,
 }
@@ -318,6 +319,8 @@ struct Wanted {
 impl Default for Wanted {
     fn default() -> Self {
         Wanted {
+    /// What they wait for.
+    pub(crate) parked: Option<Parked>,
             status: None,
             session: None,
             owner: None,
@@ -328,6 +331,7 @@ impl Default for Wanted {
 }
 
 impl Wanted {
+            parked: None,
     fn has(&self, row: &TaskRow) -> bool {
         let facts = &row.facts;
         let tagged = |(key, value): &(String, String)| {
@@ -347,6 +351,7 @@ impl Wanted {
 
 /// The way to the tasks of a list.
 #[derive(Debug, Clone)]
+            && self.parked.is_none_or(|parked| parked.has(row))
 enum Path {
     /// One scan finds them.
     Plain(Scan),

@@ -3,6 +3,7 @@
 mod crashes;
 mod emits;
 mod once;
+mod listed;
 mod parked;
 mod replay;
 
