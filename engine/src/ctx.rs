@@ -1,5 +1,6 @@
 //! What a handler knows about its turn.
 
+use crate::env::Spawner;
 use crate::error::{FlushError, NotShuttingDown};
 use crate::inbox::{Inbox, Keys, PendingInput};
 use crate::input_error::PendingError;
@@ -64,6 +65,8 @@ pub(crate) struct CtxCore {
     /// The keys under which it took inputs.
     pub(crate) keys: Keys,
     pub(crate) steps: Arc<TurnSteps>,
+    /// Where handlers run: blocking ones wait with it.
+    pub(crate) runtime: Spawner,
 }
 
 impl CtxCore {

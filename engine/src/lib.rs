@@ -19,6 +19,8 @@ mod batch;
 #[cfg(feature = "runtime")]
 mod blocking;
 #[cfg(feature = "runtime")]
+mod blocking_step;
+#[cfg(feature = "runtime")]
 mod builder;
 #[cfg(feature = "runtime")]
 mod call;
@@ -97,9 +99,9 @@ mod outcome;
 #[cfg(feature = "runtime")]
 mod overdue;
 #[cfg(feature = "runtime")]
-mod pending;
-#[cfg(feature = "runtime")]
 mod parked;
+#[cfg(feature = "runtime")]
+mod pending;
 #[cfg(feature = "runtime")]
 mod reader;
 #[cfg(feature = "runtime")]

@@ -255,6 +255,7 @@ impl Dispatcher {
             reader: Arc::clone(&self.reader),
             keys: Keys::default(),
             steps: TurnSteps::new(recorded),
+            runtime: self.spawner.clone(),
         };
         Ok(Prepared {
             registered,
