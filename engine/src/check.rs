@@ -238,6 +238,9 @@ impl Builder {
     /// }
     /// # Ok(()) }
     /// ```
+    ///
+    /// # Errors
+    /// Awaited, [`CheckError`]: what to do is in each variant.
     pub fn check(&self) -> Check {
         let program = self.validate().map(|()| Unopened {
             source: self.source.clone(),
@@ -253,6 +256,9 @@ impl Builder {
 
 impl Engine {
     /// As [`Builder::check`], for what is in flight in this engine now. Turns go on meanwhile.
+    ///
+    /// # Errors
+    /// Awaited, [`CheckError`]: what to do is in each variant.
     pub fn check(&self) -> Check {
         Check {
             target: Target::Engine(Arc::clone(self.shared())),

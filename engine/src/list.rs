@@ -296,11 +296,17 @@ impl fmt::Debug for Listing {
 impl Engine {
     /// Lists the tasks of one definition, newest first. Awaited as it is, the first [`LIST_LIMIT`] of them; a
     /// definition need not be registered to be listed.
+    ///
+    /// # Errors
+    /// Awaited, [`GetError`]: what to do is in each variant. A damaged row is in [`List::damaged`] instead.
     pub fn list<I, O, S>(&self, def: TaskDef<I, O, S>) -> Listing {
         Listing::new(self, vec![def.name().to_owned()])
     }
 
     /// Lists all tasks, newest first, also those whose definition nobody registered here.
+    ///
+    /// # Errors
+    /// As [`Engine::list`].
     pub fn list_all(&self) -> Listing {
         Listing::new(self, Vec::new())
     }
@@ -308,30 +314,30 @@ impl Engine {
 
 /// What a listed task fulfils, its name aside.
 #[derive(Debug, Clone)]
-struct Wanted {
+pub(crate) struct Wanted {
     status: Option<Status>,
     session: Option<String>,
     owner: Option<String>,
     tags: Vec<(String, String)>,
+    /// What they wait for.
+    pub(crate) parked: Option<Parked>,
     created: (Bound<Micros>, Bound<Micros>),
 }
 
 impl Default for Wanted {
     fn default() -> Self {
         Wanted {
-    /// What they wait for.
-    pub(crate) parked: Option<Parked>,
             status: None,
             session: None,
             owner: None,
             tags: Vec::new(),
+            parked: None,
             created: (Bound::Unbounded, Bound::Unbounded),
         }
     }
 }
 
 impl Wanted {
-            parked: None,
     fn has(&self, row: &TaskRow) -> bool {
         let facts = &row.facts;
         let tagged = |(key, value): &(String, String)| {
@@ -345,13 +351,13 @@ impl Wanted {
             && self.status.is_none_or(|status| Status::of(row) == status)
             && session.is_none_or(|session| facts.session.as_deref() == Some(session))
             && owner.is_none_or(|owner| *facts.owner == *owner)
+            && self.parked.is_none_or(|parked| parked.has(row))
             && self.created.contains(&row.created_at)
     }
 }
 
 /// The way to the tasks of a list.
 #[derive(Debug, Clone)]
-            && self.parked.is_none_or(|parked| parked.has(row))
 enum Path {
     /// One scan finds them.
     Plain(Scan),
