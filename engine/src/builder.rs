@@ -1,6 +1,5 @@
-//! What an engine is opened with: a place for its rows, handlers, limits.
-//!
-//! It is past 500 lines because every option is a method with what its user must know of it.
+//! What an engine is opened with: a place for its rows, handlers, limits. It has so many lines because every option has its
+//! documentation here.
 
 use crate::ctx::Ctx;
 use crate::def::TaskDef;
@@ -13,11 +12,12 @@ use crate::guard::GuardOptions;
 use crate::handler::{
     Erased, Handler, HandlerError, Reply, erase_blocking, erase_fn, erase_handler,
 };
-use crate::registry::Registered;
+use crate::registry::{self, Registered};
 use crate::sleep::PARK_AFTER;
 use crate::stream::sink::{self, SinkError, StreamSink};
 use crate::trace::Opened;
 use crate::value;
+use crate::value_type::ValueType;
 use crate::wall_clock::WallClock;
 use outlive_storage::Store;
 use outlive_storage::id::{self, TaskId};
@@ -30,7 +30,9 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-enum Source {
+/// Where the rows are.
+#[derive(Clone)]
+pub(crate) enum Source {
     Memory,
     Store(Arc<dyn Store>),
     #[cfg(feature = "redb")]
@@ -53,9 +55,9 @@ enum Source {
 /// ```
 #[must_use = "nothing is opened before open() is awaited"]
 pub struct Builder {
-    source: Source,
-    place: Place,
-    handlers: Vec<Registered>,
+    pub(crate) source: Source,
+    pub(crate) place: Place,
+    pub(crate) handlers: Vec<Registered>,
     max_running: usize,
     max_blocking: usize,
     pub(crate) park_after: Duration,
@@ -124,7 +126,7 @@ impl Builder {
         F: Fn(Ctx<S>, I) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<R, HandlerError>> + Send + 'static,
     {
-        self.register(def, erase_fn(f))
+        self.register(def, erase_fn(f), ValueType::of::<I>())
     }
 
     /// Registers a type with state as the handler of a definition.
@@ -135,7 +137,7 @@ impl Builder {
         S: 'static,
         H: Handler<I, O, S>,
     {
-        self.register(def, erase_handler(handler))
+        self.register(def, erase_handler(handler), ValueType::of::<I>())
     }
 
     /// Registers a blocking function as the handler of a definition. Each call has a thread of its own, of which
@@ -148,14 +150,21 @@ impl Builder {
         R: Into<Reply<O>> + Send + 'static,
         F: Fn(Ctx<S>, I) -> Result<R, HandlerError> + Send + Sync + 'static,
     {
-        self.register(def, erase_blocking(f))
+        self.register(def, erase_blocking(f), ValueType::of::<I>())
     }
 
-    fn register<I, O, S>(mut self, def: TaskDef<I, O, S>, handler: Erased) -> Builder {
+    fn register<I, O, S>(
+        mut self,
+        def: TaskDef<I, O, S>,
+        handler: Erased,
+        input: ValueType,
+    ) -> Builder {
         self.handlers.push(Registered {
             name: def.name(),
             options: def.options,
             handler,
+            input,
+            steps: Vec::new(),
             factories: Factories::default(),
             retry_if: None,
             sink: None,
@@ -171,7 +180,7 @@ impl Builder {
         predicate: impl Fn(&HandlerError) -> bool + Send + Sync + 'static,
     ) -> Builder {
         self.of(def.name(), |registered| {
-            registered.retry_if = Some(Box::new(predicate));
+            registered.retry_if = Some(Arc::new(predicate));
         })
     }
 
@@ -189,7 +198,7 @@ impl Builder {
         E: Into<SinkError> + 'static,
     {
         self.of(def.name(), |registered| {
-            registered.sink = Some(Box::new(move |id| {
+            registered.sink = Some(Arc::new(move |id| {
                 let sink = factory(id).map_err(Into::into)?;
                 Ok(sink::erase(sink))
             }));
@@ -244,7 +253,11 @@ impl Builder {
     }
 
     /// Changes what was registered under a name; a name that was not is told at [`Builder::open`].
-    fn of(mut self, name: &'static str, change: impl FnOnce(&mut Registered)) -> Builder {
+    pub(crate) fn of(
+        mut self,
+        name: &'static str,
+        change: impl FnOnce(&mut Registered),
+    ) -> Builder {
         let mut registered = self.handlers.iter_mut();
         match registered.find(|registered| registered.name == name) {
             Some(registered) => change(registered),
@@ -366,7 +379,7 @@ impl Builder {
     /// # Errors
     /// [`OpenError`]: what to do is in each variant.
     pub async fn open(self) -> Result<Engine, OpenError> {
-        self.check()?;
+        self.validate()?;
         let spawner = self
             .runtime
             .clone()
@@ -414,7 +427,7 @@ impl Builder {
     }
 
     /// What can be told without touching the file.
-    fn check(&self) -> Result<(), OpenError> {
+    pub(crate) fn validate(&self) -> Result<(), OpenError> {
         if let Some(name) = self.unregistered {
             return Err(OpenError::NoHandler { name });
         }
@@ -430,7 +443,7 @@ impl Builder {
             }
             options.map_err(|error| OpenError::InvalidRetry { name, error })?;
         }
-        Ok(())
+        registry::check_former_names(&self.handlers)
     }
 }
 
@@ -442,13 +455,13 @@ where
     I: DeserializeOwned + 'static,
     E: Into<FactoryError> + 'static,
 {
-    Box::new(move |bytes, id| {
+    Arc::new(move |bytes, id| {
         let input: I = value::decode(bytes)?;
         factory(&input, id).map_err(Into::into)
     })
 }
 
-async fn open_store(
+pub(crate) async fn open_store(
     source: Source,
     place: Place,
     instance: u128,

@@ -192,8 +192,10 @@ impl<O, S> Reenter<O, S> {
         }
         // Without a handler here it waits for a program that has one.
         let registered = dispatcher.registry.get(row.def);
-        let slot = registered
-            .and_then(|registered| dispatcher.slots.take_for_start(registered.kind(), row.def));
+        let slot = registered.and_then(|registered| {
+            let def = dispatcher.registry.present(row.def);
+            dispatcher.slots.take_for_start(registered.kind(), def)
+        });
         let claimant = slot.is_some().then(|| dispatcher.claimant.clone());
         let if_etag = self.if_etag.map(Etag);
         let event = match self.again {
@@ -259,12 +261,18 @@ impl Engine {
     /// it is not entered again, and one that still waits to be entered again ends at once. A task just started may still
     /// wait for its slot, and then ends without its handler.
     /// The reason is kept to 1,024 bytes; a second cancel changes nothing.
+    ///
+    /// # Errors
+    /// Awaited, [`ControlError`]: what to do is in each variant. `Conflict` for a task that has ended.
     pub fn cancel(&self, id: impl AsRef<str>, why: impl Into<String>) -> Order {
         self.order(id, What::Cancel(reason(why)))
     }
 
     /// Stops a task at once, without its handler, whose future is dropped. Durable when awaited: nothing the handler
     /// still does is recorded, and it is never recovered. A blocking handler's thread runs on.
+    ///
+    /// # Errors
+    /// Awaited, [`ControlError`]: what to do is in each variant. `Conflict` for a task that has ended.
     pub fn terminate(&self, id: impl AsRef<str>, why: impl Into<String>) -> Order {
         self.order(id, What::Terminate(reason(why)))
     }
@@ -281,6 +289,10 @@ impl Engine {
     /// Removes a task and all that belongs to it, unless it runs. Awaited, it answers whether there was one;
     /// whoever waits for a turn of it gets `Cancelled`. The bytes stay readable in the file until their pages are
     /// used again.
+    ///
+    /// # Errors
+    /// Awaited, [`ControlError`]: what to do is in each variant. `Conflict` for a task that runs, unless it is
+    /// [forced](Delete::force).
     pub fn delete(&self, id: impl AsRef<str>) -> Delete {
         Delete {
             shared: Arc::clone(self.shared()),
@@ -292,6 +304,10 @@ impl Engine {
 
     /// Enters a task that waits for an input without a new one: a further turn, with the bytes of the last input
     /// under an id of their own, [`Entry::Resumed`](crate::Entry::Resumed).
+    ///
+    /// # Errors
+    /// Awaited, [`ReenterError`]: what to do is in each variant. `Conflict`, in the [`ControlError`] inside, for a task that
+    /// does not wait for an input.
     pub fn resume<I, O, S>(&self, def: TaskDef<I, O, S>, id: impl AsRef<str>) -> Reenter<O, S> {
         self.reenter(def.name(), id, Again::Resume)
     }
@@ -301,6 +317,9 @@ impl Engine {
     /// ([`Engine::history`]). A task that is parked (quarantined, or its input or a recorded step could not be read, or
     /// the key of a step was used twice) is released instead, and goes on in the turn it was in. One that waits for the
     /// outcome of a step is a `Conflict`: [`Engine::resolve`] it.
+    ///
+    /// # Errors
+    /// Awaited, [`ReenterError`]: what to do is in each variant.
     pub fn retry<I, O, S>(&self, def: TaskDef<I, O, S>, id: impl AsRef<str>) -> Reenter<O, S> {
         self.reenter(def.name(), id, Again::Retry)
     }

@@ -1,6 +1,6 @@
 //! What a handler knows about its turn.
 
-use crate::env::Clock;
+use crate::env::{Clock, Spawner};
 use crate::error::{FlushError, NotShuttingDown};
 use crate::inbox::{Inbox, Keys, PendingInput};
 use crate::input_error::PendingError;
@@ -68,6 +68,8 @@ pub(crate) struct CtxCore {
     pub(crate) keys: Keys,
     pub(crate) steps: Arc<TurnSteps>,
     pub(crate) clock: Clock,
+    /// Where handlers run: blocking ones wait with it.
+    pub(crate) runtime: Spawner,
 }
 
 impl CtxCore {

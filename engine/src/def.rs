@@ -35,6 +35,36 @@ pub(crate) struct DefOptions {
     pub(crate) remote: bool,
     pub(crate) live_items: bool,
     pub(crate) index: &'static [Index],
+    pub(crate) former: FormerNames,
+}
+
+/// Most [former names](TaskDef::formerly) of one definition.
+pub const FORMER_NAMES_MAX: usize = 8;
+
+/// The names a definition had before; an empty one stands for none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct FormerNames([&'static str; FORMER_NAMES_MAX]);
+
+impl FormerNames {
+    const NONE: FormerNames = FormerNames([""; FORMER_NAMES_MAX]);
+
+    const fn and(mut self, name: &'static str) -> FormerNames {
+        assert!(
+            id::is_name(name),
+            "a task name is 1 to 128 characters of A-Z a-z 0-9 . _ : - and not . or .."
+        );
+        let mut at = 0;
+        while at < FORMER_NAMES_MAX && !self.0[at].is_empty() {
+            at += 1;
+        }
+        assert!(at < FORMER_NAMES_MAX, "at most 8 former names");
+        self.0[at] = name;
+        self
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &'static str> + use<> {
+        self.0.into_iter().filter(|name| !name.is_empty())
+    }
 }
 
 /// By what, beside their definition, tasks are found without looking at each.
@@ -81,6 +111,7 @@ impl<I, O, S> TaskDef<I, O, S> {
                 remote: false,
                 live_items: false,
                 index: &[],
+                former: FormerNames::NONE,
             },
             types: PhantomData,
         }
@@ -98,6 +129,31 @@ impl<I, O, S> TaskDef<I, O, S> {
     /// The name on disk.
     pub const fn name(&self) -> &'static str {
         self.name
+    }
+
+    /// A name this definition had in earlier versions of the program: the tasks that were started under it are its own
+    /// from now on, whatever state they are in, under its present name. Said again, each further name counts: a program
+    /// may have skipped versions. Nothing in the file is changed by it: a program that still has the old name finds those
+    /// tasks again, and what was started under the new one waits there for a handler. Tasks keep the
+    /// [indexes](TaskDef::index) they were started with.
+    ///
+    /// It takes effect where the definition is registered. Keep it as long as tasks of the old name may be in a file;
+    /// without it they wait as [`WaitReason::WaitingHandler`](crate::WaitReason::WaitingHandler).
+    ///
+    /// ```
+    /// use outlive::TaskDef;
+    /// const REVIEW: TaskDef<String, bool> = TaskDef::new("review").formerly("check").formerly("lint");
+    /// assert_eq!(REVIEW.name(), "review");
+    /// ```
+    ///
+    /// # Panics
+    /// On a text that is no name ([`TaskDef::new`]), and for more than [`FORMER_NAMES_MAX`] of them; in a `const` that is
+    /// an error of the compiler. A former name that another definition has or had is told at
+    /// [`Builder::open`](crate::Builder::open).
+    #[must_use]
+    pub const fn formerly(mut self, name: &'static str) -> Self {
+        self.options.former = self.options.former.and(name);
+        self
     }
 
     /// A variant under the same name, which needs no registration of its own: where `options` say something, it

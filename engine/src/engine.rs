@@ -263,6 +263,9 @@ impl Engine {
     ///     let _ = engine.start(LENGTH, "doc-17", &17);
     /// }
     /// ```
+    ///
+    /// # Errors
+    /// Awaited, [`StartError`]: what to do is in each variant.
     pub fn start<I: Serialize, O, S>(
         &self,
         def: TaskDef<I, O, S>,
@@ -289,6 +292,9 @@ impl Engine {
 
     /// Starts many tasks in few commits; one answer each, in order. However many there are, a bounded number is under
     /// way at once; a handle for each is returned.
+    ///
+    /// # Errors
+    /// Each answer's own: [`StartError`]. One that is refused hinders no other.
     pub async fn start_many<I, O, S, T, B>(
         &self,
         def: TaskDef<I, O, S>,

@@ -1,6 +1,7 @@
 //! The engine loop: hands due tasks to the registered handlers, as far as slots are free.
 
 use crate::alarms::Alarms;
+use crate::due;
 use crate::env::{self, Clock};
 use crate::flow::{Kind, Short, Slot, Slots};
 use crate::guard::Guard;
@@ -280,7 +281,7 @@ impl EngineLoop {
     ) -> Result<Vec<(TaskNumber, Slot)>, StoreError> {
         let limit = share + 1 + self.damaged.len();
         let times = self.tools.clock.times();
-        let due = (self.tools.store).due(def, times, limit)?;
+        let due = due::of_all_numbers(&self.tools, (def, times), limit)?;
         round.next = earlier(round.next, due.wait_us.map(|us| times.own.plus(us)));
         let whole = |task: &TaskNumber| !self.damaged.contains(task);
         let mut ready = due.ready.into_iter().filter(whole).peekable();

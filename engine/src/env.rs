@@ -526,6 +526,17 @@ impl Spawner {
         self.0.spawn(future).abort_handle()
     }
 
+    /// Blocks this thread, which may be any that drives no runtime, until the future is ready.
+    ///
+    /// # Errors
+    /// [`InsideRuntime`]; the future was not polled.
+    pub(crate) fn wait_here<F: Future>(&self, future: F) -> Result<F::Output, InsideRuntime> {
+        if !cfg!(planted = "blocking_step_inside_runtime") {
+            refuse_inside_runtime()?;
+        }
+        Ok(self.0.block_on(future))
+    }
+
     pub(crate) fn spawn_blocking(&self, body: impl FnOnce() + Send + 'static) -> AbortHandle {
         self.0.spawn_blocking(body).abort_handle()
     }

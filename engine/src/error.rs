@@ -31,6 +31,19 @@ pub enum OpenError {
         /// The name.
         name: &'static str,
     },
+    /// A [former name](crate::TaskDef::formerly) of a definition is registered by itself, or is a former name of another
+    /// definition as well, so nobody could say whose its tasks are: take it from one of them.
+    #[error(
+        "{name:?}, a former name of {of:?}, belongs to {also:?} as well; take it from one of them"
+    )]
+    FormerName {
+        /// The former name.
+        name: &'static str,
+        /// The definition that says it had it.
+        of: &'static str,
+        /// The definition that has it, or says so too.
+        also: &'static str,
+    },
     /// The default session breaks the rules of ids: correct it, or unset `OUTLIVE_SESSION`.
     #[error("the engine's session is not one ({0}); correct it, or unset OUTLIVE_SESSION")]
     Session(InvalidId),

@@ -313,7 +313,10 @@ impl Shared {
         let Some(registered) = dispatcher.registry.get(row.def) else {
             return WaitsFor::Handler;
         };
-        let (of_kind, of_def) = dispatcher.slots.taken(registered.kind(), row.def);
+        let (of_kind, of_def) = {
+            let def = dispatcher.registry.present(row.def);
+            dispatcher.slots.taken(registered.kind(), def)
+        };
         let reached = of_def
             .filter(|taken| taken.running >= taken.allowed)
             .filter(|_| !cfg!(planted = "definition_limit_unexplained"));

@@ -6,6 +6,7 @@ use crate::registry::Registered;
 use outlive_storage::id::{self, ID_MAX, InvalidId, TaskId};
 use outlive_storage::row::Facts;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// Longest title, in bytes.
 pub const TITLE_MAX: usize = 256;
@@ -85,10 +86,10 @@ pub enum FactsError {
 pub(crate) type FactoryError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Makes a value from a task's encoded input and its id; runs in the call that starts the task.
-pub(crate) type Factory<T> = Box<dyn Fn(&[u8], &TaskId) -> Result<T, FactoryError> + Send + Sync>;
+pub(crate) type Factory<T> = Arc<dyn Fn(&[u8], &TaskId) -> Result<T, FactoryError> + Send + Sync>;
 
 /// The factories of a definition.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Factories {
     pub(crate) title: Option<Factory<String>>,
     pub(crate) description: Option<Factory<String>>,

@@ -30,6 +30,8 @@ struct Lane {
 
 #[derive(Debug)]
 struct Lanes {
+    /// How many slots were ever taken.
+    taken: u64,
     of_async: Lane,
     of_blocking: Lane,
     /// Definitions that said how many of their tasks may run at once.
@@ -73,6 +75,7 @@ impl Slots {
             backlog: true,
         };
         let lanes = Lanes {
+            taken: 0,
             of_async: lane(of_async),
             of_blocking: lane(of_blocking),
             limited: limited.map(|(def, free)| (def, lane(free))).collect(),
@@ -119,6 +122,7 @@ impl Slots {
         if let Some(lane) = lanes.limited.get_mut(&def) {
             lane.free = lane.free.saturating_sub(1);
         }
+        lanes.taken += 1;
         Ok(Slot {
             slots: Arc::clone(self),
             kind,
@@ -134,6 +138,11 @@ impl Slots {
     /// How many more tasks a definition allows itself; `None`: as many as there are slots.
     pub(crate) fn allowed(&self, def: DefNumber) -> Option<usize> {
         self.lanes.lock().limited.get(&def).map(|lane| lane.free)
+    }
+
+    /// How many slots were ever taken: while it stays, no turn was entered.
+    pub(crate) fn ever_taken(&self) -> u64 {
+        self.lanes.lock().taken
     }
 
     /// How many slots are taken: of the kind, and of what the definition allows itself.

@@ -68,7 +68,8 @@ impl GuardOptions {
         if !self.on {
             return Ok(GuardPhase::Calm);
         }
-        for (def, _) in registry.defs() {
+        let defs = registry.defs().into_iter();
+        for def in defs.flat_map(|(def, _)| registry.numbers(def)) {
             if !(store.due_exactly(def, Micros::ISOLATED, None, 1)?).is_empty() {
                 return Ok(GuardPhase::Control);
             }

@@ -197,8 +197,9 @@ pub(crate) type CallFuture = Pin<Box<dyn Future<Output = CallResult> + Send>>;
 
 /// A handler whose types are known only to itself. Decoding and encoding happen inside the call, so user code
 /// never runs on a thread of the engine.
+#[derive(Clone)]
 pub(crate) enum Erased {
-    Async(Box<dyn Fn(Arc<CtxCore>, Vec<u8>) -> CallFuture + Send + Sync>),
+    Async(Arc<dyn Fn(Arc<CtxCore>, Vec<u8>) -> CallFuture + Send + Sync>),
     Blocking(Arc<dyn Fn(Arc<CtxCore>, Vec<u8>) -> CallResult + Send + Sync>),
 }
 
@@ -213,7 +214,7 @@ where
 {
     let f = Arc::new(f);
     let outputs = PhantomData::<fn() -> O>;
-    Erased::Async(Box::new(move |core, bytes| {
+    Erased::Async(Arc::new(move |core, bytes| {
         let f = Arc::clone(&f);
         Box::pin(async move {
             let input = decode::<I>(&bytes)?;

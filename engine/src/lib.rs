@@ -21,9 +21,13 @@ mod batch;
 #[cfg(feature = "runtime")]
 mod blocking;
 #[cfg(feature = "runtime")]
+mod blocking_step;
+#[cfg(feature = "runtime")]
 mod builder;
 #[cfg(feature = "runtime")]
 mod call;
+#[cfg(feature = "runtime")]
+mod check;
 #[cfg(feature = "runtime")]
 mod commits;
 #[cfg(feature = "runtime")]
@@ -36,6 +40,8 @@ mod data_dir;
 mod decision;
 #[cfg(feature = "runtime")]
 mod def;
+#[cfg(feature = "runtime")]
+mod due;
 #[cfg(feature = "runtime")]
 mod ended;
 #[cfg(feature = "runtime")]
@@ -97,6 +103,8 @@ mod overdue;
 #[cfg(feature = "runtime")]
 mod park;
 #[cfg(feature = "runtime")]
+mod parked;
+#[cfg(feature = "runtime")]
 mod pending;
 #[cfg(feature = "runtime")]
 mod reader;
@@ -143,6 +151,8 @@ mod turn_steps;
 #[cfg(feature = "runtime")]
 mod value;
 #[cfg(feature = "runtime")]
+mod value_type;
+#[cfg(feature = "runtime")]
 mod wall_clock;
 #[cfg(feature = "runtime")]
 mod watch;
@@ -159,13 +169,18 @@ pub use blocking::{BlockingEngine, BlockingError};
 #[cfg(feature = "runtime")]
 pub use builder::Builder;
 #[cfg(feature = "runtime")]
+pub use check::{
+    CHECK_NAMED_MAX, Check, CheckError, CheckReport, Problem, TASK_PROBLEMS_MAX, TaskCheck,
+    UndeclaredSteps,
+};
+#[cfg(feature = "runtime")]
 pub use control::{Delete, Order, Reenter};
 #[cfg(feature = "runtime")]
 pub use ctx::{Ctx, Entry};
 #[cfg(feature = "redb")]
 pub use data_dir::DataDirError;
 #[cfg(feature = "runtime")]
-pub use def::{Index, STEERABLE_DEFAULT, STEERABLE_MAX, TaskDef};
+pub use def::{FORMER_NAMES_MAX, Index, STEERABLE_DEFAULT, STEERABLE_MAX, TaskDef};
 #[cfg(feature = "runtime")]
 pub use engine::{Engine, ShutdownReport};
 #[cfg(feature = "runtime")]
@@ -234,5 +249,7 @@ pub use stream::{
 };
 #[cfg(feature = "runtime")]
 pub use value::{VALUE_MAX, ValueError};
+#[cfg(feature = "runtime")]
+pub use value_type::ValueType;
 #[cfg(feature = "runtime")]
 pub use watch::Watch;

@@ -7,7 +7,9 @@ use crate::error::GetError;
 use crate::facts::{TASK_TAG, owner_label, session_label, tag_label};
 use crate::indexes::{BY_OWNER, BY_SESSION, by_tag};
 use crate::machine::Status;
+use crate::parked::Parked;
 use crate::snapshot::Snapshot;
+use lanes::Lanes;
 use outlive_storage::row::{DefNumber, Micros, TaskNumber, TaskRow};
 use outlive_storage::{Scan, Store, StoreError};
 use std::fmt;
@@ -114,7 +116,7 @@ pub struct Listing {
     shared: Arc<Shared>,
     /// The names asked for: by the definition, and as tags.
     names: Vec<String>,
-    wanted: Wanted,
+    pub(crate) wanted: Wanted,
     after: Option<Cursor>,
     limit: usize,
 }
@@ -216,21 +218,14 @@ impl Listing {
     }
 
     async fn page(&self) -> Result<List, GetError> {
-        let Some(path) = self.path() else {
-            return Ok(List {
-                tasks: Vec::new(),
-                damaged: Vec::new(),
-                next: None,
-            });
-        };
         let dispatcher = &self.shared.dispatcher;
         let clock = dispatcher.clock.clone();
-        let (wanted, limit) = (self.wanted.clone(), self.limit);
+        let (wanted, limit, paths) = (self.wanted.clone(), self.limit, self.paths());
         let after = self.after.map(|Cursor(task)| task);
         let read = move |store: &dyn Store| {
             let look = Look {
                 store,
-                path: &path,
+                paths: &paths,
                 wanted: &wanted,
                 limit,
             };
@@ -247,15 +242,20 @@ impl Listing {
         })
     }
 
-    /// How the tasks are come by; `None` when no task can fulfil the conditions.
-    fn path(&self) -> Option<Path> {
+    /// How the tasks are come by: a path for each number of the definition; none when no task can fulfil the conditions.
+    fn paths(&self) -> Vec<Path> {
         let Some(name) = self.names.first() else {
-            return Some(Path::Plain(Scan::All));
+            return vec![Path::Plain(Scan::All)];
         };
         if self.names.iter().any(|other| other != name) {
-            return None;
+            return Vec::new();
         }
-        let def = self.shared.dispatcher.registry.known(name)?;
+        let numbers = self.shared.dispatcher.registry.known(name).into_iter();
+        numbers.map(|def| self.path(def)).collect()
+    }
+
+    /// By index where there is one.
+    fn path(&self, def: DefNumber) -> Path {
         let labelled = |by: &str, label: Box<str>| {
             let from = self.shared.indexes.from(def, by)?;
             Some(Path::Labelled { def, label, from })
@@ -269,7 +269,7 @@ impl Listing {
             .and_then(|session| labelled(BY_SESSION, session_label(session)))
             .or_else(|| tags.find_map(|(key, value)| labelled(&by_tag(key), tag_label(key, value))))
             .or_else(|| owner.and_then(|owner| labelled(BY_OWNER, owner_label(owner))));
-        Some(path.unwrap_or(Path::Plain(Scan::Definition(def))))
+        path.unwrap_or(Path::Plain(Scan::Definition(def)))
     }
 }
 
@@ -296,11 +296,17 @@ impl fmt::Debug for Listing {
 impl Engine {
     /// Lists the tasks of one definition, newest first. Awaited as it is, the first [`LIST_LIMIT`] of them; a
     /// definition need not be registered to be listed.
+    ///
+    /// # Errors
+    /// Awaited, [`GetError`]: what to do is in each variant. A damaged row is in [`List::damaged`] instead.
     pub fn list<I, O, S>(&self, def: TaskDef<I, O, S>) -> Listing {
         Listing::new(self, vec![def.name().to_owned()])
     }
 
     /// Lists all tasks, newest first, also those whose definition nobody registered here.
+    ///
+    /// # Errors
+    /// As [`Engine::list`].
     pub fn list_all(&self) -> Listing {
         Listing::new(self, Vec::new())
     }
@@ -308,11 +314,13 @@ impl Engine {
 
 /// What a listed task fulfils, its name aside.
 #[derive(Debug, Clone)]
-struct Wanted {
+pub(crate) struct Wanted {
     status: Option<Status>,
     session: Option<String>,
     owner: Option<String>,
     tags: Vec<(String, String)>,
+    /// What they wait for.
+    pub(crate) parked: Option<Parked>,
     created: (Bound<Micros>, Bound<Micros>),
 }
 
@@ -323,6 +331,7 @@ impl Default for Wanted {
             session: None,
             owner: None,
             tags: Vec::new(),
+            parked: None,
             created: (Bound::Unbounded, Bound::Unbounded),
         }
     }
@@ -342,6 +351,7 @@ impl Wanted {
             && self.status.is_none_or(|status| Status::of(row) == status)
             && session.is_none_or(|session| facts.session.as_deref() == Some(session))
             && owner.is_none_or(|owner| *facts.owner == *owner)
+            && self.parked.is_none_or(|parked| parked.has(row))
             && self.created.contains(&row.created_at)
     }
 }
@@ -389,7 +399,7 @@ impl Path {
 /// One look into the store.
 struct Look<'a> {
     store: &'a dyn Store,
-    path: &'a Path,
+    paths: &'a [Path],
     wanted: &'a Wanted,
     limit: usize,
 }
@@ -410,44 +420,31 @@ impl Look<'_> {
         now: impl Fn() -> Micros,
     ) -> Result<Seen, StoreError> {
         let until = now().plus(micros(LIST_TIME));
-        let (mut at, mut looked_at) = (after, 0);
+        let mut lanes = Lanes::new(self.store, self.paths, after);
         let mut seen = Seen::default();
-        loop {
-            let Stretch { scan, floor } = self.path.stretch(at);
-            let room = LIST_MAX.saturating_sub(looked_at).clamp(1, CHUNK);
-            let page = self.store.scan(scan, at, room)?;
-            let mut through = page.next.is_none();
-            let count = page.rows.len();
-            for (index, found) in page.rows.into_iter().enumerate() {
-                if floor.is_some_and(|floor| found.task < floor) {
-                    through = true;
-                    break;
-                }
-                at = Some(found.task);
-                looked_at += 1;
-                match found.row {
-                    Ok(row) if self.wanted.has(&row) => seen.rows.push(row),
-                    Ok(_) => {}
-                    Err(error) => seen.damaged.push(error),
-                }
-                let full = seen.rows.len() >= self.limit;
-                let last = through && index + 1 == count && floor.is_none();
-                if full && !last {
-                    seen.next = at.map(beyond);
-                    return Ok(seen);
-                }
+        lanes.fill()?;
+        while let Some(found) = lanes.newest() {
+            let at = Some(found.task);
+            match found.row {
+                Ok(row) if self.wanted.has(&row) => seen.rows.push(row),
+                Ok(_) => {}
+                Err(error) => seen.damaged.push(error),
             }
-            match (through, floor) {
-                (true, None) => return Ok(seen),
-                (true, Some(floor)) => at = Some(floor),
-                (false, _) => {}
+            if seen.rows.len() >= self.limit && !lanes.are_through() {
+                seen.next = at.map(beyond);
+                return Ok(seen);
             }
-            let enough = looked_at >= LIST_MAX && !cfg!(planted = "list_page_unbounded");
+            if !lanes.is_one_drained() {
+                continue;
+            }
+            let enough = lanes.read >= LIST_MAX && !cfg!(planted = "list_page_unbounded");
             if enough || now() >= until {
                 seen.next = at;
                 return Ok(seen);
             }
+            lanes.fill()?;
         }
+        Ok(seen)
     }
 }
 
@@ -459,5 +456,6 @@ fn beyond(last: TaskNumber) -> TaskNumber {
     last
 }
 
+mod lanes;
 #[cfg(test)]
 mod tests;

@@ -58,7 +58,7 @@ impl<'a, S> OneStep<'a, S> {
     }
 
     /// For a try, which begins with it: what earlier ones left behind emits nothing more.
-    fn ctx(&self, attempt: u32) -> StepCtx<S> {
+    pub(crate) fn ctx(&self, attempt: u32) -> StepCtx<S> {
         self.tries.runs.store(attempt, Ordering::SeqCst);
         StepCtx::new(
             Arc::clone(&self.ctx.core),
@@ -119,7 +119,16 @@ impl<'a, S> OneStep<'a, S> {
         let Some(reconcile) = reconcile.filter(|_| !cfg!(planted = "nobody_reconciles")) else {
             return self.aside(self.unknown()).await;
         };
-        match reconcile(self.ctx(1)).await {
+        let said = reconcile(self.ctx(1)).await;
+        self.settle(said).await
+    }
+
+    /// What was said of a step that was begun and not recorded; `None`: it did not happen.
+    pub(crate) async fn settle<T: Serialize, E>(
+        &self,
+        said: Result<Reconciled<T>, E>,
+    ) -> Result<Option<T>, StepError<E>> {
+        match said {
             Ok(Reconciled::Done(result)) => Ok(Some(self.record(result, 1).await?)),
             Ok(Reconciled::NotDone) => Ok(None),
             Ok(Reconciled::Unknown) => self.aside(self.unknown()).await,
@@ -127,11 +136,12 @@ impl<'a, S> OneStep<'a, S> {
         }
     }
 
-    /// Runs it as often as it may, and records its result.
+    /// Runs it as often as it may, and records its result; `begun`: it is known that this was put down already.
     pub(crate) async fn run<T, E, F, Fut, R, Recon>(
         &self,
         mut run: F,
         mut reconcile: Option<R>,
+        mut begun: bool,
     ) -> Result<T, StepError<E>>
     where
         T: Serialize,
@@ -140,13 +150,11 @@ impl<'a, S> OneStep<'a, S> {
         R: FnOnce(StepCtx<S>) -> Recon + Send,
         Recon: Future<Output = Result<Reconciled<T>, E>> + Send,
     {
-        let core = &self.ctx.core;
-        let retry = self.options.retry.row().ok();
-        let most = retry.map_or(1, |retry| retry.attempts_max);
         for attempt in 1.. {
-            if self.options.once {
-                self.keep(Some(step_row(StepState::Begun)), None).await?;
+            if !begun || cfg!(planted = "begun_twice") {
+                self.intend().await?;
             }
+            begun = false;
             let error = match self.in_time(run(self.ctx(attempt))).await {
                 Some(Ok(result)) => return self.record(result, attempt).await,
                 Some(Err(error)) => StepError::Failed {
@@ -159,21 +167,46 @@ impl<'a, S> OneStep<'a, S> {
                 },
                 None => self.timed_out(),
             };
-            // It is known not to have happened.
-            if self.options.once && !cfg!(planted = "failed_try_unknown") {
-                self.keep(None, None).await?;
-            }
-            let Some(retry) = retry.filter(|_| attempt < most) else {
+            self.did_not_happen().await?;
+            let Some(pause) = self.pause(attempt) else {
                 return Err(error);
             };
-            let delay = delay_us(&retry, core.task, core.row.turn, attempt);
-            // Nothing is under way meanwhile that a turn could lose.
-            drop(self.under_way.lock().take());
-            env::sleep(Duration::from_micros(delay)).await;
-            *self.under_way.lock() = Some(core.steps.again());
+            self.paused(pause).await;
         }
         // INVARIANT: the loop ends by its own returns.
         Err(StepError::TurnOver)
+    }
+
+    /// Before a try: that it begins is put down, of a step that may run only once.
+    pub(crate) async fn intend<E>(&self) -> Result<(), StepError<E>> {
+        if !self.options.once {
+            return Ok(());
+        }
+        self.keep(Some(step_row(StepState::Begun)), None).await
+    }
+
+    /// After a try: it is known not to have happened.
+    pub(crate) async fn did_not_happen<E>(&self) -> Result<(), StepError<E>> {
+        if !self.options.once || cfg!(planted = "failed_try_unknown") {
+            return Ok(());
+        }
+        self.keep(None, None).await
+    }
+
+    /// How long to wait after this try for the next one, if there is to be one.
+    pub(crate) fn pause(&self, attempt: u32) -> Option<Duration> {
+        let core = &self.ctx.core;
+        let retry = self.options.retry.row().ok();
+        let retry = retry.filter(|retry| attempt < retry.attempts_max)?;
+        let delay = delay_us(&retry, core.task, core.row.turn, attempt);
+        Some(Duration::from_micros(delay))
+    }
+
+    /// Nothing is under way meanwhile that a turn could lose.
+    pub(crate) async fn paused(&self, pause: Duration) {
+        drop(self.under_way.lock().take());
+        env::sleep(pause).await;
+        *self.under_way.lock() = Some(self.ctx.core.steps.again());
     }
 
     fn timed_out<E>(&self) -> StepError<E> {
@@ -194,7 +227,11 @@ impl<'a, S> OneStep<'a, S> {
     }
 
     /// Records the result; when this returns it is on disk.
-    async fn record<T: Serialize, E>(&self, result: T, attempt: u32) -> Result<T, StepError<E>> {
+    pub(crate) async fn record<T: Serialize, E>(
+        &self,
+        result: T,
+        attempt: u32,
+    ) -> Result<T, StepError<E>> {
         let bytes = value::encode("result of a step", &result).map_err(StepError::Result)?;
         let done = StepRow {
             type_name: std::any::type_name::<T>().into(),

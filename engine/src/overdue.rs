@@ -5,7 +5,8 @@ use crate::env::micros;
 use crate::flow::Kind;
 use crate::machine::Event;
 use outlive_storage::StoreError;
-use outlive_storage::row::{Deadline, DefNumber, Micros, Times};
+use outlive_storage::row::{Deadline, DefNumber, Micros, TaskNumber, Times};
+use std::collections::HashMap;
 use std::time::Duration;
 
 /// Waiting tasks looked at in one go for each definition: those that get a slot next.
@@ -13,10 +14,16 @@ const LOOK_MAX: usize = 256;
 /// How long after one look the next one comes, while tasks wait.
 const LOOK_EACH: Duration = Duration::from_secs(1);
 
-/// When waiting tasks were last looked at.
+/// When waiting tasks were last looked at, and what was found.
 #[derive(Default)]
 pub(crate) struct Overdue {
     looked_at: Option<Micros>,
+    /// When the time-outs of the tasks fall that were looked at last. A time-out is set when a turn is entered, so none of
+    /// these changes while no slot is taken: their rows need not be read again, and where none of them has a time-out,
+    /// nothing is read at all.
+    falls: HashMap<DefNumber, HashMap<TaskNumber, Deadline>>,
+    /// How many slots had ever been taken when they were looked at.
+    taken: u64,
 }
 
 impl Overdue {
@@ -41,29 +48,48 @@ impl Overdue {
             return Ok(Some(next));
         }
         self.looked_at = Some(now);
+        let taken = tools.slots.ever_taken();
+        if taken != self.taken && !cfg!(planted = "overdue_never_reread") {
+            self.falls.clear();
+        }
+        self.taken = taken;
         let mut first = None;
         for (def, _) in short {
-            first = earlier(first, end_of(def, times, tools).await?);
+            for number in tools.registry.numbers(def) {
+                let falls = self.falls.entry(number).or_default();
+                first = earlier(first, end_of(number, times, falls, tools).await?);
+            }
         }
         Ok(first)
     }
 }
 
-/// Those of one definition. Answers the first time-out that comes later.
-async fn end_of(def: DefNumber, times: Times, tools: &Tools) -> Result<Option<Micros>, StoreError> {
+/// Those of one number of a definition. Answers the first time-out that comes later; `falls` is what is known of them.
+async fn end_of(
+    def: DefNumber,
+    times: Times,
+    falls: &mut HashMap<TaskNumber, Deadline>,
+    tools: &Tools,
+) -> Result<Option<Micros>, StoreError> {
     let due = tools.store.due(def, times, LOOK_MAX)?;
+    let known = std::mem::take(falls);
     let (mut first, mut ending) = (None, Vec::new());
     for task in due.ready {
-        let row = match tools.store.get(task) {
-            Ok(Some(row)) => row,
-            // It moved on, or its row is damaged, which the claim reports.
-            Ok(None) => continue,
-            Err(error) if error.is_of_one_entry() => continue,
-            Err(error) => return Err(error),
+        let known = known.get(&task).copied();
+        let deadline = match known.filter(|_| !cfg!(planted = "overdue_reads_all")) {
+            Some(deadline) => deadline,
+            None => match tools.store.get(task) {
+                Ok(Some(row)) => row.deadline,
+                // It moved on, or its row is damaged, which the claim reports.
+                Ok(None) => continue,
+                Err(error) if error.is_of_one_entry() => continue,
+                Err(error) => return Err(error),
+            },
         };
-        if !times.reached(row.deadline) {
-            let falls = Some(row.deadline).filter(|at| *at != Deadline::NEVER);
-            first = earlier(first, falls.map(|at| times.in_own_time(at)));
+        if !times.reached(deadline) {
+            falls.insert(task, deadline);
+            let timed = Some(deadline).filter(|at| *at != Deadline::NEVER);
+            first = earlier(first, timed.map(|at| times.in_own_time(at)));
         } else if let Ok(answer) = tools.send(task, Event::Lapse, None).await {
             ending.push(answer);
         }

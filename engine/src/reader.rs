@@ -71,6 +71,14 @@ impl Reader {
         })
     }
 
+    /// Where reads run.
+    pub(crate) fn place(&self) -> Place {
+        match self.jobs {
+            None => Place::Inline,
+            Some(_) => Place::Threads,
+        }
+    }
+
     /// Keeps the file for as long as a handler may run.
     pub(crate) fn hold(&self) -> Option<Arc<Hold>> {
         self.store.lock().clone()

@@ -156,6 +156,10 @@ impl IntoFuture for Resolve {
 impl Engine {
     /// Says what became of the step a task waits for ([`WaitReason::UnknownOutcome`](crate::WaitReason::UnknownOutcome)
     /// names it): the task goes on with that, or ends. Durable when awaited.
+    ///
+    /// # Errors
+    /// Awaited, [`ResolveError`]: what to do is in each variant. `Conflict`, in the [`ControlError`] inside, for a task that
+    /// does not wait for this step.
     pub fn resolve(
         &self,
         id: impl AsRef<str>,

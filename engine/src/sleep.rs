@@ -33,9 +33,11 @@ impl From<StepError<Infallible>> for SleepError {
     fn from(error: StepError<Infallible>) -> SleepError {
         match error {
             StepError::TooMany { max } => SleepError::TooMany { max },
-            StepError::TurnOver | StepError::TimedOut { .. } | StepError::Result(_) => {
-                SleepError::TurnOver
-            }
+            // No sleep has a limit or a result, and none blocks.
+            StepError::TurnOver
+            | StepError::TimedOut { .. }
+            | StepError::Result(_)
+            | StepError::InsideRuntime => SleepError::TurnOver,
             StepError::Failed { error, .. } => match error {},
         }
     }

@@ -1,6 +1,7 @@
 //! Recorded steps: what a handler does once and for all, although its turn may be entered again.
 
 use crate::ctx::{Ctx, CtxCore};
+use crate::env::InsideRuntime;
 use crate::one_step::OneStep;
 use crate::retry_policy::RetryPolicy;
 use crate::step_key::StepKey;
@@ -108,6 +109,9 @@ pub enum StepError<E> {
     },
     /// The turn is over, or its claim is no longer the task's: nothing more is recorded. End the work.
     TurnOver,
+    /// A blocking form was called on a thread of an async runtime, whose other work it would hold up; nothing was run or
+    /// recorded. Await the async form there.
+    InsideRuntime,
 }
 
 impl<E: fmt::Display> fmt::Display for StepError<E> {
@@ -119,6 +123,7 @@ impl<E: fmt::Display> fmt::Display for StepError<E> {
             StepError::Result(error) => write!(f, "{error}"),
             StepError::TooMany { max } => write!(f, "a turn has at most {max} steps; make fewer"),
             StepError::TurnOver => f.write_str("the turn is over; end the work"),
+            StepError::InsideRuntime => InsideRuntime.fmt(f),
         }
     }
 }
@@ -338,9 +343,10 @@ impl<S> Ctx<S> {
                 if let Some(result) = step.reconciled(reconcile.take()).await? {
                     return Ok(result);
                 }
+                // It is begun already, and stays so.
+                step.run(run, None::<R>, true).await
             }
-            None => {}
+            None => step.run(run, reconcile, false).await,
         }
-        step.run(run, reconcile).await
     }
 }

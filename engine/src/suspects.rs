@@ -13,6 +13,7 @@ use std::cmp::Reverse;
 /// A turn that may have killed its process and is held back.
 pub(crate) struct Suspect {
     pub(crate) task: TaskNumber,
+    /// The present number of its definition: whose slot it takes.
     pub(crate) def: DefNumber,
     pub(crate) kind: Kind,
     pub(crate) deaths: u32,
@@ -23,10 +24,15 @@ pub(crate) struct Suspect {
 /// Everybody who is held back and could run here.
 pub(crate) fn suspects(tools: &Tools) -> Result<Vec<Suspect>, StoreError> {
     let mut suspects = Vec::new();
-    for (def, kind) in tools.registry.defs() {
+    let defs = tools.registry.defs().into_iter();
+    let numbers = defs.flat_map(|(def, kind)| {
+        let numbers = tools.registry.numbers(def).into_iter();
+        numbers.map(move |number| (number, def, kind))
+    });
+    for (number, def, kind) in numbers {
         let mut after = None;
         loop {
-            let page = (tools.store).due_exactly(def, Micros::ISOLATED, after, PAGE)?;
+            let page = (tools.store).due_exactly(number, Micros::ISOLATED, after, PAGE)?;
             for task in &page {
                 let Some(row) = readable(*task, tools)? else {
                     continue;

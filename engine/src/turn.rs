@@ -269,6 +269,7 @@ impl Dispatcher {
             keys: Keys::default(),
             steps: TurnSteps::new(recorded, self.park_after(registered)),
             clock: self.clock.clone(),
+            runtime: self.spawner.clone(),
         };
         Ok(Prepared {
             registered,

@@ -30,12 +30,18 @@ pub struct Faulty {
     pub forget_rows: AtomicBool,
     /// The segment of this first number, unless it is zero, is damaged; with `u64::MAX` the last one is.
     pub damaged_segment: AtomicU64,
+    /// The row of the task of this number, unless it is zero, is found damaged by scans.
+    pub damaged_row: AtomicU64,
+    /// The recorded steps of the task of this number, unless it is zero, are damaged.
+    pub damaged_steps: AtomicU64,
     /// Every row that a commit is about is damaged: nothing of the commit is written.
     pub damaged_rows: AtomicBool,
     /// Called before the next large value is read, on the thread that reads it.
     pub before_value: Hook,
     /// Called before the next commit, on the thread that writes.
     pub before_commit: Hook,
+    /// How many rows were read one by one.
+    pub gets: AtomicU64,
     /// How many commits were asked for.
     pub commits: AtomicU64,
     /// The commit of this number, from 1, fails, and every one after it; zero for none.
@@ -108,6 +114,13 @@ pub fn failure() -> StoreError {
     }
 }
 
+fn damage(table: &'static str) -> StoreError {
+    StoreError::Corrupt {
+        table,
+        key: "told to be damaged".into(),
+    }
+}
+
 /// Bytes of stream items in a batch.
 fn segments(batch: &[Commit]) -> usize {
     let writes = batch.iter().flat_map(|commit| &commit.writes);
@@ -150,6 +163,7 @@ impl Store for Faulty {
     }
 
     fn get(&self, task: TaskNumber) -> Result<Option<TaskRow>, StoreError> {
+        self.gets.fetch_add(1, Ordering::SeqCst);
         if is_set(&self.forget_rows) {
             return Ok(None);
         }
@@ -185,7 +199,14 @@ impl Store for Faulty {
         if is_set(&self.fail_reads) {
             return Err(failure());
         }
-        self.inner.scan(scan, after, limit)
+        let mut page = self.inner.scan(scan, after, limit)?;
+        let damaged = self.damaged_row.load(Ordering::SeqCst);
+        for found in &mut page.rows {
+            if found.task.0 == damaged {
+                found.row = Err(damage("tasks"));
+            }
+        }
+        Ok(page)
     }
 
     fn due(&self, def: DefNumber, times: Times, limit: usize) -> Result<Due, StoreError> {
@@ -217,6 +238,9 @@ impl Store for Faulty {
         after: Option<&str>,
         limit: usize,
     ) -> Result<Vec<(Box<str>, StepRow)>, StoreError> {
+        if task.0 == self.damaged_steps.load(Ordering::SeqCst) {
+            return Err(damage("steps"));
+        }
         self.inner.steps(task, turn, after, limit)
     }
 

@@ -54,14 +54,14 @@ async fn a_page_ends_when_its_time_is_up_and_goes_on_there() {
 }
 
 fn look_slowly(store: &dyn Store) {
-    let path = Path::Plain(Scan::All);
+    let paths = [Path::Plain(Scan::All)];
     let wanted = Wanted {
         session: Some("nobody's".to_owned()),
         ..Wanted::default()
     };
     let look = Look {
         store,
-        path: &path,
+        paths: &paths,
         wanted: &wanted,
         limit: 10,
     };

@@ -1,7 +1,7 @@
 //! What the machine is shown: the row, its inbox, and the values it may hand out.
 
 use outlive_storage::row::{
-    Etag, Generation, InputRow, Micros, Receipt, TaskNumber, TaskRow, Times,
+    DefNumber, Etag, Generation, InputRow, Micros, Receipt, TaskNumber, TaskRow, Times,
 };
 use std::collections::VecDeque;
 
@@ -10,6 +10,8 @@ use std::collections::VecDeque;
 pub struct DefLimits {
     /// How many inputs may wait while a turn runs; `None`: the definition takes one input.
     pub steerable_max: Option<u64>,
+    /// The number its new tasks get, where the task's own is that of a former name; else `None`.
+    pub present: Option<DefNumber>,
 }
 
 /// One task as the writer's batch has left it. [`step`](super::step) reads nothing else.

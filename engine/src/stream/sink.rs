@@ -99,7 +99,7 @@ pub(crate) trait ErasedSink: Send {
 
 /// Makes sinks for the tasks of a definition.
 pub(crate) type SinkFactory =
-    Box<dyn Fn(&TaskId) -> Result<Box<dyn ErasedSink>, SinkError> + Send + Sync>;
+    Arc<dyn Fn(&TaskId) -> Result<Box<dyn ErasedSink>, SinkError> + Send + Sync>;
 
 struct Typed<K, S> {
     sink: K,

@@ -5,8 +5,10 @@ use outlive::{
     Builder, Ctx, Ended, Engine, HandlerError, ResultError, RetryPolicy, Status, TaskDef,
 };
 use outlive_storage::MemStore;
+use outlive_tests::faulty::Faulty;
 use outlive_tests::gate::Gate;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use tokio::time::Instant;
 
 /// Fails once, then would wait for ever; its time is up 10 s after it began.
@@ -113,4 +115,60 @@ async fn a_cancel_of_what_waits_to_be_entered_again_takes_effect_at_once() {
     engine.terminate("a", "make room").await.unwrap();
     engine.recovery().await;
     assert_eq!(gate.uncounted(), 0, "nobody entered it");
+}
+
+/// Where nobody is entered, what was read of those that wait still holds: each look read up to 256 rows again.
+#[tokio::test(start_paused = true)]
+async fn waiting_tasks_are_read_once_while_no_slot_is_taken() {
+    let (store, gate) = (Arc::new(MemStore::new()), Gate::closed());
+    let faulty = Faulty::on(&store);
+    let builder = Engine::on_store(Arc::<Faulty>::clone(&faulty)).inline();
+    let engine = opened(handlers(builder, &gate).max_running(1)).await;
+    engine.start(HELD, "holds", &1).await.unwrap();
+    in_time(gate.came(1)).await;
+    for n in 0..20 {
+        engine.start(HELD, format!("t{n}"), &1).await.unwrap();
+    }
+    tokio::time::sleep(secs(10)).await;
+    let before = faulty.gets.load(Ordering::SeqCst);
+    tokio::time::sleep(secs(100)).await;
+    assert_eq!(
+        faulty.gets.load(Ordering::SeqCst),
+        before,
+        "nothing new is known of them"
+    );
+    // One that comes later is read, once.
+    engine.start(HELD, "later", &1).await.unwrap();
+    let before = faulty.gets.load(Ordering::SeqCst);
+    tokio::time::sleep(secs(100)).await;
+    let read = faulty.gets.load(Ordering::SeqCst) - before;
+    assert!(read <= 2, "{read} rows were read");
+}
+
+/// A waiting task has no time-out before its first claim; it has one when it waits again.
+#[tokio::test(start_paused = true)]
+async fn a_time_out_that_began_after_its_task_was_looked_at_is_told_in_time() {
+    const FIRST: TaskDef<u32, u32> = TaskDef::new("first");
+    let gate = Gate::closed();
+    let opens = gate.clone();
+    let builder = handlers(Engine::in_memory(), &gate).task(FIRST, move |_: Ctx, _| {
+        let gate = opens.clone();
+        async move {
+            gate.pass().await;
+            Ok::<u32, HandlerError>(0)
+        }
+    });
+    let engine = opened(builder.max_running(1)).await;
+    engine.start(FIRST, "first", &1).await.unwrap();
+    in_time(gate.came(1)).await;
+    let run = engine.start(FAILING, "a", &1).await.unwrap();
+    // It is looked at while it waits for its first claim; then it fails, and somebody else has the slot.
+    tokio::time::sleep(secs(5)).await;
+    engine.start(HELD, "b", &1).await.unwrap();
+    gate.let_through(1);
+    in_time(gate.came(1)).await;
+    let began = Instant::now();
+    in_time(run.result()).await.unwrap_err();
+    assert!(began.elapsed() <= secs(12), "{:?}", began.elapsed());
+    assert_eq!(known(engine.get("b").await).status, Status::InProgress);
 }

@@ -1,5 +1,6 @@
 //! Definitions, their variants and calls: names, each option at each place it can be said, and who has the last word.
 
+mod formerly;
 mod levels;
 mod names;
 mod order;

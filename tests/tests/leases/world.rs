@@ -12,6 +12,7 @@ use std::collections::VecDeque;
 
 const LIMITS: DefLimits = DefLimits {
     steerable_max: Some(2),
+    present: None,
 };
 
 /// What a process saw of the task.

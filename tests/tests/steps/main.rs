@@ -1,7 +1,9 @@
 //! Recorded steps: done once and for all, found by their keys, whatever happens to the attempts around them.
 
+mod blocking;
 mod crashes;
 mod emits;
+mod listed;
 mod once;
 mod parked;
 mod replay;

@@ -2,9 +2,12 @@
 
 use super::{ID, NO_GRACE, TASK, World, task, until};
 use outlive::{
-    ControlError, Ctx, HandlerError, Reconciled, Release, Resolution, ResolveError, ResultError,
-    RetryPolicy, StepOptions, WaitReason, WaitsFor,
+    ControlError, Ctx, Engine, HandlerError, Reconciled, Release, Resolution, ResolveError,
+    ResultError, RetryPolicy, StepOptions, WaitReason, WaitsFor,
 };
+use outlive_tests::faulty::Faulty;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 const ONCE: StepOptions = StepOptions::new().once();
@@ -138,6 +141,41 @@ async fn a_program_that_can_ask_the_outside_world_goes_on_by_itself() {
         assert_eq!(run.result().await.unwrap(), result);
         assert_eq!(world.ran.len(), payments, "{result}");
     }
+}
+
+/// That it begins is on disk already: it was put down once more, in a commit of its own.
+#[tokio::test(start_paused = true)]
+async fn a_step_that_did_not_happen_runs_without_a_further_commit() {
+    let world = World::new();
+    interrupted(&world).await;
+    let faulty = Faulty::on(&world.store);
+    let (commits, ran) = (Arc::clone(&faulty), world.ran.clone());
+    let count = move |what: &str| {
+        let count = commits.commits.load(Ordering::SeqCst);
+        ran.add(format!("{what} {count}"));
+    };
+    world.ran.take();
+    let handler = move |ctx: Ctx, _| {
+        let count = count.clone();
+        async move {
+            let ask = async |_| {
+                count("asked");
+                Ok::<_, std::io::Error>(Reconciled::NotDone)
+            };
+            let run = |_| {
+                count("ran");
+                std::future::ready(Ok::<_, std::io::Error>("paid".to_owned()))
+            };
+            Ok::<_, HandlerError>(ctx.step_reconciled("pay", ONCE, run, ask).await?)
+        }
+    };
+    let builder = Engine::on_store(faulty).inline().task(TASK, handler);
+    let engine = builder.open().await.unwrap();
+    let run = engine.attach(TASK, ID).await.unwrap();
+    assert_eq!(run.result().await.unwrap(), "paid");
+    let seen = world.ran.take();
+    let asked = seen[0].strip_prefix("asked ").unwrap();
+    assert_eq!(seen[1], format!("ran {asked}"));
 }
 
 /// An error means that it did not happen; a time-out, a panic and a dropped future mean that nobody knows.

@@ -467,6 +467,7 @@ fn a_turn_that_took_inputs_leaves_none_of_their_values_behind() {
 fn the_bound_of_the_queue_is_for_what_waits() {
     let one = DefLimits {
         steerable_max: Some(1),
+        present: None,
     };
     let mut task = Task::with_inputs(&["b"]);
     task.limits = one;

@@ -15,9 +15,11 @@ use outlive_storage::row::{
 pub(super) const DEF: DefNumber = DefNumber(1);
 pub(super) const STEERABLE: DefLimits = DefLimits {
     steerable_max: Some(2),
+    present: None,
 };
 pub(super) const PLAIN: DefLimits = DefLimits {
     steerable_max: None,
+    present: None,
 };
 /// The delay before a second attempt.
 pub(super) const BACK_OFF_US: u64 = 100;

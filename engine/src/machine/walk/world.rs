@@ -203,6 +203,7 @@ impl World {
     pub(super) fn ask(&self, event: &Event) -> Result<Transition, Rejected> {
         let limits = DefLimits {
             steerable_max: self.model.rules.steerable_max,
+            present: None,
         };
         self.held.ask(event.clone(), limits, self.handed_out())
     }
