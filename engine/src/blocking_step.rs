@@ -87,7 +87,7 @@ impl<S> Ctx<S> {
         // What is the user's runs outside of every wait, so that it may wait for the engine itself.
         let step = self.waited(OneStep::begin(self, key.into(), options))?;
         let mut begun = false;
-        match self.waited(step.known())? {
+        match self.waited(step.found())? {
             Some(known)
                 if known.state == StepState::Done
                     && !cfg!(planted = "blocking_step_runs_again") =>

@@ -87,6 +87,14 @@ impl<'a, S> OneStep<'a, S> {
         }
     }
 
+    /// What an earlier attempt recorded of a step; a wait under its key is a mistake of the program.
+    pub(crate) async fn found<E>(&self) -> Result<Option<StepRow>, StepError<E>> {
+        match self.known().await? {
+            Some(known) if known.state.is_wait() => self.mistaken("a step", known.state).await,
+            known => Ok(known),
+        }
+    }
+
     /// The recorded result.
     pub(crate) async fn replayed<T: DeserializeOwned, E>(
         &self,

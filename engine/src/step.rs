@@ -334,11 +334,8 @@ impl<S> Ctx<S> {
     {
         let step = OneStep::begin(self, key.into(), options).await?;
         let mut reconcile = Some(reconcile);
-        match step.known().await? {
+        match step.found().await? {
             Some(known) if known.state == StepState::Done => return step.replayed(&known).await,
-            Some(known) if matches!(known.state, StepState::Sleeping { .. }) => {
-                return step.mistaken("a step", known.state).await;
-            }
             Some(_) => {
                 if let Some(result) = step.reconciled(reconcile.take()).await? {
                     return Ok(result);

@@ -212,7 +212,7 @@ impl<'a> OneTask<'a> {
         (key, step): (&str, &StepRow),
         undeclared: &mut BTreeMap<Undeclared, u64>,
     ) {
-        if step.state == StepState::Begun {
+        if step.state != StepState::Done {
             return;
         }
         let declared = registered.step_type(key);

@@ -17,6 +17,16 @@ pub enum StepState {
     },
 }
 
+impl StepState {
+    /// Whether it is a wait of the handler, and not a step that runs.
+    pub fn is_wait(self) -> bool {
+        match self {
+            StepState::Begun | StepState::Done => false,
+            StepState::Sleeping { .. } => true,
+        }
+    }
+}
+
 /// One step of a turn; in `steps`, under its task, the number of the turn that recorded it first, and its key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StepRow {
