@@ -321,8 +321,9 @@ impl Builder {
         self
     }
 
-    /// The wall clock of an engine that runs [inline](Builder::inline), for tests of what the time of day decides. An
-    /// engine on threads of its own reads the system's, whatever is said here.
+    /// The wall clock of this engine, for tests of what the time of day decides: instead of the system's, one that jumps
+    /// when the test says so. It goes with the system's clock, and with the runtime's, which may be paused, where the engine
+    /// runs [inline](Builder::inline).
     pub fn wall_clock(mut self, clock: &WallClock) -> Builder {
         self.wall_clock = clock.clone();
         self

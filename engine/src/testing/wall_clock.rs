@@ -1,11 +1,11 @@
-//! A wall clock that a test moves: forward, back, over a suspend.
+//! A wall clock that a test moves: ahead, back, over a suspend.
 
 use crate::env;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-/// A wall clock that goes with the clock of the runtime, which may be paused, and jumps when a test says so.
+/// A wall clock that jumps when a test says so, and else goes with the clock of the runtime, which may be paused.
 ///
 /// Given to [`Builder::wall_clock`](crate::Builder::wall_clock), it is what the engine reads as the time of day. A jump
 /// is what a correction of the system's clock looks like, and a jump ahead what a machine finds that was suspended: its
@@ -58,9 +58,6 @@ impl WallClock {
     }
 
     /// What the clock shows.
-    ///
-    /// # Panics
-    /// Outside a tokio runtime, whose clock this one goes with.
     #[must_use]
     #[allow(clippy::disallowed_types)] // The caller's own word for a moment.
     pub fn now(&self) -> std::time::SystemTime {
