@@ -21,17 +21,17 @@ pub(crate) enum Place {
     Inline,
 }
 
-/// Where a clock reads from.
+/// Where a clock reads from; a test may move its wall clock.
 #[derive(Debug, Clone)]
 enum Source {
     System {
         origin: std::time::Instant,
+        wall: WallClock,
     },
-    /// The runtime's clock, which a test may pause, and a wall clock that it may move.
+    /// The runtime's clock, which a test may pause.
     Tokio {
-        origin: tokio::time::Instant,
-        /// What a wall clock that never jumped showed then.
-        unmoved_us: u64,
+        /// What a wall clock that never jumps showed.
+        origin_us: u64,
         wall: WallClock,
     },
 }
@@ -41,10 +41,10 @@ impl Source {
         match place {
             Place::Threads => Source::System {
                 origin: std::time::Instant::now(),
+                wall: wall.clone(),
             },
             Place::Inline => Source::Tokio {
-                origin: tokio::time::Instant::now(),
-                unmoved_us: runtime_wall(),
+                origin_us: runtime_wall(),
                 wall: wall.clone(),
             },
         }
@@ -56,27 +56,28 @@ impl Source {
     /// again, at most twice.
     fn read(&self) -> (u64, Micros) {
         match self {
-            Source::System { origin } => {
+            Source::System {
+                origin,
+                wall: moved,
+            } => {
+                let look = || Micros(0).plus(moved.shows(wall().0));
                 let mut before = origin.elapsed();
                 for _ in 0..2 {
-                    let shown = wall();
+                    let shown = look();
                     let after = origin.elapsed();
                     if after - before <= PAIR_MAX {
                         return (micros(after), shown);
                     }
                     before = after;
                 }
-                let shown = wall();
+                let shown = look();
                 (micros(origin.elapsed()), shown)
             }
-            Source::Tokio {
-                origin,
-                unmoved_us,
-                wall,
-            } => {
-                let since = micros(origin.elapsed());
-                let shown = wall.shows(unmoved_us.saturating_add(since));
-                (since, Micros(0).plus(shown))
+            // Both come from one reading, so that they differ by nothing but the jumps.
+            Source::Tokio { origin_us, wall } => {
+                let now_us = runtime_wall();
+                let shown = Micros(0).plus(wall.shows(now_us));
+                (now_us.saturating_sub(*origin_us), shown)
             }
         }
     }
@@ -142,9 +143,10 @@ impl Clock {
     /// What all lines show. A jump of the wall clock since the last look begins a new one.
     pub(crate) fn times(&self) -> Times {
         loop {
+            // First, so that no line is newer than the reading it is compared with.
+            let ahead_us = self.ahead_us.load(Ordering::Acquire);
             let (since, wall) = self.source.read();
             let own = self.opened_at.plus(since);
-            let ahead_us = self.ahead_us.load(Ordering::Relaxed);
             let times = Times {
                 own,
                 wall,
@@ -162,12 +164,9 @@ impl Clock {
             } else {
                 parted
             };
-            let begun = self.ahead_us.compare_exchange(
-                ahead_us,
-                line,
-                Ordering::Relaxed,
-                Ordering::Relaxed,
-            );
+            let begun =
+                self.ahead_us
+                    .compare_exchange(ahead_us, line, Ordering::AcqRel, Ordering::Acquire);
             // Who lost to another thread looks again, and finds that one's line.
             if begun.is_ok() {
                 tracing::warn!(
@@ -199,9 +198,12 @@ pub(crate) fn runtime_wall() -> u64 {
         LazyLock::new(|| (std::time::Instant::now(), wall()));
     let (real, wall) = *PAIR;
     let now = tokio::time::Instant::now().into_std();
-    let ahead = now.saturating_duration_since(real);
-    let behind = real.saturating_duration_since(now);
-    wall.plus(micros(ahead)).0.saturating_sub(micros(behind))
+    let nanos = |time: Duration| i128::try_from(time.as_nanos()).unwrap_or(i128::MAX);
+    let ahead = nanos(now.saturating_duration_since(real));
+    let behind = nanos(real.saturating_duration_since(now));
+    // Cut once and always downwards: cut apart, two readings of one moment would differ by a microsecond.
+    let shown = i128::from(wall.0) + (ahead - behind).div_euclid(1_000);
+    u64::try_from(shown).unwrap_or_default()
 }
 
 fn wall() -> Micros {

@@ -1,4 +1,4 @@
-//! A wall clock that a test moves: forward, back, over a suspend.
+//! A wall clock that a test moves: ahead, back, over a suspend.
 
 #[cfg(feature = "testing")]
 use crate::builder::Builder;
@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 #[cfg(feature = "testing")]
 use std::time::Duration;
 
-/// A wall clock that goes with the clock of the runtime, which may be paused, and jumps when a test says so.
+/// A wall clock that jumps when a test says so, and else goes with the clock of the runtime, which may be paused.
 ///
 /// Given to [`Builder::wall_clock`](crate::Builder::wall_clock), it is what the engine reads as the time of day. A jump
 /// is what a correction of the system's clock looks like, and a jump ahead what a machine finds that was suspended: its
@@ -41,8 +41,9 @@ pub struct WallClock {
 
 #[cfg(feature = "testing")]
 impl Builder {
-    /// The wall clock of an engine that runs [inline](Builder::inline), for tests of what the time of day decides. An
-    /// engine on threads of its own reads the system's, whatever is said here.
+    /// The wall clock of this engine, for tests of what the time of day decides: instead of the system's, one that jumps
+    /// when the test says so. It goes with the system's clock, and with the runtime's, which may be paused, where the engine
+    /// runs [inline](Builder::inline).
     pub fn wall_clock(mut self, clock: &WallClock) -> Builder {
         self.wall_clock = clock.clone();
         self
@@ -80,9 +81,6 @@ impl WallClock {
     }
 
     /// What the clock shows.
-    ///
-    /// # Panics
-    /// Outside a tokio runtime, whose clock this one goes with.
     #[must_use]
     #[allow(clippy::disallowed_types)] // The caller's own word for a moment.
     pub fn now(&self) -> std::time::SystemTime {

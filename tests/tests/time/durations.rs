@@ -88,6 +88,25 @@ async fn a_time_out_is_moved_by_no_jump() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_time_out_that_begins_after_a_jump_is_not_moved_by_the_next() {
+    for first in JUMPS {
+        for second in JUMPS {
+            let world = World::new();
+            let engine = world.open().await;
+            first(&world.wall);
+            let began = Instant::now();
+            engine.start(STAY, "a", &()).await.unwrap();
+            tokio::time::sleep(LIMIT / 2).await;
+            second(&world.wall);
+            tokio::time::sleep(LIMIT).await;
+            let told = world.told.take();
+            assert_eq!(told.len(), 1);
+            assert_after(told[0].at, began, LIMIT);
+        }
+    }
+}
+
 /// A stubborn handler is stopped when its grace is over, by the same clock.
 #[tokio::test(start_paused = true)]
 async fn a_grace_is_moved_by_no_jump() {

@@ -7,6 +7,7 @@ mod random;
 mod restarts;
 mod retention;
 mod sleeps;
+mod threads;
 
 use outlive::testing::WallClock;
 use outlive::{Builder, Ctx, Engine, HandlerError, TaskDef};
@@ -59,7 +60,12 @@ impl World {
 
     pub(crate) fn builder(&self) -> Builder {
         let store = Arc::<MemStore>::clone(&self.store);
-        let builder = Engine::on_store(store).inline().wall_clock(&self.wall);
+        self.with(Engine::on_store(store).inline())
+    }
+
+    /// Gives an engine this clock and these handlers.
+    pub(crate) fn with(&self, builder: Builder) -> Builder {
+        let builder = builder.wall_clock(&self.wall);
         let (woken, wall) = (self.woken.clone(), self.wall.clone());
         let note = move |ctx: &Ctx| Woken {
             id: ctx.id().to_string(),

@@ -116,6 +116,22 @@ fn the_time_of_a_turn_is_moved_by_no_jump_while_its_process_lives() {
     }
 }
 
+/// Compared by their numbers, the one that the clock had made small would always come first, and the other never.
+#[test]
+fn a_back_off_that_outlasts_its_turn_ends_with_it_on_whatever_line() {
+    for ahead_us in [YEARS, -YEARS] {
+        let mut short = timed(BACK_OFF_US - 1);
+        short.ahead_us = ahead_us;
+        short.end(failed(false));
+        let deadline = Deadline::own(Micros(NOON + BACK_OFF_US - 1));
+        assert_eq!(due_at(&short), deadline);
+        let mut long = timed(BACK_OFF_US + 1);
+        long.ahead_us = ahead_us;
+        long.end(failed(false));
+        assert!(matches!(due_at(&long).line, Line::Jump { .. }));
+    }
+}
+
 /// A crash long after a jump leaves a deadline under either clock; no turn gets more than it may have, and none loses
 /// what it had left by the wall clock.
 #[test]
