@@ -1,4 +1,6 @@
 //! The engine as its user holds it: start, look, wait, stop.
+//!
+//! It has so many lines because it is put together here, in the one order in which its parts may begin and end.
 
 use crate::batch::Batcher;
 use crate::builder::Builder;

@@ -1,4 +1,6 @@
 //! The one file that asks the system for time, ids, chance and threads.
+//!
+//! It has so many lines because no other file may: whoever looks for what is not repeatable finds all of it here.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)]
 
 use crate::wall_clock::WallClock;
