@@ -45,15 +45,10 @@ fn measure(criterion: &mut Criterion, name: &str, runtime: &Runtime, builder: Bu
             let again = RetryPolicy::fixed()
                 .attempts(turns + 1)
                 .initial(Duration::ZERO);
-            let run = async {
-                engine
-                    .start(REPLAYS, (), &(turns + 1))
-                    .retry(again)
-                    .await?
-                    .await
-            };
-            let ended: Result<(), Box<dyn std::error::Error>> =
-                runtime.block_on(async { Ok(run.await?) });
+            let ended = runtime.block_on(async {
+                let start = engine.start(REPLAYS, (), &(turns + 1)).retry(again);
+                start.await.expect("it is started").result().await
+            });
             ended.expect("the handler returns");
             let of_all = replayed_ns.load(Ordering::Relaxed) as f64;
             let of_one = of_all / (f64::from(turns) * STEPS as f64);
