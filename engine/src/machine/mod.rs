@@ -5,6 +5,7 @@
 
 mod after;
 mod answer;
+mod ask;
 mod cancel;
 mod change;
 mod end;
@@ -26,8 +27,9 @@ mod tests;
 mod walk;
 
 pub use answer::{
-    Accepted, Answer, Cause, Effect, Handed, Recovered, Rejected, Status, Transition,
+    Accepted, Answer, Cause, Effect, Handed, Recovered, Rejected, Status, Transition, Unanswered,
 };
+pub use ask::Question;
 pub use event::{
     Aim, Claimant, Event, Named, NewInput, OnConflict, Order, Overdue, Parting, Resolution,
     TurnEnd, Verdict, Wait, WaitFor,
@@ -102,6 +104,26 @@ pub fn step(view: &View<'_>, event: Event, now: Now) -> Result<Transition, Rejec
             key,
             step,
         } => steps::record(row, generation, (key, step), now),
+        Event::Ask {
+            generation,
+            key,
+            ask,
+        } => ask::ask(row, generation, (key, ask), now),
+        Event::ExpireAsk { generation, key } => ask::expire(view, row, (generation, key), now),
+        Event::Answer {
+            key,
+            answer,
+            digest,
+            if_etag,
+        } => {
+            let given = ask::Given {
+                key,
+                answer,
+                digest,
+                if_etag,
+            };
+            ask::answer(view, row, given, now)
+        }
     }
 }
 
@@ -113,10 +135,13 @@ fn absent(view: &View<'_>, event: Event, now: Now) -> Result<Transition, Rejecte
         | Event::Stop { .. }
         | Event::Keep { .. }
         | Event::Take { .. }
-        | Event::Step { .. } => Err(Rejected::LeaseLost),
+        | Event::Step { .. }
+        | Event::Ask { .. }
+        | Event::ExpireAsk { .. } => Err(Rejected::LeaseLost),
         Event::Resume { .. }
         | Event::Retry { .. }
         | Event::Resolve { .. }
+        | Event::Answer { .. }
         | Event::Cancel(_)
         | Event::Terminate(_)
         | Event::Delete { .. }
