@@ -2,7 +2,7 @@
 
 use crate::engine::{Engine, Shared};
 use crate::error::ControlError;
-use crate::machine::{Event, Rejected, Unanswered};
+use crate::machine::{Event, Given, Rejected, Unanswered};
 use crate::request::Draft;
 use crate::step_key::StepKey;
 use crate::value::{self, ValueError};
@@ -124,13 +124,13 @@ impl IntoFuture for AnswerAsk {
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(async move {
             let id = self.id?;
-            let event = Event::Answer {
+            let given = Given {
                 key: self.key.as_str().into(),
                 answer: Box::new(self.answer?),
                 digest: self.digest,
                 if_etag: self.if_etag.map(Etag),
             };
-            let draft = Draft::bare(Target::Id(id.clone()), event);
+            let draft = Draft::bare(Target::Id(id.clone()), Event::Answer(given));
             let writer = &self.shared.dispatcher.writer;
             let told = writer.ask(Origin::Caller, draft).await;
             told.map(drop)

@@ -4,7 +4,7 @@ use crate::env::{Clock, Spawner};
 use crate::error::{FlushError, NotShuttingDown};
 use crate::inbox::{Inbox, Keys, PendingInput};
 use crate::input_error::PendingError;
-use crate::machine::{Event, Wait, WaitFor};
+use crate::machine::{Asking, Event, Wait, WaitFor};
 use crate::metadata::{Metadata, MetadataCell};
 use crate::reader::Reader;
 use crate::request::Draft;
@@ -105,12 +105,13 @@ impl CtxCore {
     pub(crate) async fn put_wait_down(&self, wait: Wait) -> Result<(), Refused> {
         match wait.wait_for {
             WaitFor::Answer { ask: Some(ask), .. } => {
-                let event = Event::Ask {
-                    generation: self.generation,
-                    key: wait.key,
+                let (generation, key) = (self.generation, wait.key);
+                let asking = Asking {
+                    generation,
+                    key,
                     ask,
                 };
-                self.carry_out(event, None).await
+                self.carry_out(Event::Ask(asking), None).await
             }
             WaitFor::Answer { ask: None, .. } | WaitFor::Time { .. } => {
                 self.put_down(wait.key, wait.step, None).await

@@ -134,9 +134,9 @@ pub(crate) fn claims(event: &Event) -> bool {
         | Event::Take { .. }
         | Event::Step { .. }
         | Event::Resolve { .. }
-        | Event::Ask { .. }
+        | Event::Ask(_)
         | Event::ExpireAsk { .. }
-        | Event::Answer { .. }
+        | Event::Answer(_)
         | Event::Expire
         | Event::ForgetInput { .. } => false,
     }

@@ -4,11 +4,12 @@
 
 use super::answer::{Rejected, Transition, Unanswered};
 use super::change::{by_others, by_worker, changed, check_etag, held, kept, nothing, written};
+use super::event::{Asking, Given};
 use super::park::wake;
 use super::steps::written_step;
 use super::view::{Now, View};
 use outlive_storage::commit::Write;
-use outlive_storage::row::{AskRow, Etag, EventKind, Generation, StepRow, StepState, TaskRow};
+use outlive_storage::row::{AskRow, EventKind, Generation, StepRow, StepState, TaskRow};
 
 /// What is known of the question an event names.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,15 +23,10 @@ pub enum Question {
 }
 
 /// A question is put down while its turn runs.
-pub(super) fn ask(
-    row: &TaskRow,
-    generation: Generation,
-    (key, ask): (Box<str>, Box<AskRow>),
-    now: Now,
-) -> Result<Transition, Rejected> {
-    held(row, generation)?;
+pub(super) fn ask(row: &TaskRow, asking: Asking, now: Now) -> Result<Transition, Rejected> {
+    held(row, asking.generation)?;
     let mut next = changed(row, now);
-    let writes = asked(row, &mut next, (key, ask), now).into();
+    let writes = asked(row, &mut next, (asking.key, asking.ask), now).into();
     Ok(Transition {
         writes,
         ..written(by_worker(row), next, EventKind::Asked, Vec::new())
@@ -56,15 +52,6 @@ pub(super) fn asked(
     };
     let step = written_step(row, key.clone(), Some(Box::new(step)), now);
     [step, Write::Ask { key, ask }]
-}
-
-/// An answer as somebody gives it.
-pub(super) struct Given {
-    pub(super) key: Box<str>,
-    pub(super) answer: Box<StepRow>,
-    /// Of the question it is meant for.
-    pub(super) digest: Option<Box<str>>,
-    pub(super) if_etag: Option<Etag>,
 }
 
 /// Somebody answers: in one commit the answer is recorded, the question is no longer listed, and its turn goes on.

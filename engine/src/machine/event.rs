@@ -243,6 +243,30 @@ pub enum Resolution {
     Failed(Failure),
 }
 
+/// A question of a turn.
+#[derive(Debug, Clone)]
+pub struct Asking {
+    /// The claim the worker holds.
+    pub generation: Generation,
+    /// The question's key, as that of a step.
+    pub key: Box<str>,
+    /// The question; when and by which turn it is asked is filled in by the machine.
+    pub ask: Box<AskRow>,
+}
+
+/// An answer as somebody gives it.
+#[derive(Debug, Clone)]
+pub struct Given {
+    /// The question's key.
+    pub key: Box<str>,
+    /// The answer, as it is recorded; its state and its moment are filled in by the machine.
+    pub answer: Box<StepRow>,
+    /// The digest of the question it is meant for.
+    pub digest: Option<Box<str>>,
+    /// Accepted only if the task's etag is this.
+    pub if_etag: Option<Etag>,
+}
+
 /// What can happen to a task.
 #[derive(Debug, Clone)]
 pub enum Event {
@@ -360,14 +384,7 @@ pub enum Event {
         if_etag: Option<Etag>,
     },
     /// A running turn puts a question down.
-    Ask {
-        /// The claim the worker holds.
-        generation: Generation,
-        /// The question's key, as that of a step.
-        key: Box<str>,
-        /// The question; when and by which turn it is asked is filled in by the machine.
-        ask: Box<AskRow>,
-    },
+    Ask(Asking),
     /// A running turn has come to a question of its own whose time is over.
     ExpireAsk {
         /// The claim the worker holds.
@@ -376,16 +393,7 @@ pub enum Event {
         key: Box<str>,
     },
     /// Somebody answers a question.
-    Answer {
-        /// The question's key.
-        key: Box<str>,
-        /// The answer, as it is recorded; its state and its moment are filled in by the machine.
-        answer: Box<StepRow>,
-        /// The digest of the question it is meant for.
-        digest: Option<Box<str>>,
-        /// Accepted only if the task's etag is this.
-        if_etag: Option<Etag>,
-    },
+    Answer(Given),
     /// Retention: the ended task's time has come.
     Expire,
     /// Retention: the time of an old receipt has come.
@@ -423,9 +431,9 @@ impl Event {
             | Event::Keep { .. }
             | Event::Take { .. }
             | Event::Step { .. }
-            | Event::Ask { .. }
+            | Event::Ask(_)
             | Event::ExpireAsk { .. }
-            | Event::Answer { .. }
+            | Event::Answer(_)
             | Event::Resolve { .. }
             | Event::Expire => None,
         }
@@ -434,9 +442,9 @@ impl Event {
     /// The question that decides about the event: the one its [`View`](super::View) must show.
     pub fn named_question(&self) -> Option<&str> {
         match self {
-            Event::Answer { key, .. } | Event::ExpireAsk { key, .. } => Some(key),
+            Event::Answer(Given { key, .. }) | Event::ExpireAsk { key, .. } => Some(key),
             // It is asked whether it was before or not.
-            Event::Ask { .. }
+            Event::Ask(_)
             | Event::Input(_)
             | Event::Resume { .. }
             | Event::Retry { .. }
@@ -471,8 +479,8 @@ impl Event {
                 resolution: Resolution::Done(step),
                 ..
             }
-            | Event::Answer { answer: step, .. } => step.value.len(),
-            Event::Ask { ask, .. } => ask.size(),
+            | Event::Answer(Given { answer: step, .. }) => step.value.len(),
+            Event::Ask(asking) => asking.ask.size(),
             Event::End {
                 end: TurnEnd::Parked(waits),
                 ..
@@ -546,9 +554,9 @@ impl Event {
             | Event::Keep { .. }
             | Event::Take { .. }
             | Event::Step { .. }
-            | Event::Ask { .. }
+            | Event::Ask(_)
             | Event::ExpireAsk { .. }
-            | Event::Answer { .. }
+            | Event::Answer(_)
             | Event::Resolve { .. }
             | Event::Expire
             | Event::ForgetInput { .. } => None,

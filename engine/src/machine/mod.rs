@@ -31,8 +31,8 @@ pub use answer::{
 };
 pub use ask::Question;
 pub use event::{
-    Aim, Claimant, Event, Named, NewInput, OnConflict, Order, Overdue, Parting, Resolution,
-    TurnEnd, Verdict, Wait, WaitFor,
+    Aim, Asking, Claimant, Event, Given, Named, NewInput, OnConflict, Order, Overdue, Parting,
+    Resolution, TurnEnd, Verdict, Wait, WaitFor,
 };
 pub use finish::turn_is_open;
 pub use guard::{ALONE_DEATHS, SUSPECT_DEATHS, would_hold_back};
@@ -104,26 +104,9 @@ pub fn step(view: &View<'_>, event: Event, now: Now) -> Result<Transition, Rejec
             key,
             step,
         } => steps::record(row, generation, (key, step), now),
-        Event::Ask {
-            generation,
-            key,
-            ask,
-        } => ask::ask(row, generation, (key, ask), now),
+        Event::Ask(asking) => ask::ask(row, asking, now),
         Event::ExpireAsk { generation, key } => ask::expire(view, row, (generation, key), now),
-        Event::Answer {
-            key,
-            answer,
-            digest,
-            if_etag,
-        } => {
-            let given = ask::Given {
-                key,
-                answer,
-                digest,
-                if_etag,
-            };
-            ask::answer(view, row, given, now)
-        }
+        Event::Answer(given) => ask::answer(view, row, given, now),
     }
 }
 
@@ -136,12 +119,12 @@ fn absent(view: &View<'_>, event: Event, now: Now) -> Result<Transition, Rejecte
         | Event::Keep { .. }
         | Event::Take { .. }
         | Event::Step { .. }
-        | Event::Ask { .. }
+        | Event::Ask(_)
         | Event::ExpireAsk { .. } => Err(Rejected::LeaseLost),
         Event::Resume { .. }
         | Event::Retry { .. }
         | Event::Resolve { .. }
-        | Event::Answer { .. }
+        | Event::Answer(_)
         | Event::Cancel(_)
         | Event::Terminate(_)
         | Event::Delete { .. }

@@ -79,8 +79,7 @@ impl<'t> Hanging<'t> {
             Write::RemoveValue(key) => {
                 let values = opened(&mut self.values, || self.txn.open_table(VALUES))?;
                 let key = (task.0, key.kind.byte(), key.index);
-                let was_there = values.remove(key).map_err(fault)?.is_some();
-                self.writes += u64::from(was_there);
+                self.writes += u64::from(values.remove(key).map_err(fault)?.is_some());
             }
             Write::PushInput { seq, input } => {
                 codec::encode(Slot::Input(task, *seq), input, &mut self.buffer)?;

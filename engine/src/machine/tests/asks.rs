@@ -6,7 +6,8 @@ use super::task::{
     terminate, us,
 };
 use crate::machine::{
-    Aim, Effect, Event, Question, Rejected, Status, TurnEnd, Unanswered, Wait, WaitFor,
+    Aim, Asking, Effect, Event, Given, Question, Rejected, Status, TurnEnd, Unanswered, Wait,
+    WaitFor,
 };
 use outlive_storage::commit::{Expect, Write};
 use outlive_storage::row::{
@@ -16,11 +17,11 @@ use outlive_storage::row::{
 const KEY: &str = "may";
 
 fn ask(task: &Task, until: Deadline) -> Event {
-    Event::Ask {
+    Event::Ask(Asking {
         generation: task.row().generation,
         key: KEY.into(),
         ask: question(until),
-    }
+    })
 }
 
 fn waits(until: Deadline, new: bool) -> Wait {
@@ -35,7 +36,7 @@ fn waits(until: Deadline, new: bool) -> Wait {
 }
 
 fn answer(value: &str) -> Event {
-    Event::Answer {
+    Event::Answer(Given {
         key: KEY.into(),
         answer: Box::new(StepRow {
             state: StepState::Done,
@@ -46,7 +47,7 @@ fn answer(value: &str) -> Event {
         }),
         digest: None,
         if_etag: None,
-    }
+    })
 }
 
 fn expires(task: &Task) -> Event {
@@ -172,13 +173,8 @@ fn an_answer_to_another_question_or_on_another_version_is_refused() {
     let task = parked(Deadline::NEVER);
     let with = |digest: Option<&str>, etag| {
         let mut event = answer("true");
-        if let Event::Answer {
-            digest: meant,
-            if_etag,
-            ..
-        } = &mut event
-        {
-            (*meant, *if_etag) = (digest.map(Into::into), etag);
+        if let Event::Answer(given) = &mut event {
+            (given.digest, given.if_etag) = (digest.map(Into::into), etag);
         }
         event
     };
@@ -244,11 +240,11 @@ fn a_question_does_not_expire_before_its_time_nor_under_a_lost_claim() {
             generation,
             key: key.clone(),
         },
-        Event::Ask {
+        Event::Ask(Asking {
             generation,
             key,
             ask: question(until),
-        },
+        }),
     ];
     for event in stale {
         assert_eq!(task.refuses(event), Rejected::LeaseLost);

@@ -8,8 +8,9 @@ use super::task::{
     us,
 };
 use crate::machine::{
-    Accepted, Aim, Answer, Claimant, DefLimits, Event, Named, NewInput, OnConflict, Overdue,
-    Parting, Rejected, Resolution, Transition, TurnEnd, Unanswered, Verdict, Wait, WaitFor,
+    Accepted, Aim, Answer, Asking, Claimant, DefLimits, Event, Given, Named, NewInput, OnConflict,
+    Overdue, Parting, Rejected, Resolution, Transition, TurnEnd, Unanswered, Verdict, Wait,
+    WaitFor,
 };
 use outlive_storage::commit::Write;
 use outlive_storage::id::InputId;
@@ -227,11 +228,11 @@ fn until() -> Deadline {
 }
 
 fn asks(generation: Generation) -> Event {
-    Event::Ask {
+    Event::Ask(Asking {
         generation,
         key: "q".into(),
         ask: question(until()),
-    }
+    })
 }
 
 /// Puts the turn aside until its question is answered.
@@ -247,7 +248,7 @@ fn waits() -> TurnEnd {
 }
 
 fn answers() -> Event {
-    Event::Answer {
+    Event::Answer(Given {
         key: "q".into(),
         answer: Box::new(StepRow {
             state: StepState::Done,
@@ -258,7 +259,7 @@ fn answers() -> Event {
         }),
         digest: None,
         if_etag: None,
-    }
+    })
 }
 
 /// One about to be suspected, and one about to be quarantined.

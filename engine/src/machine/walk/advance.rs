@@ -88,7 +88,7 @@ impl Advance<'_> {
                 );
             }
             Event::Resolve { resolution, .. } => self.resolve(resolution),
-            Event::Ask { .. } | Event::ExpireAsk { .. } | Event::Answer { .. } => {
+            Event::Ask(_) | Event::ExpireAsk { .. } | Event::Answer(_) => {
                 unreachable!("{event:?}")
             }
             Event::Expire => self.remove(EventKind::Removed),

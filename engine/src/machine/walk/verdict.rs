@@ -76,7 +76,7 @@ impl Model {
             }
             Event::Step { generation, .. } => self.check_claim(*generation),
             // The walk asks nobody.
-            Event::Ask { .. } | Event::ExpireAsk { .. } | Event::Answer { .. } => {
+            Event::Ask(_) | Event::ExpireAsk { .. } | Event::Answer(_) => {
                 unreachable!("{event:?}")
             }
             Event::Resolve { key, if_etag, .. } => {
