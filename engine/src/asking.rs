@@ -40,7 +40,7 @@ impl<S> OneStep<'_, S> {
         // Before anything is read: an answer that comes from here on is not missed.
         let mut wakes = core.signal.wakes();
         let found = match core.steps.recorded {
-            true => self.found(digest).await?,
+            true => self.found_question(digest).await?,
             false => Found::New,
         };
         let (until, mut new) = match found {
@@ -69,7 +69,7 @@ impl<S> OneStep<'_, S> {
             if over {
                 self.expire().await?;
             }
-            if let Found::Recorded(step) = self.found(digest).await? {
+            if let Found::Recorded(step) = self.found_question(digest).await? {
                 core.steps.is_answered();
                 return self.answered(&step).await;
             }
@@ -110,7 +110,7 @@ impl<S> OneStep<'_, S> {
     }
 
     /// What is recorded of the question with this digest.
-    async fn found(&self, digest: [u8; 16]) -> Result<Found, StepError<Infallible>> {
+    async fn found_question(&self, digest: [u8; 16]) -> Result<Found, StepError<Infallible>> {
         let core = &self.ctx.core;
         let (task, turn, key) = (core.task, core.row.steps_of, self.key.clone());
         let read = core.reader.read(move |store| {

@@ -187,19 +187,9 @@ impl AskListing {
     }
 
     async fn page(self) -> Result<AskList, GetError> {
-        let nothing = AskList {
-            asks: Vec::new(),
-            damaged: Vec::new(),
-            next: None,
-        };
         let registry = &self.shared.dispatcher.registry;
-        let def = match &self.name {
-            None => None,
-            Some(name) => match registry.known(name) {
-                None => return Ok(nothing),
-                def => def,
-            },
-        };
+        // One that was renamed has several numbers; an unknown one has none, and no questions.
+        let defs = self.name.as_deref().map(|name| registry.known(name));
         let (id, clock) = (self.id.transpose()?, self.shared.dispatcher.clock.clone());
         let times = clock.times();
         let (session, limit, after) = (self.session, self.limit, self.after);
@@ -214,7 +204,7 @@ impl AskListing {
             let look = Look {
                 store,
                 only,
-                def,
+                defs,
                 session,
                 limit,
                 times,
@@ -267,7 +257,7 @@ struct Seen {
 struct Look<'a> {
     store: &'a dyn Store,
     only: Option<TaskNumber>,
-    def: Option<DefNumber>,
+    defs: Option<Vec<DefNumber>>,
     session: Option<String>,
     limit: usize,
     /// What has come by then is not open any more.
@@ -346,7 +336,8 @@ impl Look<'_> {
             }
         };
         let session = self.session.as_deref();
-        let other_def = self.def.is_some_and(|def| def != row.def);
+        let defs = self.defs.as_ref();
+        let other_def = defs.is_some_and(|defs| !defs.contains(&row.def));
         let other_session =
             session.is_some_and(|session| row.facts.session.as_deref() != Some(session));
         let other_session = other_session && !cfg!(planted = "asks_ignore_session");
