@@ -106,6 +106,7 @@ pub fn decide(
         row,
         inbox: &VecDeque::new(),
         receipt: None,
+        question: None,
         limits: DefLimits::default(),
     };
     step(&view, event, now)

@@ -245,6 +245,7 @@ impl Batcher {
         let task = self.known.locate(target, self.etag).map_err(unreadable)?;
         self.known.load(task, self.etag).map_err(unreadable)?;
         let receipt = self.known.receipt(task, &event).map_err(unreadable)?;
+        let question = self.known.question(task, &event).map_err(unreadable)?;
         let live = self.known.get(task);
         let none = VecDeque::new();
         let view = View {
@@ -252,6 +253,7 @@ impl Batcher {
             row: live.map(|live| &*live.row),
             inbox: live.map_or(&none, |live| &live.waiting),
             receipt: receipt.as_ref(),
+            question: question.as_ref(),
             limits: live
                 .map(|live| self.registry.limits(live.row.def))
                 .unwrap_or_default(),

@@ -1,5 +1,7 @@
 //! The engine for programs without an async runtime: it brings its own, and its calls block.
 
+use crate::answer_ask::AnswerError;
+use crate::asks::{AskList, AskListing};
 use crate::builder::Builder;
 use crate::def::TaskDef;
 use crate::engine::{Engine, ShutdownReport};
@@ -13,6 +15,7 @@ use crate::recovery::RecoveryReport;
 use crate::run::Run;
 use crate::snapshot::Snapshot;
 use crate::start::NewTaskId;
+use crate::step_key::StepKey;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::future::IntoFuture;
@@ -205,6 +208,30 @@ impl BlockingEngine {
         id: impl AsRef<str>,
     ) -> Result<Option<Explanation>, BlockingError<GetError>> {
         self.wait(self.engine.explain(id))
+    }
+
+    /// [`Engine::asks`], waited for: one page, with the conditions that `ask` adds.
+    ///
+    /// # Errors
+    /// [`GetError`] in a [`BlockingError`].
+    pub fn asks(
+        &self,
+        ask: impl FnOnce(AskListing) -> AskListing,
+    ) -> Result<AskList, BlockingError<GetError>> {
+        self.wait(ask(self.engine.asks()))
+    }
+
+    /// [`Engine::answer`], waited for: the answer is durable when it returns.
+    ///
+    /// # Errors
+    /// [`AnswerError`] in a [`BlockingError`].
+    pub fn answer<T: Serialize + ?Sized>(
+        &self,
+        id: impl AsRef<str>,
+        key: impl Into<StepKey>,
+        answer: &T,
+    ) -> Result<(), BlockingError<AnswerError>> {
+        self.wait(self.engine.answer(id, key, answer))
     }
 
     /// [`Engine::cancel`], waited for: the wish is durable when it returns.

@@ -4,7 +4,7 @@ use crate::env::{Clock, Spawner};
 use crate::error::{FlushError, NotShuttingDown};
 use crate::inbox::{Inbox, Keys, PendingInput};
 use crate::input_error::PendingError;
-use crate::machine::Event;
+use crate::machine::{Asking, Event, Wait, WaitFor};
 use crate::metadata::{Metadata, MetadataCell};
 use crate::reader::Reader;
 use crate::request::Draft;
@@ -98,6 +98,33 @@ impl CtxCore {
             key,
             step,
         };
+        self.carry_out(event, mark).await
+    }
+
+    /// Puts down what the handler waits for.
+    pub(crate) async fn put_wait_down(&self, wait: Wait) -> Result<(), Refused> {
+        match wait.wait_for {
+            WaitFor::Answer { ask: Some(ask), .. } => {
+                let (generation, key) = (self.generation, wait.key);
+                let asking = Asking {
+                    generation,
+                    key,
+                    ask,
+                };
+                self.carry_out(Event::Ask(asking), None).await
+            }
+            WaitFor::Answer { ask: None, .. } | WaitFor::Time { .. } => {
+                self.put_down(wait.key, wait.step, None).await
+            }
+        }
+    }
+
+    /// Sends an event of the turn, with what is said of it in the stream, and waits until it is durable.
+    pub(crate) async fn carry_out(
+        &self,
+        event: Event,
+        mark: Option<StreamEntry>,
+    ) -> Result<(), Refused> {
         let draft = Draft {
             stream: Some(Arc::clone(&self.stream)),
             mark,

@@ -134,6 +134,9 @@ pub(crate) fn claims(event: &Event) -> bool {
         | Event::Take { .. }
         | Event::Step { .. }
         | Event::Resolve { .. }
+        | Event::Ask(_)
+        | Event::ExpireAsk { .. }
+        | Event::Answer(_)
         | Event::Expire
         | Event::ForgetInput { .. } => false,
     }

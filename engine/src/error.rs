@@ -396,6 +396,7 @@ impl ControlError {
                 | Rejected::TakenFull { .. }
                 | Rejected::LeaseLost
                 | Rejected::NotDue { .. }
+                | Rejected::Unanswered(_)
                 | Rejected::WrongState { .. },
             ) => {
                 // The machine answers an order with none of these.
@@ -474,6 +475,7 @@ impl StartError {
                 | Rejected::TakenFull { .. }
                 | Rejected::LeaseLost
                 | Rejected::NotDue { .. }
+                | Rejected::Unanswered(_)
                 | Rejected::WrongState { .. },
             ) => {
                 // The machine answers an input with none of these.

@@ -1,4 +1,6 @@
 //! What a task waits for, and what would make it go on: in words and as data.
+//!
+//! It has so many lines because every wait stands here as data, in words, and with what ends it.
 
 use crate::engine::{Engine, Shared};
 use crate::error::GetError;
@@ -88,6 +90,8 @@ pub enum WaitsFor {
     Answer {
         /// The key of the question.
         step: Box<str>,
+        /// The question: a text as it is, anything else as JSON; empty where only [`Engine::asks`] knows it.
+        question: Option<String>,
         /// When it goes on without one; empty when it does not.
         until_us: Option<u64>,
     },
@@ -146,7 +150,7 @@ pub enum Release {
     Retry,
     /// [`Engine::resolve`].
     Resolve,
-    /// Somebody who answers.
+    /// [`Engine::answer`]; where it has a deadline, that as well.
     Answer,
     /// The ends of other tasks.
     Children,
@@ -199,8 +203,14 @@ impl Engine {
     pub async fn explain(&self, id: impl AsRef<str>) -> Result<Option<Explanation>, GetError> {
         let id = TaskId::new(id)?;
         let shared = self.shared();
-        let found = shared.row(id).await?;
-        Ok(found.map(|(task, row)| shared.explanation(task, row)))
+        let Some((task, row)) = shared.row(id).await? else {
+            return Ok(None);
+        };
+        let mut explanation = shared.explanation(task, row);
+        if let WaitsFor::Answer { step, question, .. } = &mut explanation.waits_for {
+            *question = shared.question(task, step.clone()).await?;
+        }
+        Ok(Some(explanation))
     }
 }
 
@@ -295,6 +305,7 @@ impl Shared {
             (Some(WaitReason::Sleeping { .. }), None) => self.slot(row),
             (Some(WaitReason::Answer { step, until }), _) => WaitsFor::Answer {
                 step,
+                question: None,
                 until_us: real(until, times),
             },
             (Some(WaitReason::Children { step, until, .. }), _) => WaitsFor::Children {
@@ -331,7 +342,7 @@ impl Shared {
 }
 
 /// What the clock will show when a deadline comes, if it does.
-fn real(until: Deadline, times: Times) -> Option<u64> {
+pub(crate) fn real(until: Deadline, times: Times) -> Option<u64> {
     (until != Deadline::NEVER).then(|| shown(until, times))
 }
 
@@ -414,8 +425,10 @@ impl Explanation {
                 "Its step {step:?}, which may run only once, was begun, and nobody knows what became of it."
             ),
             WaitsFor::Sleep { step, .. } => format!("Its handler sleeps: {step:?}."),
-            WaitsFor::Answer { step, .. } => {
-                format!("Its handler asks, and nobody has answered yet: {step:?}.")
+            WaitsFor::Answer { step, question, .. } => {
+                let question = question.as_ref().map(|asked| format!(", {asked:?}"));
+                let question = question.unwrap_or_default();
+                format!("It waits for the answer to {step:?}{question}.")
             }
             WaitsFor::Children { step, .. } => {
                 format!("Its handler waits for tasks that it started: {step:?}.")

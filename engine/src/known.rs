@@ -1,6 +1,7 @@
 //! What the writer knows of tasks, ahead of the store only within a batch.
 
-use crate::machine::Event;
+use crate::machine::{Event, Question};
+use crate::questions::Questions;
 use crate::writer::Target;
 use outlive_storage::id::{InputId, TaskId};
 use outlive_storage::row::{Etag, InputRow, Receipt, State, TaskNumber, TaskRow};
@@ -35,6 +36,7 @@ pub(crate) struct Known {
     /// Ids and receipts written by the batch at hand, which the store cannot show yet.
     fresh_ids: HashMap<TaskId, TaskNumber>,
     fresh_receipts: HashMap<(TaskNumber, InputId), Receipt>,
+    fresh_questions: Questions,
     /// Tasks and ids removed by the batch at hand, which the store still shows.
     gone: HashSet<TaskNumber>,
     gone_ids: HashSet<TaskId>,
@@ -47,6 +49,7 @@ impl Known {
             live: HashMap::new(),
             fresh_ids: HashMap::new(),
             fresh_receipts: HashMap::new(),
+            fresh_questions: Questions::default(),
             gone: HashSet::new(),
             gone_ids: HashSet::new(),
         }
@@ -127,6 +130,23 @@ impl Known {
         self.store.receipt(task, input_id)
     }
 
+    /// What is known of the question an event names.
+    ///
+    /// # Errors
+    /// What the store fails with.
+    pub(crate) fn question(
+        &self,
+        task: TaskNumber,
+        event: &Event,
+    ) -> Result<Option<Question>, StoreError> {
+        let named = event.named_question();
+        let (Some(key), Some(live)) = (named, self.live.get(&task)) else {
+            return Ok(None);
+        };
+        self.fresh_questions
+            .find(&*self.store, (task, &live.row), key)
+    }
+
     /// The task as this batch leaves it.
     pub(crate) fn remember(&mut self, task: TaskNumber, row: &Arc<TaskRow>, writes: &[Write]) {
         let live = self.live.entry(task).or_insert_with(|| {
@@ -148,6 +168,7 @@ impl Known {
     pub(crate) fn note(&mut self, task: TaskNumber, writes: &[Write]) {
         let mut live = self.live.get_mut(&task);
         for write in writes {
+            self.fresh_questions.note(task, write);
             match write {
                 Write::Receipt {
                     input_id, receipt, ..
@@ -174,6 +195,9 @@ impl Known {
                 | Write::Step { .. }
                 | Write::RemoveStep { .. }
                 | Write::ForgetSteps { .. }
+                | Write::Ask { .. }
+                | Write::RemoveAsk { .. }
+                | Write::RemoveAsks
                 | Write::Run(_)
                 | Write::Segment { .. }
                 | Write::EvictSegments { .. }
@@ -196,6 +220,7 @@ impl Known {
     pub(crate) fn settle(&mut self) {
         self.fresh_ids.clear();
         self.fresh_receipts.clear();
+        self.fresh_questions.clear();
         self.gone.clear();
         self.gone_ids.clear();
         self.live

@@ -15,7 +15,15 @@ pub mod testing;
 #[cfg(feature = "runtime")]
 mod alarms;
 #[cfg(feature = "runtime")]
+mod answer_ask;
+#[cfg(feature = "runtime")]
 mod answered;
+#[cfg(feature = "runtime")]
+mod ask;
+#[cfg(feature = "runtime")]
+mod asking;
+#[cfg(feature = "runtime")]
+mod asks;
 #[cfg(feature = "runtime")]
 mod batch;
 #[cfg(feature = "runtime")]
@@ -107,6 +115,8 @@ mod parked;
 #[cfg(feature = "runtime")]
 mod pending;
 #[cfg(feature = "runtime")]
+mod questions;
+#[cfg(feature = "runtime")]
 mod reader;
 #[cfg(feature = "runtime")]
 mod receipt;
@@ -166,6 +176,12 @@ pub use outlive_storage::StoreError;
 pub use outlive_storage::id::{InputId, InvalidId, TaskId};
 pub use outlive_storage::row::{Delivery, EventKind, Failure, FailureKind, WaitReason};
 
+#[cfg(feature = "runtime")]
+pub use answer_ask::{AnswerAsk, AnswerError};
+#[cfg(feature = "runtime")]
+pub use ask::{ASK_MAX, ASKS_MAX, Ask, AskError};
+#[cfg(feature = "runtime")]
+pub use asks::{AskCursor, AskList, AskListing, OpenAsk};
 #[cfg(feature = "runtime")]
 pub use blocking::{BlockingEngine, BlockingError};
 #[cfg(feature = "runtime")]

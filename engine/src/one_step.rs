@@ -21,11 +21,11 @@ use std::time::Duration;
 
 /// One step of one attempt.
 pub(crate) struct OneStep<'a, S> {
-    ctx: &'a Ctx<S>,
-    key: StepKey,
+    pub(crate) ctx: &'a Ctx<S>,
+    pub(crate) key: StepKey,
     options: StepOptions,
     /// Until it is recorded or given up, the turn is not put aside.
-    under_way: Mutex<Option<UnderWay>>,
+    pub(crate) under_way: Mutex<Option<UnderWay>>,
     tries: Arc<Tries>,
 }
 
@@ -281,7 +281,12 @@ impl<'a, S> OneStep<'a, S> {
     ) -> Result<(), StepError<E>> {
         let key = self.key.as_str().into();
         let told = self.ctx.core.put_down(key, step.map(Box::new), mark);
-        match told.await {
+        self.settled(told.await).await
+    }
+
+    /// What the writer said of an event of the turn.
+    pub(crate) async fn settled<E>(&self, told: Result<(), Refused>) -> Result<(), StepError<E>> {
+        match told {
             Ok(()) => Ok(()),
             // The task's row is damaged: its end is refused as well, and frees whoever waits.
             Err(Refused::Unreadable(error)) if !cfg!(planted = "step_on_damage_hangs") => {
@@ -330,6 +335,8 @@ impl<'a, S> OneStep<'a, S> {
             StepState::Begun => "a step that was begun",
             StepState::Done => "a result",
             StepState::Sleeping { .. } => "a sleep",
+            StepState::Asked { .. } => "a question",
+            StepState::Answered { .. } | StepState::Expired { .. } => "the answer to a question",
         };
         let expected = format!("{expected}, where {recorded} is recorded");
         self.aside(self.undecodable(expected)).await
@@ -340,19 +347,19 @@ impl<'a, S> OneStep<'a, S> {
         TurnEnd::Held(WaitReason::UnknownOutcome { step })
     }
 
-    fn undecodable(&self, expected: String) -> TurnEnd {
+    pub(crate) fn undecodable(&self, expected: String) -> TurnEnd {
         ended::undecodable(&format!("step {}", self.key.as_str()), expected, true)
     }
 
     /// Waits for the end of the turn: the handler is dropped there, unless this is a context it left behind.
-    async fn turn_over<T, E>(&self) -> Result<T, StepError<E>> {
+    pub(crate) async fn turn_over<T, E>(&self) -> Result<T, StepError<E>> {
         drop(self.under_way.lock().take());
         self.ctx.core.steps.ended().await;
         Err(StepError::TurnOver)
     }
 
     /// Has the turn put aside, and waits for its end.
-    async fn aside<T, E>(&self, end: TurnEnd) -> Result<T, StepError<E>> {
+    pub(crate) async fn aside<T, E>(&self, end: TurnEnd) -> Result<T, StepError<E>> {
         self.ctx.core.steps.put_aside(end);
         self.turn_over().await
     }

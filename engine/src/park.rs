@@ -13,8 +13,8 @@ pub(crate) async fn set_aside(core: &CtxCore) -> TurnEnd {
             Next::Aside(end) => return end,
             Next::PutDown(put_down) => put_down,
         };
-        for (key, step) in put_down {
-            match core.put_down(key, Some(step), None).await {
+        for wait in put_down {
+            match core.put_wait_down(wait).await {
                 Ok(()) => {}
                 // The task's row is damaged: the end of its turn is refused as well, and frees whoever waits.
                 Err(Refused::Unreadable(error)) => {

@@ -35,8 +35,8 @@ use std::sync::Arc;
 pub struct Step {
     /// Its key within the turn.
     pub key: String,
-    /// The result as JSON; empty for a step that may run only once, was begun, and whose result is not recorded, and for
-    /// a wait that is not over.
+    /// The result as JSON; empty for a step that may run only once, was begun, and whose result is not recorded, for a
+    /// wait that is not over, and for a question that expired without a default.
     pub result: Option<String>,
     /// When a sleep is over, in microseconds since 1970 UTC; empty for what is no sleep, and when it is over.
     pub sleeps_until_us: Option<u64>,
@@ -53,15 +53,28 @@ impl Step {
         let text = String::from_utf8_lossy(&step.value).into_owned();
         Step {
             key: key.into(),
-            result: (step.state == StepState::Done).then_some(text),
+            result: is_recorded(&step).then_some(text),
             sleeps_until_us: match step.state {
                 StepState::Sleeping { until } => Some(until.at.0),
-                StepState::Begun | StepState::Done => None,
+                StepState::Begun
+                | StepState::Done
+                | StepState::Asked { .. }
+                | StepState::Answered { .. }
+                | StepState::Expired { .. } => None,
             },
             type_name: step.type_name.into(),
             attempt: step.attempt,
             at_us: step.at.0,
         }
+    }
+}
+
+/// Whether there is a result.
+fn is_recorded(step: &StepRow) -> bool {
+    match step.state {
+        StepState::Done | StepState::Answered { .. } => true,
+        StepState::Expired { .. } => !step.value.is_empty(),
+        StepState::Begun | StepState::Sleeping { .. } | StepState::Asked { .. } => false,
     }
 }
 

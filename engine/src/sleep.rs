@@ -109,8 +109,13 @@ impl<S> Ctx<S> {
         let (until, is_new) = match step.known::<Infallible>().await?.map(|known| known.state) {
             Some(StepState::Done) => return Ok(()),
             Some(StepState::Sleeping { until }) => (until, false),
-            Some(begun @ StepState::Begun) => {
-                return Ok(step.mistaken::<(), Infallible>("a sleep", begun).await?);
+            Some(
+                other @ (StepState::Begun
+                | StepState::Asked { .. }
+                | StepState::Answered { .. }
+                | StepState::Expired { .. }),
+            ) => {
+                return Ok(step.mistaken::<(), Infallible>("a sleep", other).await?);
             }
             None => (until, true),
         };

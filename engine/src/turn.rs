@@ -1,6 +1,7 @@
 //! Enters handlers and carries the end of their turns back to the writer.
 
 use crate::alarms::Alarms;
+use crate::asking::open_asks;
 use crate::call::{SharedSlot, caught};
 use crate::ctx::CtxCore;
 use crate::ended::{turn_end, undecodable};
@@ -254,6 +255,11 @@ impl Dispatcher {
         let stream = stream.map_err(|unreadable| undecodable("stream", unreadable, false))?;
         let recorded = self.has_steps(entered).await;
         let recorded = recorded.map_err(|unreadable| undecodable("steps", unreadable, false))?;
+        let steps = TurnSteps::new(recorded, self.park_after(registered));
+        if row.asked {
+            let open = self.read(open_asks(entered.task)).await;
+            steps.found_open(open.map_err(|text| undecodable("questions", text, false))?);
+        }
         let core = CtxCore {
             task: entered.task,
             row: Arc::clone(row),
@@ -267,7 +273,7 @@ impl Dispatcher {
             writer: Arc::clone(&self.writer),
             reader: Arc::clone(&self.reader),
             keys: Keys::default(),
-            steps: TurnSteps::new(recorded, self.park_after(registered)),
+            steps,
             clock: self.clock.clone(),
             runtime: self.spawner.clone(),
         };
@@ -386,9 +392,7 @@ impl Dispatcher {
             return Ok(false);
         }
         let (task, turn) = (entered.task, entered.row.steps_of);
-        let read = self
-            .reader
-            .read(move |store| store.steps(task, turn, None, 1));
+        let read = (self.reader).read(move |store| store.steps(task, turn, None, 1));
         match read.await {
             Ok(steps) => Ok(!steps.is_empty()),
             // Whichever of them is damaged is found where it is asked for.

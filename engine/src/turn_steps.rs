@@ -3,7 +3,7 @@
 
 use crate::env;
 use crate::machine::{TurnEnd, Wait};
-use outlive_storage::row::StepRow;
+use outlive_storage::row::{AskRow, StepRow};
 use parking_lot::Mutex;
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -34,7 +34,7 @@ pub(crate) enum Next {
     /// It is put aside.
     Aside(TurnEnd),
     /// Its handler waits while steps are under way: what it waits for is put down meanwhile.
-    PutDown(Vec<(Box<str>, Box<StepRow>)>),
+    PutDown(Vec<Wait>),
 }
 
 #[derive(Default)]
@@ -47,6 +47,8 @@ struct State {
     waits: Vec<Waiting>,
     /// Numbers the waits.
     waited: u64,
+    /// Questions of the turn that are open, as far as this attempt knows.
+    asked: usize,
     /// The turn is over: a context kept beyond it records nothing.
     over: bool,
 }
@@ -62,7 +64,7 @@ impl State {
     fn puts_down(&self) -> bool {
         let mut waits = self.waits.iter();
         self.under_way > 0
-            && waits.any(|waiting| waiting.wait.step.is_some())
+            && waits.any(|waiting| waiting.wait.is_new())
             && !cfg!(planted = "wait_beside_a_step_not_put_down")
     }
 }
@@ -134,6 +136,27 @@ impl TurnSteps {
         UnderWay(Arc::clone(self))
     }
 
+    /// So many questions of the turn are open when it is entered.
+    pub(crate) fn found_open(&self, questions: usize) {
+        self.state.lock().asked = questions;
+    }
+
+    /// A further question, if the turn may have one.
+    pub(crate) fn asks(&self) -> bool {
+        let mut state = self.state.lock();
+        if state.asked >= AskRow::OPEN_MAX && !cfg!(planted = "questions_unbounded") {
+            return false;
+        }
+        state.asked += 1;
+        true
+    }
+
+    /// A question of the turn is not open any more.
+    pub(crate) fn is_answered(&self) {
+        let mut state = self.state.lock();
+        state.asked = state.asked.saturating_sub(1);
+    }
+
     /// Asks for the turn to be put aside; the first word counts.
     pub(crate) fn put_aside(&self, end: TurnEnd) {
         self.change(|state| {
@@ -152,10 +175,8 @@ impl TurnSteps {
                 return Next::Aside(TurnEnd::Parked(waits.collect()));
             }
             if state.aside.is_none() {
-                let put_down = state.waits.iter_mut().filter_map(|waiting| {
-                    let step = waiting.wait.step.take()?;
-                    Some((waiting.wait.key.clone(), step))
-                });
+                let waits = state.waits.iter_mut();
+                let put_down = waits.filter_map(|waiting| waiting.wait.take_new());
                 return Next::PutDown(put_down.collect());
             }
         }

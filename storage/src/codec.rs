@@ -11,8 +11,8 @@
 use crate::header::Header;
 use crate::receipt::KeptReceipt;
 use crate::row::{
-    Deadline, DefNumber, Etag, EventRow, Generation, InputRow, LifeRow, Line, Micros, Place,
-    Priority, RunRow, SegmentRow, StepRow, TaskNumber, TaskRow, TurnRow,
+    AskRow, Deadline, DefNumber, Etag, EventRow, Generation, InputRow, LifeRow, Line, Micros,
+    Place, Priority, RunRow, SegmentRow, StepRow, TaskNumber, TaskRow, TurnRow,
 };
 use crate::slot::Slot;
 use crate::store::StoreError;
@@ -158,6 +158,10 @@ impl Entry for LifeRow {
 
 impl Entry for StepRow {
     const MAGIC: [u8; 2] = *b"oS";
+}
+
+impl Entry for AskRow {
+    const MAGIC: [u8; 2] = *b"oQ";
 }
 
 /// Encodes an entry into `out`, which is emptied first.

@@ -2,8 +2,8 @@
 
 use crate::id::InputId;
 use crate::row::{
-    Etag, EventRow, Generation, InputRow, Micros, Receipt, RunRow, SegmentRow, StepRow, TaskNumber,
-    TaskRow, TurnRow, ValueKey,
+    AskRow, Etag, EventRow, Generation, InputRow, Micros, Receipt, RunRow, SegmentRow, StepRow,
+    TaskNumber, TaskRow, TurnRow, ValueKey,
 };
 use crate::store::StoreError;
 use std::sync::Arc;
@@ -121,6 +121,20 @@ pub enum Write {
         /// The turn's number over all runs.
         turn: u64,
     },
+    /// Put an open question, over one of the same key.
+    Ask {
+        /// The key.
+        key: Box<str>,
+        /// The question.
+        ask: Box<AskRow>,
+    },
+    /// Remove an open question; nothing happens when it is not there.
+    RemoveAsk {
+        /// The key.
+        key: Box<str>,
+    },
+    /// Remove all open questions of the task, at once.
+    RemoveAsks,
     /// Put how a run ended, under its number modulo [`TaskRow::RUNS_KEPT`].
     Run(Box<RunRow>),
     /// Put a segment of the task's stream.
@@ -139,7 +153,7 @@ pub enum Write {
     /// Append to the log of transitions, under its etag. Its task is the commit's.
     Event(Box<EventRow>),
     /// Remove the task: its row, its id and its index entries. What hangs on it (values, inputs, receipts, turns,
-    /// runs, stream) is gone for every reader at once, and goes from the file at once where it is little, else with
+    /// runs, stream, questions) is gone for every reader at once, and goes from the file at once where it is little, else with
     /// `Store::tidy`. At most one, and no [`Write::Row`] after it. Of the commit's other writes, wherever they
     /// stand, only its events remain.
     RemoveTask,

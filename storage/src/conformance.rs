@@ -2,6 +2,7 @@
 //!
 //! A store is one when [`all`] returns: each promise is a function that panics when it is broken.
 
+mod asks;
 mod commits;
 #[cfg(all(test, feature = "redb"))]
 mod differential;
@@ -15,6 +16,7 @@ pub(crate) mod rows;
 mod steps;
 mod stream;
 
+pub use asks::*;
 pub use commits::*;
 pub use hanging::*;
 pub use indexes::*;
@@ -106,6 +108,9 @@ promises! {
     steps_are_found_by_their_keys,
     steps_are_listed_by_key,
     forgotten_steps_go_in_bounded_steps,
+    questions_are_found_by_their_keys,
+    questions_are_listed_by_task_and_key,
+    questions_go_with_their_task,
     segments_come_in_order,
     a_page_begins_with_the_next_sequence_number,
     a_page_of_segments_is_bounded,

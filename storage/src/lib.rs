@@ -26,6 +26,6 @@ pub use crate::redb::RedbStore;
 pub use commit::{Applied, Commit, Conflict, Expect, Write};
 pub use mem::MemStore;
 pub use store::{
-    Counters, Due, EventPage, EventsKept, ExpiredReceipt, Found, Inbox, Page, Scan, Segment,
-    Sharing, Store, StoreError, StreamEnd,
+    Counters, Due, EventPage, EventsKept, ExpiredReceipt, Found, FoundAsk, Inbox, Page, Scan,
+    Segment, Sharing, Store, StoreError, StreamEnd,
 };

@@ -1,5 +1,6 @@
 //! The store in memory: the reference for every other, and the store of tests and throw-away work.
 
+mod asks;
 mod hanging;
 mod lists;
 mod tables;
@@ -8,14 +9,15 @@ use crate::commit::{Applied, Commit, Conflict};
 use crate::id::{InputId, TaskId};
 use crate::plan::{Rows, plan};
 use crate::row::{
-    DefNumber, Etag, IndexRow, InputRow, LifeRow, Micros, Receipt, RunRow, StepRow, TaskNumber,
-    TaskRow, Times, TurnRow, ValueKey,
+    AskRow, DefNumber, Etag, IndexRow, InputRow, LifeRow, Micros, Receipt, RunRow, StepRow,
+    TaskNumber, TaskRow, Times, TurnRow, ValueKey,
 };
 use crate::store::{
-    Counters, Due, EventPage, EventsKept, ExpiredReceipt, Inbox, Page, Scan, Segment, Sharing,
-    Store, StoreError, StreamEnd,
+    Counters, Due, EventPage, EventsKept, ExpiredReceipt, FoundAsk, Inbox, Page, Scan, Segment,
+    Sharing, Store, StoreError, StreamEnd,
 };
 use parking_lot::Mutex;
+use std::ops::Bound;
 use tables::Tables;
 
 /// A store that is gone with its process.
@@ -141,6 +143,18 @@ impl Store for MemStore {
             .hanging(task)
             .map(|hanging| hanging.steps(turn, after, limit));
         Ok(steps.unwrap_or_default())
+    }
+
+    fn ask(&self, task: TaskNumber, key: &str) -> Result<Option<AskRow>, StoreError> {
+        Ok(self.tables.lock().asks.get(task, key))
+    }
+
+    fn asks(
+        &self,
+        from: Bound<(TaskNumber, &str)>,
+        limit: usize,
+    ) -> Result<Vec<FoundAsk>, StoreError> {
+        Ok(self.tables.lock().asks.page(from, limit))
     }
 
     fn runs(&self, task: TaskNumber) -> Result<Vec<RunRow>, StoreError> {

@@ -133,6 +133,9 @@ impl<'a> Plan<'a> {
                 | Write::Step { .. }
                 | Write::RemoveStep { .. }
                 | Write::ForgetSteps { .. }
+                | Write::Ask { .. }
+                | Write::RemoveAsk { .. }
+                | Write::RemoveAsks
                 | Write::Run(_)
                 | Write::Segment { .. }
                 | Write::EvictSegments { .. }
@@ -323,6 +326,9 @@ fn check_shape(commit: &Commit) -> Result<(), StoreError> {
             | Write::Step { .. }
             | Write::RemoveStep { .. }
             | Write::ForgetSteps { .. }
+            | Write::Ask { .. }
+            | Write::RemoveAsk { .. }
+            | Write::RemoveAsks
             | Write::Run(_)
             | Write::Segment { .. }
             | Write::EvictSegments { .. }

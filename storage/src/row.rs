@@ -2,6 +2,7 @@
 //!
 //! These structs are the format. A field added, removed or moved needs a new version in `codec`.
 
+mod ask;
 mod deadline;
 mod event;
 mod index;
@@ -14,6 +15,7 @@ mod stream;
 mod time;
 mod value;
 
+pub use ask::AskRow;
 pub(crate) use deadline::last as last_moment;
 pub use deadline::{Deadline, Line, Times};
 pub use event::{EventKind, EventRow};
@@ -369,6 +371,8 @@ pub struct TaskRow {
     /// What is left of the turn's time-out, in microseconds, while its handler waits outside of memory; empty otherwise,
     /// and without a time-out.
     pub time_left_us: Option<u64>,
+    /// The turn has asked somebody: what is still open then is withdrawn with its end. Set with the first question.
+    pub asked: bool,
     /// The last failed attempt of this turn; empty before one failed, cleared when the turn succeeds or fails for good.
     pub last_failure: Option<Failure>,
     /// What was said at creation.

@@ -27,6 +27,8 @@ pub(crate) enum Slot<'a> {
     Event(Etag),
     /// A recorded step in `steps`: the turn's number over all runs, and the key.
     Step(TaskNumber, u64, &'a str),
+    /// An open question in `asks`: its key.
+    Ask(TaskNumber, &'a str),
     /// An open of the file in `lives`: its position, and its instance.
     Life(u64, u128),
 }
@@ -44,6 +46,7 @@ impl Slot<'_> {
             Slot::Segment(..) => "stream",
             Slot::Event(_) => "events",
             Slot::Step(..) => "steps",
+            Slot::Ask(..) => "asks",
             Slot::Life(..) => "lives",
         }
     }
@@ -87,6 +90,10 @@ impl Slot<'_> {
                 hasher.update(&turn.to_le_bytes());
                 hasher.update(key.as_bytes());
             }
+            Slot::Ask(task, key) => {
+                hasher.update(&task.0.to_le_bytes());
+                hasher.update(key.as_bytes());
+            }
             Slot::Life(position, instance) => {
                 hasher.update(&position.to_le_bytes());
                 hasher.update(&instance.to_le_bytes());
@@ -116,6 +123,7 @@ impl fmt::Display for Slot<'_> {
             Slot::Segment(task, first) => write!(f, "{}/{first}", task.0),
             Slot::Event(etag) => write!(f, "{}", etag.0),
             Slot::Step(task, turn, key) => write!(f, "{}/{turn}/{key}", task.0),
+            Slot::Ask(task, key) => write!(f, "{}/{key}", task.0),
             Slot::Life(position, instance) => write!(f, "{position}/{instance:032x}"),
         }
     }

@@ -3,9 +3,10 @@
 use crate::commit::{Applied, Commit, Conflict};
 use crate::id::{InputId, TaskId};
 use crate::row::{
-    DefNumber, Etag, EventRow, Generation, IndexRow, InputRow, LifeRow, Micros, Receipt, RunRow,
-    SegmentRow, StepRow, TaskNumber, TaskRow, Times, TurnRow, ValueKey,
+    AskRow, DefNumber, Etag, EventRow, Generation, IndexRow, InputRow, LifeRow, Micros, Receipt,
+    RunRow, SegmentRow, StepRow, TaskNumber, TaskRow, Times, TurnRow, ValueKey,
 };
+use std::ops::Bound;
 use std::sync::Arc;
 
 /// Most rows, entries or events one call returns or removes; larger limits are cut to it.
@@ -104,6 +105,17 @@ impl EventsKept {
         let too_many = left > self.newest && !cfg!(planted = "log_grows_for_ever");
         too_many || event.at < self.since
     }
+}
+
+/// One open question. One that cannot be read does not hide its neighbours.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FoundAsk {
+    /// The task that asks.
+    pub task: TaskNumber,
+    /// The question's key.
+    pub key: Box<str>,
+    /// The question, or that it is damaged.
+    pub ask: Result<AskRow, StoreError>,
 }
 
 /// The waiting inputs of a task.
@@ -341,6 +353,22 @@ pub trait Store: Send + Sync + 'static {
         after: Option<&str>,
         limit: usize,
     ) -> Result<Vec<(Box<str>, StepRow)>, StoreError>;
+
+    /// The open question of this key.
+    ///
+    /// # Errors
+    /// [`StoreError`] as for [`Store::get`].
+    fn ask(&self, task: TaskNumber, key: &str) -> Result<Option<AskRow>, StoreError>;
+
+    /// Open questions from there on, by task number and key, at most `limit`.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store cannot be read; a damaged question is in the page instead.
+    fn asks(
+        &self,
+        from: Bound<(TaskNumber, &str)>,
+        limit: usize,
+    ) -> Result<Vec<FoundAsk>, StoreError>;
 
     /// The ended runs of a task that were followed by another one, oldest first; at most [`TaskRow::RUNS_KEPT`].
     ///

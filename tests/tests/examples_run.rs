@@ -15,8 +15,9 @@ use std::time::{Duration, SystemTime};
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The examples with a test below.
-const RUN_HERE: [&str; 16] = [
+const RUN_HERE: [&str; 17] = [
     "approval",
+    "ask",
     "benchmark_run",
     "cancel_timeout",
     "chat",
@@ -369,6 +370,20 @@ fn payment_pays_once_although_its_outcome_is_lost() {
         "2042: 99 cents paid, once",
     ];
     shows("payment", &[], &lines);
+}
+
+#[test]
+fn ask_deletes_what_was_seen_although_it_is_killed_while_it_waits() {
+    let lines = [
+        "It waits for the answer to \"may delete\", \"delete 3 files?\".",
+        "killed",
+        "tidy-up asks: \"delete 3 files?\"",
+        "an answer to another question is refused",
+        "yes",
+        "3 files deleted",
+        "what was seen is deleted, and nothing else",
+    ];
+    shows("ask", &[], &lines);
 }
 
 #[test]

@@ -212,8 +212,12 @@ impl<'a> OneTask<'a> {
         (key, step): (&str, &StepRow),
         undeclared: &mut BTreeMap<Undeclared, u64>,
     ) {
-        if step.state != StepState::Done {
-            return;
+        match step.state {
+            StepState::Done | StepState::Answered { .. } => {}
+            StepState::Begun
+            | StepState::Sleeping { .. }
+            | StepState::Asked { .. }
+            | StepState::Expired { .. } => return,
         }
         let declared = registered.step_type(key);
         let checked = match declared {

@@ -242,6 +242,27 @@ pub enum Rejected {
         /// The state.
         status: Status,
     },
+    /// An answer is not taken.
+    Unanswered(Unanswered),
+}
+
+/// Why an answer is not taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Unanswered {
+    /// No such question is open: it was never asked, or the turn that asked is over.
+    NotAsked,
+    /// It was answered before.
+    Before {
+        /// With the same bytes.
+        same: bool,
+    },
+    /// Its time is over.
+    TooLate,
+    /// The answer is meant for another question.
+    OtherQuestion {
+        /// The digest of the one that is open.
+        digest: Box<str>,
+    },
 }
 
 impl Rejected {

@@ -1,9 +1,11 @@
 //! Everything that can happen to a task.
+//!
+//! It has so many lines because every event stands in each match over them.
 
 use outlive_storage::id::{InputId, TaskId};
 use outlive_storage::row::{
-    Deadline, DefNumber, Delivery, Etag, Facts, Failure, Generation, Micros, OptionsRow, Payload,
-    Priority, StepRow, TaskNumber, TaskRow, ValueKey, ValueKind, WaitReason,
+    AskRow, Deadline, DefNumber, Delivery, Etag, Facts, Failure, Generation, Micros, OptionsRow,
+    Payload, Priority, StepRow, TaskNumber, TaskRow, ValueKey, ValueKind, WaitReason,
 };
 
 /// The process that wants to run a turn.
@@ -102,12 +104,19 @@ pub enum TurnEnd {
 }
 
 /// What a handler waits for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum WaitFor {
     /// A moment.
     Time {
         /// The moment.
         until: Deadline,
+    },
+    /// The answer to a question.
+    Answer {
+        /// When it goes on without one; [`Deadline::NEVER`]: it does not.
+        until: Deadline,
+        /// The question, to be put down; empty when it was before.
+        ask: Option<Box<AskRow>>,
     },
 }
 
@@ -120,6 +129,35 @@ pub struct Wait {
     pub wait_for: WaitFor,
     /// What is to be put down under the key, whose moment is filled in by the machine; empty when it was before.
     pub step: Option<Box<StepRow>>,
+}
+
+impl Wait {
+    /// Whether something is to be put down for it.
+    pub fn is_new(&self) -> bool {
+        let asks = match &self.wait_for {
+            WaitFor::Answer { ask, .. } => ask.is_some(),
+            WaitFor::Time { .. } => false,
+        };
+        asks || self.step.is_some()
+    }
+
+    /// The wait as it is to be put down, if it is; from then on it was.
+    pub fn take_new(&mut self) -> Option<Wait> {
+        let new = self.is_new().then(|| self.clone());
+        self.step = None;
+        if let WaitFor::Answer { ask, .. } = &mut self.wait_for {
+            *ask = None;
+        }
+        new
+    }
+
+    /// Bytes of a question that is to be put down.
+    fn size(&self) -> usize {
+        match &self.wait_for {
+            WaitFor::Answer { ask, .. } => ask.as_ref().map_or(0, |ask| ask.size()),
+            WaitFor::Time { .. } => 0,
+        }
+    }
 }
 
 /// What a handle names of its task: an input, and the run it was worked in. A further run may work the same input
@@ -203,6 +241,30 @@ pub enum Resolution {
     NotDone,
     /// Whatever happened, the task has failed.
     Failed(Failure),
+}
+
+/// A question of a turn.
+#[derive(Debug, Clone)]
+pub struct Asking {
+    /// The claim the worker holds.
+    pub generation: Generation,
+    /// The question's key, as that of a step.
+    pub key: Box<str>,
+    /// The question; when and by which turn it is asked is filled in by the machine.
+    pub ask: Box<AskRow>,
+}
+
+/// An answer as somebody gives it.
+#[derive(Debug, Clone)]
+pub struct Given {
+    /// The question's key.
+    pub key: Box<str>,
+    /// The answer, as it is recorded; its state and its moment are filled in by the machine.
+    pub answer: Box<StepRow>,
+    /// The digest of the question it is meant for.
+    pub digest: Option<Box<str>>,
+    /// Accepted only if the task's etag is this.
+    pub if_etag: Option<Etag>,
 }
 
 /// What can happen to a task.
@@ -321,6 +383,17 @@ pub enum Event {
         /// Accepted only if the task's etag is this.
         if_etag: Option<Etag>,
     },
+    /// A running turn puts a question down.
+    Ask(Asking),
+    /// A running turn has come to a question of its own whose time is over.
+    ExpireAsk {
+        /// The claim the worker holds.
+        generation: Generation,
+        /// The question's key.
+        key: Box<str>,
+    },
+    /// Somebody answers a question.
+    Answer(Given),
     /// Retention: the ended task's time has come.
     Expire,
     /// Retention: the time of an old receipt has come.
@@ -358,12 +431,45 @@ impl Event {
             | Event::Keep { .. }
             | Event::Take { .. }
             | Event::Step { .. }
+            | Event::Ask(_)
+            | Event::ExpireAsk { .. }
+            | Event::Answer(_)
             | Event::Resolve { .. }
             | Event::Expire => None,
         }
     }
 
-    /// Bytes of a step's result that comes with the event.
+    /// The question that decides about the event: the one its [`View`](super::View) must show.
+    pub fn named_question(&self) -> Option<&str> {
+        match self {
+            Event::Answer(Given { key, .. }) | Event::ExpireAsk { key, .. } => Some(key),
+            // It is asked whether it was before or not.
+            Event::Ask(_)
+            | Event::Input(_)
+            | Event::Resume { .. }
+            | Event::Retry { .. }
+            | Event::Resolve { .. }
+            | Event::Cancel(_)
+            | Event::Terminate(_)
+            | Event::Delete { .. }
+            | Event::Acquit
+            | Event::Claim(_)
+            | Event::Recover { .. }
+            | Event::Orphan { .. }
+            | Event::Lapse
+            | Event::Reconsider
+            | Event::Probe { .. }
+            | Event::End { .. }
+            | Event::Stop { .. }
+            | Event::Keep { .. }
+            | Event::Take { .. }
+            | Event::Step { .. }
+            | Event::Expire
+            | Event::ForgetInput { .. } => None,
+        }
+    }
+
+    /// Bytes of a step's result, an answer or a question that comes with the event.
     pub fn step_bytes(&self) -> usize {
         match self {
             Event::Step {
@@ -372,7 +478,13 @@ impl Event {
             | Event::Resolve {
                 resolution: Resolution::Done(step),
                 ..
-            } => step.value.len(),
+            }
+            | Event::Answer(Given { answer: step, .. }) => step.value.len(),
+            Event::Ask(asking) => asking.ask.size(),
+            Event::End {
+                end: TurnEnd::Parked(waits),
+                ..
+            } => waits.iter().map(Wait::size).sum(),
             Event::Step { step: None, .. }
             | Event::Resolve {
                 resolution: Resolution::NotDone | Resolution::Failed(_),
@@ -395,6 +507,7 @@ impl Event {
             | Event::Stop { .. }
             | Event::Keep { .. }
             | Event::Take { .. }
+            | Event::ExpireAsk { .. }
             | Event::Expire
             | Event::ForgetInput { .. } => 0,
         }
@@ -441,6 +554,9 @@ impl Event {
             | Event::Keep { .. }
             | Event::Take { .. }
             | Event::Step { .. }
+            | Event::Ask(_)
+            | Event::ExpireAsk { .. }
+            | Event::Answer(_)
             | Event::Resolve { .. }
             | Event::Expire
             | Event::ForgetInput { .. } => None,

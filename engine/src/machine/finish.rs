@@ -1,6 +1,7 @@
 //! The end of a turn and the end of a task: what is kept, who is told, what becomes of the queue.
 
 use super::answer::{Effect, Rejected, Transition};
+use super::ask::withdraw;
 use super::change::{changed, written};
 use super::inbox::{answered, consume, left, waiting};
 use super::view::{Now, View};
@@ -62,6 +63,7 @@ pub(super) fn complete(
     } else {
         writes.extend(consume(view, row, &mut next, now));
         writes.extend(drain(view, row, &mut next, now));
+        writes.extend(withdraw(row, &mut next));
     }
     Transition {
         writes,

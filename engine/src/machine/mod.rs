@@ -5,6 +5,7 @@
 
 mod after;
 mod answer;
+mod ask;
 mod cancel;
 mod change;
 mod end;
@@ -26,11 +27,12 @@ mod tests;
 mod walk;
 
 pub use answer::{
-    Accepted, Answer, Cause, Effect, Handed, Recovered, Rejected, Status, Transition,
+    Accepted, Answer, Cause, Effect, Handed, Recovered, Rejected, Status, Transition, Unanswered,
 };
+pub use ask::Question;
 pub use event::{
-    Aim, Claimant, Event, Named, NewInput, OnConflict, Order, Overdue, Parting, Resolution,
-    TurnEnd, Verdict, Wait, WaitFor,
+    Aim, Asking, Claimant, Event, Given, Named, NewInput, OnConflict, Order, Overdue, Parting,
+    Resolution, TurnEnd, Verdict, Wait, WaitFor,
 };
 pub use finish::turn_is_open;
 pub use guard::{ALONE_DEATHS, SUSPECT_DEATHS, would_hold_back};
@@ -102,6 +104,9 @@ pub fn step(view: &View<'_>, event: Event, now: Now) -> Result<Transition, Rejec
             key,
             step,
         } => steps::record(row, generation, (key, step), now),
+        Event::Ask(asking) => ask::ask(row, asking, now),
+        Event::ExpireAsk { generation, key } => ask::expire(view, row, (generation, key), now),
+        Event::Answer(given) => ask::answer(view, row, given, now),
     }
 }
 
@@ -113,10 +118,13 @@ fn absent(view: &View<'_>, event: Event, now: Now) -> Result<Transition, Rejecte
         | Event::Stop { .. }
         | Event::Keep { .. }
         | Event::Take { .. }
-        | Event::Step { .. } => Err(Rejected::LeaseLost),
+        | Event::Step { .. }
+        | Event::Ask(_)
+        | Event::ExpireAsk { .. } => Err(Rejected::LeaseLost),
         Event::Resume { .. }
         | Event::Retry { .. }
         | Event::Resolve { .. }
+        | Event::Answer(_)
         | Event::Cancel(_)
         | Event::Terminate(_)
         | Event::Delete { .. }

@@ -1,5 +1,6 @@
 //! The next turn of a task: which input it has, and what of the turn before is kept.
 
+use super::ask::withdraw;
 use super::change::{changed, claimed, enter_or_wait, written};
 use super::event::Claimant;
 use super::finish::{forget_input, receipt_of_turn, turn_over};
@@ -97,6 +98,7 @@ pub(super) fn go_on(
     let mut writes = turn_over(view, row, result, now);
     let mut next = changed(row, now);
     writes.extend(consume(view, row, &mut next, now));
+    writes.extend(withdraw(row, &mut next));
     let following = left(view, row).next();
     let own = following.map(|(seq, _)| *seq);
     writes.extend(put_back(view, row, own));

@@ -4,12 +4,15 @@
 //! the same call and is not held up there once more.
 
 use super::answer::{Effect, Transition};
+use super::ask::asked;
 use super::change::{at_once, by_worker, written};
 use super::event::{Wait, WaitFor};
 use super::steps::written_step;
 use super::view::Now;
 use outlive_storage::commit::Write;
-use outlive_storage::row::{Deadline, EventKind, State, StepRow, StepState, TaskRow, WaitReason};
+use outlive_storage::row::{
+    Deadline, EventKind, Place, State, StepRow, StepState, TaskRow, WaitReason,
+};
 
 /// The turn of `row`, put aside as `next`, waits for the first of `waits` to come. All is one commit: what is waited for,
 /// and that it is.
@@ -18,38 +21,69 @@ pub(super) fn park(row: &TaskRow, mut next: TaskRow, waits: Vec<Wait>, now: Now)
         .iter()
         .min_by_key(|wait| now.times.left_us(until(wait)));
     let woken = matches!(row.state, State::InProgress { woken: true, .. });
-    let (due_at, wait) = match soonest {
+    next.state = match soonest {
         Some(soonest) if !woken || cfg!(planted = "wake_lost_before_park") => {
-            let step = soonest.key.clone();
-            (until(soonest), WaitReason::Sleeping { step })
+            waiting(&waits, soonest, now)
         }
         // It has come already, or may have.
-        Some(_) | None => at_once(now),
+        Some(_) | None => {
+            let (due_at, wait) = at_once(now);
+            State::Pending { due_at, wait }
+        }
     };
-    next.state = State::Pending { due_at, wait };
     if row.deadline != Deadline::NEVER && !cfg!(planted = "wait_counts_against_timeout") {
         // A clock that was set back gives it no more than a whole one.
         let left = now.times.left_us(row.deadline);
         next.time_left_us = Some(left.min(row.options.timeout_us));
         next.deadline = Deadline::NEVER;
     }
-    let due = Effect::Due {
-        def: row.def,
-        at: due_at.at,
+    let due = match next.place() {
+        Place::Due(due) if due != Deadline::NEVER => Effect::Due {
+            def: row.def,
+            at: due.at,
+        },
+        Place::Due(_) | Place::Running | Place::Ended(_) | Place::Kept => Effect::Idle,
     };
-    let put_down = waits.into_iter().filter_map(|wait| {
-        let step = wait.step?;
-        Some(written_step(row, wait.key, Some(step), now))
-    });
+    let mut writes = Vec::new();
+    for wait in waits {
+        if let WaitFor::Answer { ask: Some(ask), .. } = wait.wait_for {
+            writes.extend(asked(row, &mut next, (wait.key, ask), now));
+        } else if let Some(step) = wait.step {
+            writes.push(written_step(row, wait.key, Some(step), now));
+        }
+    }
     Transition {
-        writes: put_down.collect(),
+        writes,
         ..written(by_worker(row), next, EventKind::Waits, vec![due])
+    }
+}
+
+/// How a task stands whose handler waits: who waits for somebody else is suspended, although a time may end that, too.
+fn waiting(waits: &[Wait], soonest: &Wait, now: Now) -> State {
+    let asks = waits
+        .iter()
+        .filter(|wait| matches!(wait.wait_for, WaitFor::Answer { .. }));
+    let due_at = until(soonest);
+    match asks.map(|wait| &wait.key).min() {
+        Some(key) => {
+            let (step, until) = (key.clone(), due_at);
+            let wait = WaitReason::Answer { step, until };
+            State::Suspended {
+                since: now.at,
+                wait,
+            }
+        }
+        None => {
+            let step = soonest.key.clone();
+            let wait = WaitReason::Sleeping { step };
+            State::Pending { due_at, wait }
+        }
     }
 }
 
 fn until(wait: &Wait) -> Deadline {
     match wait.wait_for {
-        WaitFor::Time { until } => until,
+        WaitFor::Time { until } | WaitFor::Answer { until, .. } => until,
     }
 }
 

@@ -57,6 +57,7 @@ pub(super) fn new_task(view: &View<'_>, input: NewInput, now: Now) -> Result<Tra
         cancel: None,
         deadline: Deadline::NEVER,
         time_left_us: None,
+        asked: false,
         last_failure: None,
         facts: *facts,
         created_at: now.at,

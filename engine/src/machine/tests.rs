@@ -2,6 +2,7 @@
 //! breaks a law.
 
 mod after;
+mod asks;
 mod cancel;
 mod ends;
 mod guard;

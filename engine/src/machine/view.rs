@@ -1,5 +1,6 @@
 //! What the machine is shown: the row, its inbox, and the values it may hand out.
 
+use super::ask::Question;
 use outlive_storage::row::{
     DefNumber, Etag, Generation, InputRow, Micros, Receipt, TaskNumber, TaskRow, Times,
 };
@@ -25,6 +26,8 @@ pub struct View<'a> {
     pub inbox: &'a VecDeque<(u64, InputRow)>,
     /// The receipt of the input the event names, where it names one that has a receipt.
     pub receipt: Option<&'a Receipt>,
+    /// The question the event names, where there is or was one of the open turn.
+    pub question: Option<&'a Question>,
     /// The definition's limits.
     pub limits: DefLimits,
 }

@@ -4,14 +4,15 @@ use super::case::{Crash, Side};
 use super::{effects, words};
 use outlive_storage::id::{InputId, TaskId};
 use outlive_storage::row::{
-    DefNumber, Etag, IndexRow, InputRow, LifeRow, Micros, Receipt, RunRow, StepRow, TaskNumber,
-    TaskRow, Times, TurnRow, ValueKey,
+    AskRow, DefNumber, Etag, IndexRow, InputRow, LifeRow, Micros, Receipt, RunRow, StepRow,
+    TaskNumber, TaskRow, Times, TurnRow, ValueKey,
 };
 use outlive_storage::{
-    Applied, Commit, Conflict, Counters, Due, EventPage, EventsKept, ExpiredReceipt, Inbox,
-    MemStore, Page, Scan, Segment, Sharing, Store, StoreError, StreamEnd,
+    Applied, Commit, Conflict, Counters, Due, EventPage, EventsKept, ExpiredReceipt, FoundAsk,
+    Inbox, MemStore, Page, Scan, Segment, Sharing, Store, StoreError, StreamEnd,
 };
 use parking_lot::Mutex;
+use std::ops::Bound;
 use std::sync::Arc;
 use tokio::sync::Notify;
 
@@ -174,6 +175,18 @@ impl Store for CrashStore {
         limit: usize,
     ) -> Result<Vec<(Box<str>, StepRow)>, StoreError> {
         self.inner.steps(task, turn, after, limit)
+    }
+
+    fn ask(&self, task: TaskNumber, key: &str) -> Result<Option<AskRow>, StoreError> {
+        self.inner.ask(task, key)
+    }
+
+    fn asks(
+        &self,
+        from: Bound<(TaskNumber, &str)>,
+        limit: usize,
+    ) -> Result<Vec<FoundAsk>, StoreError> {
+        self.inner.asks(from, limit)
     }
 
     fn runs(&self, task: TaskNumber) -> Result<Vec<RunRow>, StoreError> {

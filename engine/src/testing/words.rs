@@ -50,6 +50,9 @@ fn phrase(write: &Write) -> Option<String> {
             StepState::Begun => format!("step `{key}` begun"),
             StepState::Done => format!("step `{key}` recorded"),
             StepState::Sleeping { .. } => format!("sleep `{key}` begun"),
+            StepState::Asked { .. } => format!("question `{key}` asked"),
+            StepState::Answered { .. } => format!("question `{key}` answered"),
+            StepState::Expired { .. } => format!("question `{key}` expired"),
         }),
         Write::RemoveStep { key, .. } => Some(format!("step `{key}` did not happen")),
         Write::Segment { segment, .. } => {
@@ -66,6 +69,9 @@ fn phrase(write: &Write) -> Option<String> {
         | Write::RemoveReceipt { .. }
         | Write::Turn { .. }
         | Write::ForgetSteps { .. }
+        | Write::Ask { .. }
+        | Write::RemoveAsk { .. }
+        | Write::RemoveAsks
         | Write::Run(_)
         | Write::EvictSegments { .. }
         | Write::RemoveTask => None,

@@ -2,13 +2,13 @@
 
 use super::*;
 use crate::conformance::rows::{
-    ended, event, input, input_id, isolated, life, moved, pending, run_row, running, segment,
-    step_row, turn_row, undecodable,
+    ask_row, ended, event, input, input_id, isolated, life, moved, pending, run_row, running,
+    segment, step_row, turn_row, undecodable,
 };
 use crate::row::{
     CancelRow, CancelScope, Delivery, EventKind, Facts, Failure, FailureKind, Guard, GuardPhase,
-    Mark, Outcome, Payload, PreviousInput, Probation, Receipt, State, Taken, TurnResult, ValueKey,
-    ValueKind, WaitReason,
+    Mark, Outcome, Payload, PreviousInput, Probation, Receipt, State, StepState, Taken, TurnResult,
+    ValueKey, ValueKind, WaitReason,
 };
 
 /// One line per entry: its name and its bytes in hex. These files must be readable for ever.
@@ -25,6 +25,7 @@ const TURN: Slot<'static> = Slot::Turn(TASK, 5);
 const RUN: Slot<'static> = Slot::Run(TASK, 2);
 const SEGMENT: Slot<'static> = Slot::Segment(TASK, 3);
 const STEP: Slot<'static> = Slot::Step(TASK, 5, "fetch");
+const ASK: Slot<'static> = Slot::Ask(TASK, "delete");
 const EVENT: Slot<'static> = Slot::Event(Etag(11));
 const LIFE: Slot<'static> = Slot::Life(3, 7);
 
@@ -245,14 +246,38 @@ fn other_entries_have_their_golden_bytes() {
     }
     assert_entry("run", RUN, run_row(2));
     assert_entry("segment", SEGMENT, segment(3, 3));
+    assert_entry("ask", ASK, ask_row("?"));
     assert_entry("event", EVENT, event(11, 10, 300));
     for (name, life) in lives() {
         assert_entry(name, LIFE, life);
     }
     let mut bytes = Vec::new();
-    encode_step(STEP, &step_row("[1]"), &mut bytes).unwrap();
-    assert_golden("step", &bytes);
-    assert_eq!(decode_step(STEP, &bytes), Ok(step_row("[1]")));
+    for (name, state) in [
+        ("step", StepState::Done),
+        ("step.begun", StepState::Begun),
+        (
+            "step.sleeping",
+            StepState::Sleeping {
+                until: Deadline::wall(Micros(900)),
+            },
+        ),
+        (
+            "step.asked",
+            StepState::Asked {
+                until: Deadline::wall(Micros(900)),
+            },
+        ),
+        ("step.answered", StepState::Answered { digest: [9; 16] }),
+        ("step.expired", StepState::Expired { digest: [9; 16] }),
+    ] {
+        let step = StepRow {
+            state,
+            ..step_row("[1]")
+        };
+        encode_step(STEP, &step, &mut bytes).unwrap();
+        assert_golden(name, &bytes);
+        assert_eq!(decode_step(STEP, &bytes), Ok(step));
+    }
     encode_value(AT, b"[1]", &mut bytes).unwrap();
     assert_golden("value", &bytes);
     assert_eq!(decode_value(AT, &bytes), Ok(b"[1]".to_vec()));
@@ -325,6 +350,11 @@ fn a_flipped_bit_is_never_an_entry_and_no_entry_is_another_keys() {
     assert_entry_is_guarded(RUN, &run_row(2), &of_others);
     let of_others = [Slot::Segment(TASK, 4), Slot::Segment(TaskNumber(11), 3)];
     assert_entry_is_guarded(SEGMENT, &segment(3, 3), &of_others);
+    let of_others = [
+        Slot::Ask(TASK, "deletes"),
+        Slot::Ask(TaskNumber(11), "delete"),
+    ];
+    assert_entry_is_guarded(ASK, &ask_row("?"), &of_others);
     assert_entry_is_guarded(EVENT, &event(11, 10, 300), &[Slot::Event(Etag(12))]);
     for (_, life) in lives() {
         assert_entry_is_guarded(LIFE, &life, &[Slot::Life(4, 7), Slot::Life(3, 8)]);

@@ -2,8 +2,8 @@
 
 use super::Factory;
 use super::rows::{
-    commit, ended, event, input, input_id, isolated, life, moved, pending, put, run_row, running,
-    segment, step_row, turn_row, undecodable,
+    ask_row, commit, ended, event, input, input_id, isolated, life, moved, pending, put, run_row,
+    running, segment, step_row, turn_row, undecodable,
 };
 use super::stores::{File, Memory};
 use crate::commit::{Commit, Expect, Write};
@@ -12,6 +12,7 @@ use crate::row::{
     TaskNumber, TaskRow, Times, ValueKey, ValueKind, WaitReason,
 };
 use crate::store::{EventsKept, Page, Scan, Store};
+use std::ops::Bound;
 use std::sync::Arc;
 
 /// Chance that repeats: xorshift64.
@@ -136,7 +137,7 @@ impl World {
         };
         let input_id = input_id(INPUTS[self.chance.below(3) as usize]);
         let (listed_at, until) = (Micros(self.chance.below(4)), Micros(self.chance.below(4)));
-        writes.push(match self.chance.below(17) {
+        writes.push(match self.chance.below(19) {
             0 => Write::PushInput {
                 seq,
                 input: InputRow {
@@ -179,6 +180,7 @@ impl World {
                 below: self.chance.below(15),
             },
             12..16 => return self.steps(writes),
+            16 | 17 => return self.asks(writes),
             // Far more than goes with the removal of its task.
             _ => {
                 let values = (10..150).map(|index| Write::Value {
@@ -205,6 +207,16 @@ impl World {
             // More than are forgotten at once.
             _ => writes.extend((0..100).map(|at| put(format!("s{at}").into()))),
         }
+    }
+
+    fn asks(&mut self, writes: &mut Vec<Write>) {
+        let key = Box::from(INPUTS[self.chance.below(3) as usize]);
+        let ask = Box::new(ask_row(&self.etag.to_string()));
+        writes.push(match self.chance.below(5) {
+            0 => Write::RemoveAsk { key },
+            1 => Write::RemoveAsks,
+            _ => Write::Ask { key, ask },
+        });
     }
 
     /// What the stores do beside commits.
@@ -252,6 +264,10 @@ impl World {
         assert_eq!(receipts(a), receipts(b));
         let after = Etag(self.etag - self.chance.below(60));
         assert_eq!(a.events(after, limit), b.events(after, limit));
+        let at = (self.numbers[0], "x");
+        for from in [Bound::Unbounded, Bound::Excluded(at), Bound::Included(at)] {
+            assert_eq!(a.asks(from, limit), b.asks(from, limit));
+        }
         assert_eq!(a.lives(), b.lives());
         for number in &self.numbers {
             assert_equal_hanging(a, b, *number, limit);
@@ -285,6 +301,7 @@ fn assert_equal_hanging(a: &impl Store, b: &impl Store, number: TaskNumber, limi
         assert_eq!(of_turn(a), of_turn(b));
         assert_eq!(a.step(number, turn, "x"), b.step(number, turn, "x"));
     }
+    assert_eq!(a.ask(number, "x"), b.ask(number, "x"));
     for id in INPUTS.map(input_id) {
         assert_eq!(a.receipt(number, &id), b.receipt(number, &id));
     }

@@ -242,6 +242,7 @@ fn assert_nothing_hangs(store: &impl Store, task: u64, numbers: u64) {
     assert_eq!(store.segments(task, 0, usize::MAX), Ok(vec![]));
     assert_eq!(store.stream_end(task), Ok(None));
     assert_eq!(store.steps(task, 1, None, 100), Ok(vec![]));
+    assert_eq!(store.ask(task, "s0"), Ok(None));
     for number in 0..numbers {
         let key = ValueKey {
             task,

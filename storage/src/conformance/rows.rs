@@ -3,7 +3,7 @@
 use crate::commit::{Applied, Commit, Conflict, Expect, Write};
 use crate::id::{InputId, TaskId};
 use crate::row::{
-    BackOff, Deadline, DefNumber, Delivery, EntryKind, Etag, EventKind, EventRow, Facts,
+    AskRow, BackOff, Deadline, DefNumber, Delivery, EntryKind, Etag, EventKind, EventRow, Facts,
     Generation, Guard, GuardPhase, InputRow, Keep, Lease, LifeRow, Micros, OptionsRow, Outcome,
     Payload, Priority, RetryRow, RunRow, SegmentRow, State, StepRow, StepState, StreamEntry,
     TaskNumber, TaskRow, TurnResult, TurnRow, WaitReason,
@@ -49,6 +49,7 @@ pub(crate) fn pending(number: u64, id: &str) -> TaskRow {
         cancel: None,
         deadline: Deadline::NEVER,
         time_left_us: None,
+        asked: false,
         last_failure: None,
         facts: Facts {
             owner: "owner".into(),
@@ -174,6 +175,21 @@ pub(crate) fn step_row(value: &str) -> StepRow {
         at: Micros(300),
         type_name: "alloc::string::String".into(),
         value: value.as_bytes().to_vec(),
+    }
+}
+
+/// An open question with this text.
+pub(crate) fn ask_row(text: &str) -> AskRow {
+    AskRow {
+        question: format!("\"{text}\"").into_bytes(),
+        schema: Some(b"{\"enum\":[true,false]}".to_vec()),
+        default: Some(b"false".to_vec()),
+        digest: [9; 16],
+        type_name: "bool".into(),
+        asked_at: Micros(200),
+        deadline: Deadline::wall(Micros(900)),
+        run: 1,
+        turn: 2,
     }
 }
 

@@ -174,6 +174,9 @@ impl Hanging {
             | Write::KeepReceipt { .. }
             | Write::RemoveReceipt { .. }
             | Write::ForgetSteps { .. }
+            | Write::Ask { .. }
+            | Write::RemoveAsk { .. }
+            | Write::RemoveAsks
             | Write::Event(_)
             | Write::RemoveTask => {}
         }

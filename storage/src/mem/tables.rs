@@ -1,5 +1,6 @@
 //! The tables in memory, and what a batch writes to them.
 
+use super::asks::Asks;
 use super::hanging::Hanging;
 use crate::commit::Write;
 use crate::due::DueKey;
@@ -29,6 +30,7 @@ pub(super) struct Tables {
     /// What hangs on tasks, those on `garbage` included.
     hanging: BTreeMap<TaskNumber, Hanging>,
     garbage: BTreeSet<TaskNumber>,
+    pub(super) asks: Asks,
     /// Turns whose steps nobody asks for any more.
     old_steps: BTreeSet<(TaskNumber, u64)>,
     events: BTreeMap<Etag, EventRow>,
@@ -144,6 +146,9 @@ impl Tables {
                 | Write::Segment { .. }
                 | Write::EvictSegments { .. } => self.hanging.entry(task).or_default().write(write),
                 Write::ForgetSteps { turn } => self.forget_steps(task, *turn),
+                Write::Ask { key, ask } => self.asks.put(task, key, ask),
+                Write::RemoveAsk { key } => self.asks.remove(task, key),
+                Write::RemoveAsks => self.asks.remove_all(task),
                 // Decided in the plan: such a commit is not written but removed.
                 Write::RemoveTask => {}
             }
@@ -197,6 +202,7 @@ impl Tables {
                 }
             }
         }
+        self.asks.remove_all(task);
         let mut room = SWEPT_AT_ONCE;
         self.sweep(task, &mut room);
         if self.hanging.contains_key(&task) && !cfg!(planted = "garbage_forgotten") {
@@ -355,7 +361,8 @@ impl Tables {
     #[cfg(all(test, feature = "redb"))]
     pub(super) fn entries(&self) -> Vec<(&'static str, u64)> {
         let of = |len: fn(&Hanging) -> usize| self.hanging.values().map(len).sum();
-        let counted: [(_, usize); 19] = [
+        let counted: [(_, usize); 20] = [
+            ("asks", self.asks.len()),
             ("by_definition", self.by_definition.len()),
             ("by_label", self.by_label.len()),
             ("due", self.due.len()),

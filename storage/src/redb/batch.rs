@@ -100,6 +100,9 @@ impl<'t> Tables<'t> {
                 | Write::Step { .. }
                 | Write::RemoveStep { .. }
                 | Write::ForgetSteps { .. }
+                | Write::Ask { .. }
+                | Write::RemoveAsk { .. }
+                | Write::RemoveAsks
                 | Write::Segment { .. }
                 | Write::EvictSegments { .. } => self.hanging.write(task, write)?,
                 // Decided in the plan: such a commit is not put but removed.
@@ -166,6 +169,7 @@ impl<'t> Tables<'t> {
         if let Some(old) = &accepted.old {
             self.remove_listed(task, old, removed)?;
         }
+        self.hanging.remove_asks(task)?;
         let mut room = SWEPT_AT_ONCE;
         let more = self.hanging.sweep(task, &mut room)?;
         if more && !cfg!(planted = "garbage_forgotten") {

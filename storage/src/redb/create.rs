@@ -4,9 +4,9 @@ use super::open::refused;
 use super::open_error::OpenError;
 use super::platform;
 use super::tables::{
-    BY_DEFINITION, BY_LABEL, DEFINITIONS, DUE, ETAGS, EVENTS, EXPIRY, FORMAT, GARBAGE, GENERATIONS,
-    IDS, INCARNATION, INDEXES, INPUTS, LIVES, META, OLD_STEPS, RECEIPT_EXPIRY, RECEIPTS, RUNNING,
-    RUNS, STEPS, STREAM, SUPPORTED, TASKS, TURNS, VALUES,
+    ASKS, BY_DEFINITION, BY_LABEL, DEFINITIONS, DUE, ETAGS, EVENTS, EXPIRY, FORMAT, GARBAGE,
+    GENERATIONS, IDS, INCARNATION, INDEXES, INPUTS, LIVES, META, OLD_STEPS, RECEIPT_EXPIRY,
+    RECEIPTS, RUNNING, RUNS, STEPS, STREAM, SUPPORTED, TASKS, TURNS, VALUES,
 };
 use redb::backends::FileBackend;
 use redb::{Builder, Durability};
@@ -134,6 +134,7 @@ fn build(file: &File, incarnation: u128) -> Result<(), redb::Error> {
         txn.open_table(RECEIPT_EXPIRY)?;
         txn.open_table(TURNS)?;
         txn.open_table(STEPS)?;
+        txn.open_table(ASKS)?;
         txn.open_table(OLD_STEPS)?;
         txn.open_table(RUNS)?;
         txn.open_table(STREAM)?;

@@ -22,17 +22,18 @@ type Result<T> = std::result::Result<T, StoreError>;
 
 /// The tables of what hangs on tasks, each opened at its first use.
 pub(super) struct Hanging<'t> {
-    txn: &'t WriteTransaction,
+    pub(super) txn: &'t WriteTransaction,
     values: Option<Table<'t, (u64, u8, u64), Bytes>>,
     inputs: Option<Table<'t, (u64, u64), Bytes>>,
     receipts: Option<Table<'t, (u64, &'static str), Bytes>>,
     receipt_expiry: Option<Table<'t, (u64, u64, &'static str), ()>>,
     turns: Option<Table<'t, (u64, u64), Bytes>>,
+    pub(super) asks: Option<Table<'t, (u64, &'static str), Bytes>>,
     steps: Option<Table<'t, (u64, u64, &'static str), Bytes>>,
     runs: Option<Table<'t, (u64, u32), Bytes>>,
     streams: Streams<'t>,
-    buffer: Vec<u8>,
-    writes: u64,
+    pub(super) buffer: Vec<u8>,
+    pub(super) writes: u64,
     bytes: u64,
 }
 
@@ -45,6 +46,7 @@ impl<'t> Hanging<'t> {
             receipts: None,
             receipt_expiry: None,
             turns: None,
+            asks: None,
             steps: None,
             runs: None,
             streams: Streams::in_transaction(txn),
@@ -77,8 +79,7 @@ impl<'t> Hanging<'t> {
             Write::RemoveValue(key) => {
                 let values = opened(&mut self.values, || self.txn.open_table(VALUES))?;
                 let key = (task.0, key.kind.byte(), key.index);
-                let was_there = values.remove(key).map_err(fault)?.is_some();
-                self.writes += u64::from(was_there);
+                self.writes += u64::from(values.remove(key).map_err(fault)?.is_some());
             }
             Write::PushInput { seq, input } => {
                 codec::encode(Slot::Input(task, *seq), input, &mut self.buffer)?;
@@ -122,6 +123,9 @@ impl<'t> Hanging<'t> {
             Write::Step { turn, key, step } => self.put_step(task, (*turn, key), step)?,
             Write::RemoveStep { turn, key } => self.remove_step(task, (*turn, key))?,
             Write::ForgetSteps { turn } => self.forget_steps(task, *turn)?,
+            Write::Ask { key, ask } => self.put_ask(task, key, ask)?,
+            Write::RemoveAsk { key } => self.remove_ask(task, key)?,
+            Write::RemoveAsks => self.remove_asks(task)?,
             Write::Run(run) => self.put_run(task, run)?,
             Write::Segment { first, segment } => {
                 self.streams
@@ -135,7 +139,7 @@ impl<'t> Hanging<'t> {
     }
 
     /// What is in the buffer was put.
-    fn put_one(&mut self) {
+    pub(super) fn put_one(&mut self) {
         self.writes += 1;
         self.bytes += self.buffer.len() as u64;
     }

@@ -1,5 +1,6 @@
 //! The store on one redb file, for one process at a time.
 
+mod asks;
 mod backend;
 mod batch;
 mod commit;
@@ -33,16 +34,17 @@ pub use options::{OnRepair, Opened, RedbOptions};
 use crate::commit::{Applied, Commit, Conflict};
 use crate::id::{InputId, TaskId};
 use crate::row::{
-    DefNumber, Etag, IndexRow, InputRow, LifeRow, Micros, Receipt, RunRow, StepRow, TaskNumber,
-    TaskRow, Times, TurnRow, ValueKey,
+    AskRow, DefNumber, Etag, IndexRow, InputRow, LifeRow, Micros, Receipt, RunRow, StepRow,
+    TaskNumber, TaskRow, Times, TurnRow, ValueKey,
 };
 use crate::store::{
-    Counters, Due, EventPage, EventsKept, ExpiredReceipt, Inbox, Page, Scan, Segment, Sharing,
-    Store, StoreError, StreamEnd,
+    Counters, Due, EventPage, EventsKept, ExpiredReceipt, FoundAsk, Inbox, Page, Scan, Segment,
+    Sharing, Store, StoreError, StreamEnd,
 };
 use parking_lot::Mutex;
 use redb::{Database, ReadableTable};
 use std::io;
+use std::ops::Bound;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -320,6 +322,18 @@ impl Store for RedbStore {
         limit: usize,
     ) -> Result<Vec<(Box<str>, StepRow)>, StoreError> {
         self.guarded(|| self.read_steps(task, turn, after, limit))
+    }
+
+    fn ask(&self, task: TaskNumber, key: &str) -> Result<Option<AskRow>, StoreError> {
+        self.guarded(|| self.read_ask(task, key))
+    }
+
+    fn asks(
+        &self,
+        from: Bound<(TaskNumber, &str)>,
+        limit: usize,
+    ) -> Result<Vec<FoundAsk>, StoreError> {
+        self.guarded(|| self.read_asks(from, limit))
     }
 
     fn runs(&self, task: TaskNumber) -> Result<Vec<RunRow>, StoreError> {

@@ -225,7 +225,7 @@ impl RedbStore {
     #[cfg(test)]
     pub(crate) fn entries(&self) -> Vec<(&'static str, u64)> {
         use super::tables::{
-            BY_DEFINITION, BY_LABEL, DUE, EXPIRY, GARBAGE, LIVES, OLD_STEPS, RECEIPT_EXPIRY,
+            ASKS, BY_DEFINITION, BY_LABEL, DUE, EXPIRY, GARBAGE, LIVES, OLD_STEPS, RECEIPT_EXPIRY,
             RUNNING, STREAM,
         };
         use redb::ReadableTableMetadata;
@@ -237,6 +237,7 @@ impl RedbStore {
         }
         let txn = self.begin_read().unwrap();
         vec![
+            ("asks", len(&txn, ASKS)),
             ("by_definition", len(&txn, BY_DEFINITION)),
             ("by_label", len(&txn, BY_LABEL)),
             ("due", len(&txn, DUE)),

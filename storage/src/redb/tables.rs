@@ -33,6 +33,8 @@ pub(crate) const RECEIPT_EXPIRY: Table<(u64, u64, &str), ()> = Table::new("recei
 pub(crate) const TURNS: Table<(u64, u64), &[u8]> = Table::new("turns");
 /// Task number, the turn's number over all runs, key → encoded step.
 pub(crate) const STEPS: Table<(u64, u64, &str), &[u8]> = Table::new("steps");
+/// Task number, key → encoded question: every open one.
+pub(crate) const ASKS: Table<(u64, &str), &[u8]> = Table::new("asks");
 /// Task number, the turn's number over all runs: every turn whose steps nobody asks for any more.
 pub(crate) const OLD_STEPS: Table<(u64, u64), ()> = Table::new("old_steps");
 /// Task number, number of the run modulo [`RUNS_KEPT`](crate::row::TaskRow::RUNS_KEPT) → encoded run.

@@ -72,6 +72,12 @@ pub enum EventKind {
     Waits,
     /// What its handler waits for has come, or somebody wants its attention.
     Woken,
+    /// Its handler asked a question, which is open from then on.
+    Asked,
+    /// Somebody answered a question of its handler.
+    Answered,
+    /// Nobody answered a question of its handler in time.
+    AskExpired,
     /// It was removed from the store.
     Removed,
 }

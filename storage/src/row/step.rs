@@ -15,6 +15,21 @@ pub enum StepState {
         /// The moment.
         until: Deadline,
     },
+    /// It is a question; in `asks` while it is open, and withdrawn when it is not there.
+    Asked {
+        /// From when on no answer is taken; [`Deadline::NEVER`] without such a moment.
+        until: Deadline,
+    },
+    /// It was a question, and its answer is recorded.
+    Answered {
+        /// The digest of what was asked.
+        digest: [u8; 16],
+    },
+    /// It was a question that nobody answered in time: its default is recorded, or nothing where it had none.
+    Expired {
+        /// The digest of what was asked.
+        digest: [u8; 16],
+    },
 }
 
 impl StepState {
@@ -22,7 +37,10 @@ impl StepState {
     pub fn is_wait(self) -> bool {
         match self {
             StepState::Begun | StepState::Done => false,
-            StepState::Sleeping { .. } => true,
+            StepState::Sleeping { .. }
+            | StepState::Asked { .. }
+            | StepState::Answered { .. }
+            | StepState::Expired { .. } => true,
         }
     }
 }

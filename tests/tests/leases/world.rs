@@ -68,6 +68,7 @@ impl<S: Store> World<S> {
             row: seen.row.as_ref(),
             inbox: &seen.waiting,
             receipt: receipt.as_ref(),
+            question: None,
             limits: LIMITS,
         };
         let times = Times::still(Micros(self.next * TICK_US));

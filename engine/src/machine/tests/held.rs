@@ -1,11 +1,11 @@
 //! What a store holds of one task, for the tests of the machine: it takes transitions as the writer and a store would.
 
-use crate::machine::{DefLimits, Event, Now, Rejected, Transition, TurnEnd, View, step};
+use crate::machine::{DefLimits, Event, Now, Question, Rejected, Transition, TurnEnd, View, step};
 use outlive_storage::commit::{Expect, Write};
 use outlive_storage::id::InputId;
 use outlive_storage::row::{
-    InputRow, Micros, Payload, Receipt, RunRow, State, TaskNumber, TaskRow, TurnRow, ValueKey,
-    ValueKind,
+    InputRow, Micros, Payload, Receipt, RunRow, State, StepRow, StepState, TaskNumber, TaskRow,
+    TurnRow, ValueKey, ValueKind,
 };
 use std::collections::{BTreeMap, VecDeque};
 
@@ -23,6 +23,8 @@ pub(in crate::machine) struct Held {
     /// By slot.
     pub(in crate::machine) turns: BTreeMap<u64, TurnRow>,
     pub(in crate::machine) runs: Vec<RunRow>,
+    /// What is known of the questions of the turn, by key.
+    pub(in crate::machine) questions: BTreeMap<Box<str>, Question>,
 }
 
 impl Held {
@@ -38,11 +40,13 @@ impl Held {
         let several = row.is_some_and(|row| row.inputs_accepted > 1 || row.run > 1);
         let named = event.named_input().filter(|_| several);
         let receipt = named.and_then(|input_id| self.receipts.get(input_id));
+        let question = event.named_question();
         let view = View {
             task: TASK,
             row,
             inbox: &self.inbox,
             receipt: receipt.map(|(receipt, _)| receipt),
+            question: question.and_then(|key| self.questions.get(key)),
             limits: row.map(|_| limits).unwrap_or_default(),
         };
         step(&view, event, now)
@@ -158,14 +162,45 @@ impl Held {
             // The machine writes nothing of a stream: that is the writer's.
             Write::Segment { .. } | Write::EvictSegments { .. } => unreachable!("{write:?}"),
             // Steps decide nothing: which they are is the handler's. Whose they are is the row's word.
-            Write::Step { turn, .. } | Write::RemoveStep { turn, .. } => {
+            Write::Step { turn, key, step } => {
+                if let Some(known) = known(step) {
+                    self.questions.insert(key.clone(), known);
+                }
                 return self.steps_of() == *turn;
             }
-            Write::ForgetSteps { turn } => return self.steps_of() > *turn,
+            Write::RemoveStep { turn, .. } => return self.steps_of() == *turn,
+            Write::ForgetSteps { turn } => {
+                self.questions.clear();
+                return self.steps_of() > *turn;
+            }
+            Write::Ask { key, ask } => {
+                self.questions
+                    .insert(key.clone(), Question::Open(ask.clone()));
+            }
+            // What came of it is known by its step.
+            Write::RemoveAsk { key } => {
+                return !matches!(self.questions.get(key), None | Some(Question::Open(_)));
+            }
+            Write::RemoveAsks => {
+                self.questions
+                    .retain(|_, question| !matches!(question, Question::Open(_)));
+            }
             Write::Run(run) => self.runs.push(RunRow::clone(run)),
             Write::RemoveTask => {}
         }
         true
+    }
+}
+
+/// What a step tells of a question that is not open any more.
+fn known(step: &StepRow) -> Option<Question> {
+    match step.state {
+        StepState::Answered { .. } => Some(Question::Answered(step.value.clone())),
+        StepState::Expired { .. } => Some(Question::Expired),
+        StepState::Begun
+        | StepState::Done
+        | StepState::Sleeping { .. }
+        | StepState::Asked { .. } => None,
     }
 }
 

@@ -4,17 +4,19 @@
 
 use super::task::{
     OPTIONS, PLAIN, STEERABLE, Task, anonymous, cancel, cancel_by, delete, died, failed, failure,
-    id, input, of, orphan, probe, recover, succeeded, suspended, terminate, undecodable, us,
+    id, input, of, orphan, probe, question, recover, succeeded, suspended, terminate, undecodable,
+    us,
 };
 use crate::machine::{
-    Accepted, Aim, Answer, Claimant, DefLimits, Event, Named, NewInput, OnConflict, Overdue,
-    Parting, Rejected, Resolution, Transition, TurnEnd, Verdict,
+    Accepted, Aim, Answer, Asking, Claimant, DefLimits, Event, Given, Named, NewInput, OnConflict,
+    Overdue, Parting, Rejected, Resolution, Transition, TurnEnd, Unanswered, Verdict, Wait,
+    WaitFor,
 };
 use outlive_storage::commit::Write;
 use outlive_storage::id::InputId;
 use outlive_storage::row::{
-    Delivery, Generation, Keep, Micros, OptionsRow, Receipt, State, StepRow, StepState, TaskRow,
-    WaitReason,
+    Deadline, Delivery, Generation, Keep, Micros, OptionsRow, Receipt, State, StepRow, StepState,
+    TaskRow, WaitReason,
 };
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -30,16 +32,18 @@ enum Stands {
     Isolated,
     InProgress,
     Waits,
+    Asks,
     Parked,
     Completed,
 }
 
-const COLUMNS: [(Stands, &str); 7] = [
+const COLUMNS: [(Stands, &str); 8] = [
     (Stands::Nowhere, "no task"),
     (Stands::Pending, "pending"),
     (Stands::Isolated, "isolated"),
     (Stands::InProgress, "in_progress"),
     (Stands::Waits, "waits for input"),
+    (Stands::Asks, "waits for answer"),
     (Stands::Parked, "parked"),
     (Stands::Completed, "completed"),
 ];
@@ -58,6 +62,10 @@ impl Stands {
                 wait: WaitReason::Input { .. },
                 ..
             }) => Stands::Waits,
+            Some(State::Suspended {
+                wait: WaitReason::Answer { .. },
+                ..
+            }) => Stands::Asks,
             Some(State::Suspended { .. }) => Stands::Parked,
             Some(State::Completed { .. }) => Stands::Completed,
         }
@@ -110,6 +118,12 @@ impl Comes {
                 Rejected::LeaseLost => "LeaseLost",
                 Rejected::NotDue { .. } => "NotDue",
                 Rejected::WrongState { .. } => "WrongState",
+                Rejected::Unanswered(why) => match why {
+                    Unanswered::NotAsked => "NotAsked",
+                    Unanswered::Before { .. } => "AlreadyAnswered",
+                    Unanswered::TooLate => "Expired",
+                    Unanswered::OtherQuestion { .. } => "DigestMismatch",
+                },
             }),
         }
     }
@@ -169,6 +183,7 @@ fn tasks() -> Vec<Task> {
             queued = with_queue;
         }
         variants.extend(taken(&task));
+        variants.extend(asking(&task));
         variants.push(task);
     }
     variants
@@ -190,6 +205,61 @@ fn taken(task: &Task) -> Vec<Task> {
         kept(queued, taking(generation, "1"))
     });
     queued.into_iter().chain(takes).collect()
+}
+
+/// With a question that is open, with its answer, and outside of memory for it.
+fn asking(task: &Task) -> Vec<Task> {
+    let Some(row) = &task.held.row else {
+        return Vec::new();
+    };
+    let Some(asking) = kept(task, asks(row.generation)) else {
+        return Vec::new();
+    };
+    let answered = kept(&asking, answers());
+    let mut parked = asking.clone();
+    parked.end(waits());
+    let steered = kept(&parked, Event::Input(Box::new(input("b"))));
+    let all = [asking, parked].into_iter();
+    all.chain(answered).chain(steered).collect()
+}
+
+fn until() -> Deadline {
+    Deadline::own(Micros(1 << 30))
+}
+
+fn asks(generation: Generation) -> Event {
+    Event::Ask(Asking {
+        generation,
+        key: "q".into(),
+        ask: question(until()),
+    })
+}
+
+/// Puts the turn aside until its question is answered.
+fn waits() -> TurnEnd {
+    TurnEnd::Parked(vec![Wait {
+        key: "q".into(),
+        wait_for: WaitFor::Answer {
+            until: until(),
+            ask: Some(question(until())),
+        },
+        step: None,
+    }])
+}
+
+fn answers() -> Event {
+    Event::Answer(Given {
+        key: "q".into(),
+        answer: Box::new(StepRow {
+            state: StepState::Done,
+            attempt: 0,
+            at: Micros(0),
+            type_name: "u32".into(),
+            value: b"1".to_vec(),
+        }),
+        digest: None,
+        if_etag: None,
+    })
 }
 
 /// One about to be suspected, and one about to be quarantined.
@@ -353,7 +423,7 @@ fn taking(generation: Generation, key: &str) -> Event {
 }
 
 /// What people and programs ask for.
-const ASKED: [(&str, Events); 19] = [
+const ASKED: [(&str, Events); 20] = [
     ("a new input", |_| new_input(OnConflict::Refuse)),
     ("a new input, or restart", |_| {
         new_input(OnConflict::Restart)
@@ -412,6 +482,7 @@ const ASKED: [(&str, Events); 19] = [
         vec![terminate(Aim::Input(named(task)))]
     }),
     ("resolve a step", |_| resolutions()),
+    ("answer a question", |_| vec![answers()]),
     ("delete", |_| vec![delete(false)]),
     ("delete by force", |_| vec![delete(true)]),
 ];
@@ -438,7 +509,7 @@ const SENT: [(&str, Events); 10] = [
 ];
 
 /// What comes from a turn that runs, or did.
-const REPORTED: [(&str, Events); 15] = [
+const REPORTED: [(&str, Events); 18] = [
     ("reply", |task| held(task, succeeded("1"))),
     ("reply that suspends", |task| held(task, suspended("1"))),
     ("error", |task| held(task, failed(false))),
@@ -466,6 +537,20 @@ const REPORTED: [(&str, Events); 15] = [
         let row = task.held.row.as_ref();
         let generation = row.map_or(Generation(1), |row| row.generation);
         vec![recorded(generation)]
+    }),
+    ("put aside: a wait for an answer", |task| {
+        held(task, waits())
+    }),
+    ("ask a question", |task| {
+        let row = task.held.row.as_ref();
+        vec![asks(row.map_or(Generation(1), |row| row.generation))]
+    }),
+    ("the time of a question is over", |task| {
+        let row = task.held.row.as_ref();
+        vec![Event::ExpireAsk {
+            generation: row.map_or(Generation(1), |row| row.generation),
+            key: "q".into(),
+        }]
     }),
     ("kept beside the row", |task| {
         let row = task.held.row.as_ref();
@@ -524,13 +609,13 @@ fn table() -> String {
     for (_, name) in COLUMNS {
         table.push_str(&format!(" {name} |"));
     }
-    table.push_str("\n|---|---|---|---|---|---|---|---|\n");
+    table.push_str("\n|---|---|---|---|---|---|---|---|---|\n");
     for (group, rows) in [
         ("Asked of a task", &ASKED[..]),
         ("Sent by the engine", &SENT[..]),
         ("Reported by the worker of the turn", &REPORTED[..]),
     ] {
-        table.push_str(&format!("| **{group}** | | | | | | | |\n"));
+        table.push_str(&format!("| **{group}** | | | | | | | | |\n"));
         for (name, events) in rows {
             table.push_str(&row_of(name, *events, &tasks));
         }

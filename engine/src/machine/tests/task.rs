@@ -7,9 +7,9 @@ use crate::machine::{
 };
 use outlive_storage::id::{InputId, TaskId};
 use outlive_storage::row::{
-    BackOff, Deadline, DefNumber, Delivery, Etag, Facts, Failure, FailureKind, Generation, Keep,
-    Micros, OptionsRow, Payload, Priority, Receipt, RetryRow, State, StepRow, StepState, TaskRow,
-    Times, WaitReason,
+    AskRow, BackOff, Deadline, DefNumber, Delivery, Etag, Facts, Failure, FailureKind, Generation,
+    Keep, Micros, OptionsRow, Payload, Priority, Receipt, RetryRow, State, StepRow, StepState,
+    TaskRow, Times, WaitReason,
 };
 
 pub(super) const DEF: DefNumber = DefNumber(1);
@@ -172,6 +172,21 @@ pub(super) fn orphan(process: u128, parting: Parting) -> Event {
         parting,
         verdict: Verdict::Off,
     }
+}
+
+/// A question that is open until then, with a default.
+pub(super) fn question(until: Deadline) -> Box<AskRow> {
+    Box::new(AskRow {
+        question: b"\"may I?\"".to_vec(),
+        schema: None,
+        default: Some(b"false".to_vec()),
+        digest: [9; 16],
+        type_name: "bool".into(),
+        asked_at: Micros(0),
+        deadline: until,
+        run: 0,
+        turn: 0,
+    })
 }
 
 /// Its process died and another one finds it.

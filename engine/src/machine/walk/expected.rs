@@ -24,6 +24,8 @@ impl Model {
             values: self.values(),
             turns: self.turns(like),
             runs: self.runs_over(like),
+            // The walk asks nobody.
+            questions: BTreeMap::new(),
         }
     }
 
@@ -75,6 +77,7 @@ impl Model {
             }),
             deadline: Deadline::own(turn.deadline.unwrap_or(Micros::NEVER)),
             time_left_us: turn.left_us,
+            asked: false,
             last_failure: (turn.interim > 0).then(|| failure(turn.interim)),
             facts: like.facts.clone(),
             created_at: like.created_at,

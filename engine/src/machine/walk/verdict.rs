@@ -75,6 +75,10 @@ impl Model {
                 })))
             }
             Event::Step { generation, .. } => self.check_claim(*generation),
+            // The walk asks nobody.
+            Event::Ask(_) | Event::ExpireAsk { .. } | Event::Answer(_) => {
+                unreachable!("{event:?}")
+            }
             Event::Resolve { key, if_etag, .. } => {
                 self.check_etag(*if_etag)?;
                 let waits = self.phase == (Phase::Aside { unknown: true }) && **key == *STEP;
