@@ -1,8 +1,8 @@
 //! A task as the engine writes it: the event that starts it, and the one that ends it. The log of transitions is off.
 
 use outlive::machine::{
-    Claimant, DefLimits, Event, NewInput, Now, OnConflict, Rejected, Transition, TurnEnd, View,
-    step,
+    Claimant, DefLimits, Event, FamilyView, NewInput, Now, OnConflict, Rejected, Transition,
+    TurnEnd, View, step,
 };
 use outlive::{InputId, InvalidId, TaskId};
 use outlive_storage::Commit;
@@ -58,6 +58,7 @@ pub fn input(number: u64) -> Result<Event, InvalidId> {
         after: None,
         if_etag: None,
         claimant: Some(claimant()),
+        parent: None,
     })))
 }
 
@@ -106,6 +107,7 @@ pub fn decide(
         row,
         inbox: &VecDeque::new(),
         receipt: None,
+        family: FamilyView::default(),
         limits: DefLimits::default(),
     };
     step(&view, event, now)

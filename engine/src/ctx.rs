@@ -1,5 +1,6 @@
 //! What a handler knows about its turn.
 
+use crate::child_start::ChildDoor;
 use crate::env::{Clock, Spawner};
 use crate::error::{FlushError, NotShuttingDown};
 use crate::inbox::{Inbox, Keys, PendingInput};
@@ -70,6 +71,7 @@ pub(crate) struct CtxCore {
     pub(crate) clock: Clock,
     /// Where handlers run: blocking ones wait with it.
     pub(crate) runtime: Spawner,
+    pub(crate) children: ChildDoor,
 }
 
 impl CtxCore {

@@ -2,6 +2,7 @@
 
 use crate::alarms::Alarms;
 use crate::call::{SharedSlot, caught};
+use crate::child_start::ChildDoor;
 use crate::ctx::CtxCore;
 use crate::ended::{turn_end, undecodable};
 use crate::env::{self, Clock, Spawner};
@@ -32,7 +33,7 @@ use outlive_storage::{Store, StoreError, StreamEnd};
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tracing::Instrument;
 
 /// Changed metadata is durable at the latest after this, whatever its task commits.
@@ -71,6 +72,8 @@ pub(crate) struct Dispatcher {
     pub(crate) clock: Clock,
     pub(crate) stopping: watch::Sender<bool>,
     pub(crate) streams: Arc<Streams>,
+    /// Tells of turns that are over and have children.
+    pub(crate) families: Arc<Notify>,
     /// From which length on the waits of handlers leave memory.
     pub(crate) park_after: Duration,
 }
@@ -228,7 +231,7 @@ impl Dispatcher {
 
     /// All that a handler is entered with; or how its turn ends without it.
     async fn prepare(
-        &self,
+        self: &Arc<Self>,
         entered: &Entered,
         signal: Arc<Signal>,
     ) -> Result<Prepared<'_>, TurnEnd> {
@@ -270,6 +273,7 @@ impl Dispatcher {
             steps: TurnSteps::new(recorded, self.park_after(registered)),
             clock: self.clock.clone(),
             runtime: self.spawner.clone(),
+            children: ChildDoor::new(self),
         };
         Ok(Prepared {
             registered,

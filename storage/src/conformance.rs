@@ -5,6 +5,7 @@
 mod commits;
 #[cfg(all(test, feature = "redb"))]
 mod differential;
+mod families;
 mod hanging;
 mod indexes;
 mod lists;
@@ -16,6 +17,7 @@ mod steps;
 mod stream;
 
 pub use commits::*;
+pub use families::*;
 pub use hanging::*;
 pub use indexes::*;
 pub use lists::*;
@@ -106,6 +108,13 @@ promises! {
     steps_are_found_by_their_keys,
     steps_are_listed_by_key,
     forgotten_steps_go_in_bounded_steps,
+    children_are_listed_under_their_turn,
+    a_former_child_is_listed_no_more,
+    ends_of_children_are_counted,
+    an_end_is_counted_with_the_removal_of_the_child,
+    a_family_that_is_over_lasts_as_long_as_its_children,
+    the_children_of_a_removed_parent_are_found,
+    a_child_does_not_change_its_parent,
     segments_come_in_order,
     a_page_begins_with_the_next_sequence_number,
     a_page_of_segments_is_bounded,

@@ -4,6 +4,7 @@
 
 mod deadline;
 mod event;
+mod family;
 mod index;
 mod input;
 mod life;
@@ -17,6 +18,7 @@ mod value;
 pub(crate) use deadline::last as last_moment;
 pub use deadline::{Deadline, Line, Times};
 pub use event::{EventKind, EventRow};
+pub use family::{Family, Fate, ParentRow};
 pub use index::IndexRow;
 pub use input::{Delivery, InputRow, Mark, Receipt, RunRow, Taken, TurnResult, TurnRow};
 pub use life::{GuardPhase, LifeRow};
@@ -369,6 +371,12 @@ pub struct TaskRow {
     /// What is left of the turn's time-out, in microseconds, while its handler waits outside of memory; empty otherwise,
     /// and without a time-out.
     pub time_left_us: Option<u64>,
+    /// Whose child it is; set at its start. Empty for a task that nobody's turn started, and from the moment at which
+    /// that turn is over and this task was told so. An ended task does not expire before.
+    pub parent: Option<ParentRow>,
+    /// Whether the open turn has started tasks of its own, or is about to; set before the first, cleared when the turn is
+    /// over.
+    pub has_children: bool,
     /// The last failed attempt of this turn; empty before one failed, cleared when the turn succeeds or fails for good.
     pub last_failure: Option<Failure>,
     /// What was said at creation.
@@ -397,6 +405,14 @@ pub enum Place {
 }
 
 impl TaskRow {
+    /// The children of the open turn.
+    pub fn family(&self, task: TaskNumber) -> Family {
+        Family {
+            task,
+            turn: self.turns_total,
+        }
+    }
+
     /// Most entries of a row's timeline.
     pub const MARKS_MAX: usize = 16;
     /// Most ended runs kept beside a task.

@@ -2,8 +2,8 @@
 
 use outlive_storage::id::{InputId, TaskId};
 use outlive_storage::row::{
-    Deadline, DefNumber, Delivery, Etag, Facts, Failure, Generation, Micros, OptionsRow, Payload,
-    Priority, StepRow, TaskNumber, TaskRow, ValueKey, ValueKind, WaitReason,
+    Deadline, DefNumber, Delivery, Etag, Facts, Failure, Family, Generation, Micros, OptionsRow,
+    ParentRow, Payload, Priority, StepRow, TaskNumber, TaskRow, ValueKey, ValueKind, WaitReason,
 };
 
 /// The process that wants to run a turn.
@@ -25,6 +25,15 @@ pub enum OnConflict {
     Restart,
     /// It answers for the input the task works or worked on; its own is dropped.
     Attach,
+}
+
+/// The turn that starts a task, or takes one over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewParent {
+    /// What the child remembers of it.
+    pub row: ParentRow,
+    /// The claim the turn holds.
+    pub generation: Generation,
 }
 
 /// An input as a caller gave it, with the options of a start.
@@ -61,6 +70,9 @@ pub struct NewInput {
     pub if_etag: Option<Etag>,
     /// Set when a slot is free: the turn is claimed at once, in the same commit.
     pub claimant: Option<Claimant>,
+    /// Set when a turn of another task starts it: then the input begins a task, or is that of the child it began before,
+    /// and nothing else.
+    pub parent: Option<NewParent>,
 }
 
 /// How a turn ended, as the shell saw it.
@@ -108,6 +120,11 @@ pub enum WaitFor {
     Time {
         /// The moment.
         until: Deadline,
+    },
+    /// Ends of children of the turn.
+    Children {
+        /// When so many are counted.
+        ended: u64,
     },
 }
 
@@ -312,6 +329,24 @@ pub enum Event {
         /// The step, whose moment is filled in by the machine; `None`: what was begun is known not to have happened.
         step: Option<Box<StepRow>>,
     },
+    /// A running turn is about to start tasks.
+    BecomeParent {
+        /// The claim the worker holds.
+        generation: Generation,
+    },
+    /// A turn of another task waits for this one, which it had started in an earlier run.
+    TakeOver(NewParent),
+    /// Children of the task have ended with commits of this batch.
+    ChildEnded,
+    /// The turn that started the task is over.
+    LetGo {
+        /// That turn.
+        family: Family,
+        /// Why the task is cancelled; empty when it goes on.
+        reason: Option<Box<str>>,
+        /// The process that tells.
+        instance: u128,
+    },
     /// Somebody says what became of a step that was begun and not recorded.
     Resolve {
         /// The step's key.
@@ -358,9 +393,37 @@ impl Event {
             | Event::Keep { .. }
             | Event::Take { .. }
             | Event::Step { .. }
+            | Event::BecomeParent { .. }
+            | Event::TakeOver(_)
+            | Event::ChildEnded
+            | Event::LetGo { .. }
             | Event::Resolve { .. }
             | Event::Expire => None,
         }
+    }
+
+    /// The parent whose row decides about the event: the one its [`View`](super::View) must show.
+    pub fn named_parent(&self) -> Option<TaskNumber> {
+        if let Event::Input(input) = self {
+            return Some(input.parent.as_ref()?.row.family.task);
+        }
+        if let Event::TakeOver(parent) = self {
+            return Some(parent.row.family.task);
+        }
+        None
+    }
+
+    /// Whether the ends of the task's children decide about the event.
+    pub fn counts_children(&self) -> bool {
+        if let Event::End {
+            end: TurnEnd::Parked(waits),
+            ..
+        } = self
+        {
+            let mut waits = waits.iter();
+            return waits.any(|wait| matches!(wait.wait_for, WaitFor::Children { .. }));
+        }
+        matches!(self, Event::ChildEnded)
     }
 
     /// Bytes of a step's result that comes with the event.
@@ -395,6 +458,10 @@ impl Event {
             | Event::Stop { .. }
             | Event::Keep { .. }
             | Event::Take { .. }
+            | Event::BecomeParent { .. }
+            | Event::TakeOver(_)
+            | Event::ChildEnded
+            | Event::LetGo { .. }
             | Event::Expire
             | Event::ForgetInput { .. } => 0,
         }
@@ -441,6 +508,10 @@ impl Event {
             | Event::Keep { .. }
             | Event::Take { .. }
             | Event::Step { .. }
+            | Event::BecomeParent { .. }
+            | Event::TakeOver(_)
+            | Event::ChildEnded
+            | Event::LetGo { .. }
             | Event::Resolve { .. }
             | Event::Expire
             | Event::ForgetInput { .. } => None,

@@ -9,6 +9,7 @@ mod cancel;
 mod change;
 mod end;
 mod event;
+mod family;
 mod finish;
 mod guard;
 mod inbox;
@@ -29,13 +30,13 @@ pub use answer::{
     Accepted, Answer, Cause, Effect, Handed, Recovered, Rejected, Status, Transition,
 };
 pub use event::{
-    Aim, Claimant, Event, Named, NewInput, OnConflict, Order, Overdue, Parting, Resolution,
-    TurnEnd, Verdict, Wait, WaitFor,
+    Aim, Claimant, Event, Named, NewInput, NewParent, OnConflict, Order, Overdue, Parting,
+    Resolution, TurnEnd, Verdict, Wait, WaitFor,
 };
 pub use finish::turn_is_open;
 pub use guard::{ALONE_DEATHS, SUSPECT_DEATHS, would_hold_back};
 pub use retry::{delay_us, spread};
-pub use view::{DefLimits, Now, View};
+pub use view::{DefLimits, FamilyView, Now, View};
 
 /// What `event` makes of the task in `view`.
 ///
@@ -102,6 +103,14 @@ pub fn step(view: &View<'_>, event: Event, now: Now) -> Result<Transition, Rejec
             key,
             step,
         } => steps::record(row, generation, (key, step), now),
+        Event::BecomeParent { generation } => family::becomes_parent(row, generation, now),
+        Event::TakeOver(parent) => family::taken_over(view, row, parent, now),
+        Event::ChildEnded => Ok(family::child_ended(view, row, now)),
+        Event::LetGo {
+            family,
+            reason,
+            instance,
+        } => family::let_go(view, row, (family, reason, instance), now),
     }
 }
 
@@ -113,6 +122,7 @@ fn absent(view: &View<'_>, event: Event, now: Now) -> Result<Transition, Rejecte
         | Event::Stop { .. }
         | Event::Keep { .. }
         | Event::Take { .. }
+        | Event::BecomeParent { .. }
         | Event::Step { .. } => Err(Rejected::LeaseLost),
         Event::Resume { .. }
         | Event::Retry { .. }
@@ -127,6 +137,9 @@ fn absent(view: &View<'_>, event: Event, now: Now) -> Result<Transition, Rejecte
         | Event::Reconsider
         | Event::Probe { .. }
         | Event::Acquit
+        | Event::TakeOver(_)
+        | Event::ChildEnded
+        | Event::LetGo { .. }
         | Event::Expire
         | Event::ForgetInput { .. } => Err(Rejected::NotFound),
     }

@@ -6,20 +6,28 @@
 use super::answer::{Effect, Transition};
 use super::change::{at_once, by_worker, written};
 use super::event::{Wait, WaitFor};
+use super::family::{has_come, waiting};
 use super::steps::written_step;
-use super::view::Now;
+use super::view::{Now, View};
 use outlive_storage::commit::Write;
 use outlive_storage::row::{Deadline, EventKind, State, StepRow, StepState, TaskRow, WaitReason};
 
 /// The turn of `row`, put aside as `next`, waits for the first of `waits` to come. All is one commit: what is waited for,
 /// and that it is.
-pub(super) fn park(row: &TaskRow, mut next: TaskRow, waits: Vec<Wait>, now: Now) -> Transition {
+pub(super) fn park(
+    view: &View<'_>,
+    row: &TaskRow,
+    mut next: TaskRow,
+    waits: Vec<Wait>,
+    now: Now,
+) -> Transition {
     let soonest = waits
         .iter()
         .min_by_key(|wait| now.times.left_us(until(wait)));
     let woken = matches!(row.state, State::InProgress { woken: true, .. });
+    let come = woken || has_come(view, &waits);
     let (due_at, wait) = match soonest {
-        Some(soonest) if !woken || cfg!(planted = "wake_lost_before_park") => {
+        Some(soonest) if !come || cfg!(planted = "wake_lost_before_park") => {
             let step = soonest.key.clone();
             (until(soonest), WaitReason::Sleeping { step })
         }
@@ -27,6 +35,9 @@ pub(super) fn park(row: &TaskRow, mut next: TaskRow, waits: Vec<Wait>, now: Now)
         Some(_) | None => at_once(now),
     };
     next.state = State::Pending { due_at, wait };
+    if let Some(state) = waiting(&waits, due_at, now).filter(|_| !come) {
+        next.state = state;
+    }
     if row.deadline != Deadline::NEVER && !cfg!(planted = "wait_counts_against_timeout") {
         // A clock that was set back gives it no more than a whole one.
         let left = now.times.left_us(row.deadline);
@@ -50,6 +61,7 @@ pub(super) fn park(row: &TaskRow, mut next: TaskRow, waits: Vec<Wait>, now: Now)
 fn until(wait: &Wait) -> Deadline {
     match wait.wait_for {
         WaitFor::Time { until } => until,
+        WaitFor::Children { .. } => Deadline::NEVER,
     }
 }
 

@@ -4,6 +4,7 @@
 mod after;
 mod cancel;
 mod ends;
+mod family;
 mod guard;
 pub(super) mod held;
 mod kept;

@@ -14,6 +14,15 @@ pub struct DefLimits {
     pub present: Option<DefNumber>,
 }
 
+/// What the writer knows of the task's parent and children. Only events that ask for it are shown it.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct FamilyView<'a> {
+    /// The parent that the event names, if there is such a task.
+    pub parent: Option<&'a TaskRow>,
+    /// How often children of the open turn have ended.
+    pub ended: u64,
+}
+
 /// One task as the writer's batch has left it. [`step`](super::step) reads nothing else.
 #[derive(Debug, Clone, Copy)]
 pub struct View<'a> {
@@ -25,6 +34,8 @@ pub struct View<'a> {
     pub inbox: &'a VecDeque<(u64, InputRow)>,
     /// The receipt of the input the event names, where it names one that has a receipt.
     pub receipt: Option<&'a Receipt>,
+    /// Its parent and its children.
+    pub family: FamilyView<'a>,
     /// The definition's limits.
     pub limits: DefLimits,
 }

@@ -49,6 +49,8 @@ pub(crate) fn pending(number: u64, id: &str) -> TaskRow {
         cancel: None,
         deadline: Deadline::NEVER,
         time_left_us: None,
+        parent: None,
+        has_children: false,
         last_failure: None,
         facts: Facts {
             owner: "owner".into(),

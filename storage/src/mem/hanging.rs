@@ -174,6 +174,8 @@ impl Hanging {
             | Write::KeepReceipt { .. }
             | Write::RemoveReceipt { .. }
             | Write::ForgetSteps { .. }
+            | Write::ChildEnded(_)
+            | Write::FamilyOver { .. }
             | Write::Event(_)
             | Write::RemoveTask => {}
         }

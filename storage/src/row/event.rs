@@ -72,6 +72,12 @@ pub enum EventKind {
     Waits,
     /// What its handler waits for has come, or somebody wants its attention.
     Woken,
+    /// It is about to start tasks of its own.
+    BecameParent,
+    /// A later turn of the task that started it took it over.
+    TakenOver,
+    /// The turn that started it is over: it is nobody's child any more.
+    LetGo,
     /// It was removed from the store.
     Removed,
 }

@@ -1,6 +1,8 @@
 //! What a store holds of one task, for the tests of the machine: it takes transitions as the writer and a store would.
 
-use crate::machine::{DefLimits, Event, Now, Rejected, Transition, TurnEnd, View, step};
+use crate::machine::{
+    DefLimits, Event, FamilyView, Now, Rejected, Transition, TurnEnd, View, step,
+};
 use outlive_storage::commit::{Expect, Write};
 use outlive_storage::id::InputId;
 use outlive_storage::row::{
@@ -43,6 +45,7 @@ impl Held {
             row,
             inbox: &self.inbox,
             receipt: receipt.map(|(receipt, _)| receipt),
+            family: FamilyView::default(),
             limits: row.map(|_| limits).unwrap_or_default(),
         };
         step(&view, event, now)
@@ -157,6 +160,8 @@ impl Held {
             }
             // The machine writes nothing of a stream: that is the writer's.
             Write::Segment { .. } | Write::EvictSegments { .. } => unreachable!("{write:?}"),
+            // What is said to other tasks.
+            Write::ChildEnded(_) | Write::FamilyOver { .. } => {}
             // Steps decide nothing: which they are is the handler's. Whose they are is the row's word.
             Write::Step { turn, .. } | Write::RemoveStep { turn, .. } => {
                 return self.steps_of() == *turn;
