@@ -1,8 +1,8 @@
 //! A task as the engine writes it: the event that starts it, and the one that ends it. The log of transitions is off.
 
 use outlive::machine::{
-    Claimant, DefLimits, Event, NewInput, Now, OnConflict, Rejected, Transition, TurnEnd, View,
-    step,
+    Claimant, DefLimits, Event, FamilyView, NewInput, Now, OnConflict, Rejected, Transition,
+    TurnEnd, View, step,
 };
 use outlive::{InputId, InvalidId, TaskId};
 use outlive_storage::Commit;
@@ -58,6 +58,7 @@ pub fn input(number: u64) -> Result<Event, InvalidId> {
         after: None,
         if_etag: None,
         claimant: Some(claimant()),
+        parent: None,
     })))
 }
 
@@ -107,6 +108,7 @@ pub fn decide(
         inbox: &VecDeque::new(),
         receipt: None,
         question: None,
+        family: FamilyView::default(),
         limits: DefLimits::default(),
     };
     step(&view, event, now)
@@ -146,6 +148,11 @@ pub fn row_of(commit: &Commit) -> Option<&TaskRow> {
         | Write::Run(_)
         | Write::Segment { .. }
         | Write::EvictSegments { .. }
+        | Write::Ask { .. }
+        | Write::RemoveAsk { .. }
+        | Write::RemoveAsks
+        | Write::ChildEnded(_)
+        | Write::FamilyOver { .. }
         | Write::Event(_)
         | Write::RemoveTask => None,
     })

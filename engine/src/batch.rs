@@ -6,7 +6,7 @@ use crate::env::Clock;
 use crate::feed::Feeds;
 use crate::hub::{Answered, Hub};
 use crate::known::Known;
-use crate::machine::{self, Answer, Effect, Event, Named, Now, Transition, View};
+use crate::machine::{self, Answer, Effect, Event, FamilyView, Named, Now, Transition, View};
 use crate::meter;
 use crate::pending::Pending;
 use crate::registry::Registry;
@@ -128,6 +128,13 @@ impl Batcher {
         for request in requests {
             pending.push(self.decide(request, &mut commits));
         }
+        // In the same transaction: a parent cannot miss what its children's commits have counted.
+        for parent in self.known.parents() {
+            if !cfg!(planted = "parent_not_told") {
+                let told = Request::child_ended(parent);
+                pending.push(self.decide(told, &mut commits));
+            }
+        }
         if let Some(error) = self.fatal.take() {
             return self.fail(pending, error);
         }
@@ -246,6 +253,14 @@ impl Batcher {
         self.known.load(task, self.etag).map_err(unreadable)?;
         let receipt = self.known.receipt(task, &event).map_err(unreadable)?;
         let question = self.known.question(task, &event).map_err(unreadable)?;
+        let parent = event.named_parent();
+        if let Some(parent) = parent {
+            self.known.load(parent, self.etag).map_err(unreadable)?;
+        }
+        let ended = match event.counts_children() {
+            true => self.known.ended_children(task).map_err(unreadable)?,
+            false => 0,
+        };
         let live = self.known.get(task);
         let none = VecDeque::new();
         let view = View {
@@ -254,6 +269,10 @@ impl Batcher {
             inbox: live.map_or(&none, |live| &live.waiting),
             receipt: receipt.as_ref(),
             question: question.as_ref(),
+            family: FamilyView {
+                parent: parent.and_then(|parent| Some(&*self.known.get(parent)?.row)),
+                ended,
+            },
             limits: live
                 .map(|live| self.registry.limits(live.row.def))
                 .unwrap_or_default(),
@@ -413,6 +432,7 @@ impl Batcher {
                 self.dispatcher.wake();
             }
             Effect::Idle => self.hub.idle(task),
+            Effect::FamilyOver => self.dispatcher.families.notify_one(),
             Effect::Woken => self.dispatcher.woken(task),
             Effect::Signal(cause) => {
                 let grace_us = one.row.as_ref().map(|row| row.options.cancel_grace_us);

@@ -1,5 +1,6 @@
 //! What a handler knows about its turn.
 
+use crate::child_start::ChildDoor;
 use crate::env::{Clock, Spawner};
 use crate::error::{FlushError, NotShuttingDown};
 use crate::inbox::{Inbox, Keys, PendingInput};
@@ -70,6 +71,7 @@ pub(crate) struct CtxCore {
     pub(crate) clock: Clock,
     /// Where handlers run: blocking ones wait with it.
     pub(crate) runtime: Spawner,
+    pub(crate) children: ChildDoor,
 }
 
 impl CtxCore {
@@ -113,7 +115,7 @@ impl CtxCore {
                 };
                 self.carry_out(Event::Ask(asking), None).await
             }
-            WaitFor::Answer { ask: None, .. } | WaitFor::Time { .. } => {
+            WaitFor::Answer { ask: None, .. } | WaitFor::Time { .. } | WaitFor::Children { .. } => {
                 self.put_down(wait.key, wait.step, None).await
             }
         }

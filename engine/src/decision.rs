@@ -103,6 +103,7 @@ impl Decided {
             Effect::Enter { .. }
             | Effect::Due { .. }
             | Effect::Idle
+            | Effect::FamilyOver
             | Effect::Woken
             | Effect::Signal(_)
             | Effect::Waiting(_)
@@ -133,6 +134,10 @@ pub(crate) fn claims(event: &Event) -> bool {
         | Event::Keep { .. }
         | Event::Take { .. }
         | Event::Step { .. }
+        | Event::BecomeParent { .. }
+        | Event::TakeOver(_)
+        | Event::ChildEnded
+        | Event::LetGo { .. }
         | Event::Resolve { .. }
         | Event::Ask(_)
         | Event::ExpireAsk { .. }

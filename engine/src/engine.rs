@@ -9,6 +9,7 @@ use crate::engine_loop::{EngineLoop, Tools};
 use crate::env::{self, Clock, Place, Spawner};
 use crate::error::{OpenError, RunError, StartError};
 use crate::facts::Creator;
+use crate::families::Families;
 use crate::feed::Feeds;
 use crate::flow::Slots;
 use crate::guard::{Guard, GuardOptions};
@@ -123,6 +124,7 @@ fn dispatcher(
         alarms: Arc::default(),
         clock: parts.clock.clone(),
         park_after: parts.park_after,
+        families: Arc::default(),
         stopping: watch::Sender::new(false),
         // The clock only grows, also over restarts.
         streams: Arc::new(Streams::new(parts.clock.now().0)),
@@ -216,7 +218,8 @@ impl Engine {
         let recovery_scan = Recovery::new(clock.own(), report);
         let guard = Guard::new(parts.guard, phase, clock.own());
         let engine_loop = EngineLoop::new(tools, recovery_scan, guard);
-        let work = engine_loop.run(Sweep::new(&dispatcher, held_until));
+        let families = Families::new(&dispatcher);
+        let work = engine_loop.run(Sweep::new(&dispatcher, held_until), families);
         let loop_ended = drive_loop(work, place, &parts.spawner).map_err(|error| {
             // The writer would keep the file otherwise.
             dispatcher.writer.stop();

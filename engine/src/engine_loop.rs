@@ -3,6 +3,7 @@
 use crate::alarms::Alarms;
 use crate::due;
 use crate::env::{self, Clock};
+use crate::families::Families;
 use crate::flow::{Kind, Short, Slot, Slots};
 use crate::guard::Guard;
 use crate::live::LiveTable;
@@ -117,8 +118,8 @@ impl EngineLoop {
         }
     }
 
-    /// Runs until the engine stops, and so long sweeps beside it.
-    pub(crate) async fn run(mut self, sweep: Sweep) {
+    /// Runs until the engine stops, and so long sweeps, and tells children, beside it.
+    pub(crate) async fn run(mut self, sweep: Sweep, families: Families) {
         // However the loop ends, also by a panic, the engine does not look alive afterwards.
         let _guard = Alive(Arc::clone(&self.tools.writer));
         let (alarms, live) = (Arc::clone(&self.tools.alarms), Arc::clone(&self.tools.live));
@@ -134,6 +135,7 @@ impl EngineLoop {
             () = until_over => {}
             () = alarms.run(&live, &writer, clock) => {}
             () = sweep.run() => {}
+            () = families.run() => {}
         }
     }
 

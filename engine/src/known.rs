@@ -4,10 +4,10 @@ use crate::machine::{Event, Question};
 use crate::questions::Questions;
 use crate::writer::Target;
 use outlive_storage::id::{InputId, TaskId};
-use outlive_storage::row::{Etag, InputRow, Receipt, State, TaskNumber, TaskRow};
+use outlive_storage::row::{Etag, Family, InputRow, Receipt, State, TaskNumber, TaskRow};
 use outlive_storage::store::PAGE_MAX;
 use outlive_storage::{Store, StoreError, Write};
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 /// A task as the batch at hand has left it.
@@ -37,6 +37,8 @@ pub(crate) struct Known {
     fresh_ids: HashMap<TaskId, TaskNumber>,
     fresh_receipts: HashMap<(TaskNumber, InputId), Receipt>,
     fresh_questions: Questions,
+    /// How often children of these turns end in the batch at hand.
+    fresh_ends: HashMap<Family, u64>,
     /// Tasks and ids removed by the batch at hand, which the store still shows.
     gone: HashSet<TaskNumber>,
     gone_ids: HashSet<TaskId>,
@@ -50,6 +52,7 @@ impl Known {
             fresh_ids: HashMap::new(),
             fresh_receipts: HashMap::new(),
             fresh_questions: Questions::default(),
+            fresh_ends: HashMap::new(),
             gone: HashSet::new(),
             gone_ids: HashSet::new(),
         }
@@ -147,6 +150,25 @@ impl Known {
             .find(&*self.store, (task, &live.row), key)
     }
 
+    /// How often children of the task's turn have ended, as the batch leaves it.
+    ///
+    /// # Errors
+    /// What the store fails with.
+    pub(crate) fn ended_children(&self, task: TaskNumber) -> Result<u64, StoreError> {
+        let Some(live) = self.live.get(&task).filter(|live| live.row.has_children) else {
+            return Ok(0);
+        };
+        let family = live.row.family(task);
+        let fresh = self.fresh_ends.get(&family).copied().unwrap_or_default();
+        Ok(self.store.ended_children(family)? + fresh)
+    }
+
+    /// The parents of whom children end in the batch at hand, in the same order each time.
+    pub(crate) fn parents(&self) -> BTreeSet<TaskNumber> {
+        let families = self.fresh_ends.keys();
+        families.map(|family| family.task).collect()
+    }
+
     /// The task as this batch leaves it.
     pub(crate) fn remember(&mut self, task: TaskNumber, row: &Arc<TaskRow>, writes: &[Write]) {
         let live = self.live.entry(task).or_insert_with(|| {
@@ -186,6 +208,7 @@ impl Known {
                         live.waiting.retain(|(waiting, _)| waiting != seq);
                     }
                 }
+                Write::ChildEnded(family) => *self.fresh_ends.entry(*family).or_default() += 1,
                 Write::Row(_)
                 | Write::Value { .. }
                 | Write::RemoveValue(_)
@@ -201,6 +224,7 @@ impl Known {
                 | Write::Run(_)
                 | Write::Segment { .. }
                 | Write::EvictSegments { .. }
+                | Write::FamilyOver { .. }
                 | Write::Event(_)
                 | Write::RemoveTask => {}
             }
@@ -221,6 +245,7 @@ impl Known {
         self.fresh_ids.clear();
         self.fresh_receipts.clear();
         self.fresh_questions.clear();
+        self.fresh_ends.clear();
         self.gone.clear();
         self.gone_ids.clear();
         self.live

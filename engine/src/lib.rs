@@ -37,6 +37,12 @@ mod call;
 #[cfg(feature = "runtime")]
 mod check;
 #[cfg(feature = "runtime")]
+mod child;
+#[cfg(feature = "runtime")]
+mod child_start;
+#[cfg(feature = "runtime")]
+mod children;
+#[cfg(feature = "runtime")]
 mod commits;
 #[cfg(feature = "runtime")]
 mod control;
@@ -65,6 +71,8 @@ mod explain;
 #[cfg(feature = "runtime")]
 mod facts;
 #[cfg(feature = "runtime")]
+mod families;
+#[cfg(feature = "runtime")]
 mod feed;
 #[cfg(feature = "runtime")]
 mod flow;
@@ -84,6 +92,8 @@ mod inbox;
 mod indexes;
 #[cfg(feature = "runtime")]
 mod input_error;
+#[cfg(feature = "runtime")]
+mod join;
 #[cfg(feature = "runtime")]
 mod known;
 #[cfg(feature = "runtime")]
@@ -191,6 +201,10 @@ pub use check::{
     CHECK_NAMED_MAX, Check, CheckError, CheckReport, Problem, TASK_PROBLEMS_MAX, TaskCheck,
     UndeclaredSteps,
 };
+#[cfg(feature = "runtime")]
+pub use child::{Child, ChildError};
+#[cfg(feature = "runtime")]
+pub use child_start::{ChildStart, ChildStartError};
 #[cfg(feature = "runtime")]
 pub use control::{Delete, Order, Reenter};
 #[cfg(feature = "runtime")]

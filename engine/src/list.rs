@@ -44,7 +44,7 @@ const CHUNK: usize = 100;
 /// # Ok(()) }
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Cursor(TaskNumber);
+pub struct Cursor(pub(crate) TaskNumber);
 
 /// The text is not that of a [`Cursor`]: give the text of [`List::next`] unchanged, or begin without one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

@@ -18,6 +18,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
+use tokio::sync::watch;
 
 /// One step of one attempt.
 pub(crate) struct OneStep<'a, S> {
@@ -323,6 +324,38 @@ impl<'a, S> OneStep<'a, S> {
             () = core.clock.reach(until) => Ok(()),
             () = core.steps.ended() => Err(StepError::TurnOver),
         }
+    }
+
+    /// Waits, outside of memory where that is possible, until so many ends of the turn's children are counted, or `wakes`
+    /// tells of one.
+    pub(crate) async fn wait_for_children<E>(
+        &self,
+        ended: u64,
+        mut wakes: watch::Receiver<u64>,
+    ) -> Result<(), StepError<E>> {
+        let steps = &self.ctx.core.steps;
+        let wait = Wait {
+            key: self.key.as_str().into(),
+            wait_for: WaitFor::Children { ended },
+            step: None,
+        };
+        // Nobody knows how long they take, and they may wait for the slot of this very turn.
+        let waits = steps.wait(wait, steps.is_long(Duration::MAX));
+        drop(self.under_way.lock().take());
+        tokio::select! {
+            _ = wakes.changed() => {}
+            () = steps.ended() => return Err(StepError::TurnOver),
+        }
+        drop(waits);
+        *self.under_way.lock() = Some(steps.again());
+        Ok(())
+    }
+
+    /// Two parts of the step have one key.
+    pub(crate) async fn used_twice<T, E>(&self, key: &str) -> Result<T, StepError<E>> {
+        let key = format!("{}/{key}", self.key.as_str()).into();
+        self.aside(TurnEnd::Held(WaitReason::DuplicateStep { key }))
+            .await
     }
 
     /// The key was used for something else when this was recorded.

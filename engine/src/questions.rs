@@ -72,6 +72,8 @@ impl Questions {
             | Write::Run(_)
             | Write::Segment { .. }
             | Write::EvictSegments { .. }
+            | Write::ChildEnded(_)
+            | Write::FamilyOver { .. }
             | Write::Event(_)
             | Write::RemoveTask => {}
         }

@@ -5,7 +5,7 @@ use crate::machine::Event;
 use crate::stream::cell::StreamCell;
 use crate::stream::sink::Brought;
 use crate::writer::{Room, Target, Told};
-use outlive_storage::row::StreamEntry;
+use outlive_storage::row::{StreamEntry, TaskNumber};
 use std::sync::Arc;
 use tokio::sync::oneshot;
 
@@ -22,6 +22,15 @@ impl Request {
             draft,
             reply,
             _room: Some(room),
+        }
+    }
+
+    /// Children of the task end in the batch at hand.
+    pub(crate) fn child_ended(parent: TaskNumber) -> Request {
+        Request {
+            draft: Draft::bare(Target::Number(parent), Event::ChildEnded),
+            reply: oneshot::channel().0,
+            _room: None,
         }
     }
 
@@ -91,7 +100,7 @@ impl Draft {
 mod tests {
     use super::*;
     use crate::machine::Resolution;
-    use outlive_storage::row::{Generation, Micros, StepRow, StepState, TaskNumber};
+    use outlive_storage::row::{Generation, Micros, StepRow, StepState};
 
     /// Results of steps took no room: thousands of the largest ones waited at once.
     #[test]

@@ -115,6 +115,8 @@ pub struct Snapshot {
     pub session: Option<String>,
     /// The owner name of the engine that created it.
     pub owner: String,
+    /// The task whose open turn started it; empty when nobody's did, and when that turn is over.
+    pub parent: Option<TaskId>,
     /// What created it.
     pub source: Source,
     /// The W3C trace context of the call that created it.
@@ -187,6 +189,7 @@ impl Snapshot {
             tags,
             session: text(facts.session),
             owner: facts.owner.into(),
+            parent: row.parent.map(|parent| parent.id),
             source,
             traceparent: text(facts.traceparent),
             etag: row.etag.0,

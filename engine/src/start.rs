@@ -316,6 +316,7 @@ impl<O, S> Start<O, S> {
             after,
             if_etag: self.if_etag.map(Etag),
             claimant: slot.is_some().then(|| dispatcher.claimant.clone()),
+            parent: None,
         };
         let draft = Draft {
             value,

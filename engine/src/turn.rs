@@ -3,6 +3,7 @@
 use crate::alarms::Alarms;
 use crate::asking::open_asks;
 use crate::call::{SharedSlot, caught};
+use crate::child_start::ChildDoor;
 use crate::ctx::CtxCore;
 use crate::ended::{turn_end, undecodable};
 use crate::env::{self, Clock, Spawner};
@@ -33,7 +34,7 @@ use outlive_storage::{Store, StoreError, StreamEnd};
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tracing::Instrument;
 
 /// Changed metadata is durable at the latest after this, whatever its task commits.
@@ -72,6 +73,8 @@ pub(crate) struct Dispatcher {
     pub(crate) clock: Clock,
     pub(crate) stopping: watch::Sender<bool>,
     pub(crate) streams: Arc<Streams>,
+    /// Tells of turns that are over and have children.
+    pub(crate) families: Arc<Notify>,
     /// From which length on the waits of handlers leave memory.
     pub(crate) park_after: Duration,
 }
@@ -229,7 +232,7 @@ impl Dispatcher {
 
     /// All that a handler is entered with; or how its turn ends without it.
     async fn prepare(
-        &self,
+        self: &Arc<Self>,
         entered: &Entered,
         signal: Arc<Signal>,
     ) -> Result<Prepared<'_>, TurnEnd> {
@@ -276,6 +279,7 @@ impl Dispatcher {
             steps,
             clock: self.clock.clone(),
             runtime: self.spawner.clone(),
+            children: ChildDoor::new(self),
         };
         Ok(Prepared {
             registered,

@@ -22,7 +22,11 @@ pub(crate) enum Message {
         generation: u64,
         crashes: u32,
         recovered: bool,
+        /// It has waited for others since its turn began, maybe in an earlier entry, and says this only now.
+        waited: bool,
     },
+    /// A handler that will wait was entered again after a kill.
+    EnteredAgain,
     /// The last thing a handler does; its result is not durable yet.
     Left { id: String },
     /// A result was given out, so it must last.
@@ -44,6 +48,17 @@ pub(crate) struct Ended {
     pub(crate) run: u32,
     pub(crate) turn: u32,
     pub(crate) attempt: u32,
+}
+
+impl Ended {
+    /// A child is told when its parent's turn is over, and its row gets another etag with that. Nothing else of it changes.
+    fn is_same_end(&self, later: &Ended) -> bool {
+        let before = Ended {
+            etag: later.etag,
+            ..self.clone()
+        };
+        before == *later && self.etag <= later.etag
+    }
 }
 
 /// Says a message. A parent that is gone ends this process: nobody else would.
@@ -226,7 +241,9 @@ impl Journal {
                 generation,
                 crashes,
                 recovered,
-            } => self.entered(id, *generation, *crashes, *recovered),
+                waited,
+            } => self.entered(id, (*generation, *crashes), *recovered, *waited),
+            Message::EnteredAgain => self.recovered += 1,
             Message::Left { id } => {
                 let trace = self.trace(id);
                 trace.running = false;
@@ -239,7 +256,13 @@ impl Journal {
         }
     }
 
-    fn entered(&mut self, id: &str, generation: u64, crashes: u32, recovered: bool) {
+    fn entered(
+        &mut self,
+        id: &str,
+        (generation, crashes): (u64, u32),
+        recovered: bool,
+        waited: bool,
+    ) {
         let life = self.life;
         let fresh_generation = self.generations.insert(generation);
         let trace = self.trace(id);
@@ -253,7 +276,10 @@ impl Journal {
             (generation > trace.generation, Broken::GenerationOld),
             (trace.life < life, Broken::EnteredTwice),
             (recovered || !again, Broken::ToldNew),
-            (recovered == (crashes > 0), Broken::CrashesContradict),
+            (
+                waited || recovered == (crashes > 0),
+                Broken::CrashesContradict,
+            ),
             // A claim may be cut off before its handler was entered, so there can be more.
             (crashes >= trace.entries, Broken::CrashesTooFew),
         ];
@@ -265,7 +291,7 @@ impl Journal {
         let left = std::mem::take(&mut trace.left);
         self.left -= u64::from(left);
         self.entries += 1;
-        self.recovered += u64::from(recovered);
+        self.recovered += u64::from(recovered && !waited);
         for (kept, broken) in rules {
             if !kept {
                 self.blame(broken, id.to_owned());
@@ -280,7 +306,7 @@ impl Journal {
         let rules = [
             (record.succeeded, Broken::Failed),
             (
-                trace.ended.as_ref().is_none_or(|before| before == record),
+                (trace.ended.as_ref()).is_none_or(|before| before.is_same_end(record)),
                 Broken::RecordChanged,
             ),
             (trace.listed < list, Broken::ListedTwice),

@@ -8,6 +8,7 @@ fn entered(generation: u64, crashes: u32) -> Message {
         generation,
         crashes,
         recovered: crashes > 0,
+        waited: false,
     }
 }
 
@@ -122,6 +123,7 @@ fn a_generation_of_another_task_is_seen() {
         generation: 2,
         crashes: 0,
         recovered: false,
+        waited: false,
     };
     let broken = breaks(|lives| lives[0].push(other));
     assert!(broken.contains(&Broken::GenerationShared), "{broken:?}");
@@ -150,6 +152,7 @@ fn an_entry_that_contradicts_its_crashes_is_seen() {
         generation: 2,
         crashes: 1,
         recovered: false,
+        waited: false,
     };
     let broken = breaks(|lives| lives[1][2] = contradiction);
     assert!(broken.contains(&Broken::CrashesContradict), "{broken:?}");
@@ -173,7 +176,7 @@ fn a_lost_result_is_seen() {
 
 #[test]
 fn a_record_that_changes_is_seen() {
-    let broken = breaks(|lives| lives[2][3] = ended(|record| record.etag = 10));
+    let broken = breaks(|lives| lives[2][3] = ended(|record| record.etag = 8));
     assert_eq!(broken, [Broken::RecordChanged]);
 }
 

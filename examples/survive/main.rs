@@ -4,8 +4,8 @@
 //! cargo run --release --example survive [DIR] [--kills N] [--seed N]
 //! ```
 //!
-//! One durable task per file measures the file; one more collects their results into a report. This program runs
-//! that work twice, each time in a process of its own: once undisturbed, and once under SIGKILL, started again
+//! One durable task starts a child per file, which measures it, and collects their results into a report. This program
+//! runs that work twice, each time in a process of its own: once undisturbed, and once under SIGKILL, started again
 //! after each kill. Both reports must be the same bytes, and what the processes said on the way (kept here, where
 //! no kill reaches it) must agree with what the store recorded.
 

@@ -1,4 +1,4 @@
-//! The process that is killed: opens the store, starts everything, waits for the end.
+//! The process that is killed: opens the store, starts the task that starts all others, waits for the end.
 //!
 //! It keeps no notes of its own. After a kill it does the same again from the top, and the store tells the
 //! difference: what has ended is attached to, what was running is entered again, what waited still waits.
@@ -6,14 +6,13 @@
 use crate::Failure;
 use crate::journal::{self, Ended, Message};
 use crate::report::{self, Facts, Report};
-use outlive::{Ctx, Engine, Entry, Handler, HandlerError, Reply, Run, StartError, Status, TaskDef};
+use outlive::{Ctx, Engine, Entry, Handler, HandlerError, Reply, TaskDef};
 use sha2::{Digest, Sha256};
 use std::ffi::OsString;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::watch;
 
 const FILE: TaskDef<String, Facts> = TaskDef::new("file");
 const COLLECT: TaskDef<usize, String> = TaskDef::new("collect");
@@ -67,11 +66,9 @@ pub(crate) fn task_id(path: &str) -> String {
 #[tokio::main]
 pub(crate) async fn work(job: Job) -> Result<(), Failure> {
     let files: Arc<Vec<String>> = Arc::new(serde_json::from_slice(&std::fs::read(&job.list)?)?);
-    let (engine_sender, engine) = watch::channel(None);
     let collect = Collect {
         files: Arc::clone(&files),
         report: job.report(),
-        engine,
     };
     let root = job.root;
     let engine = Engine::builder(job.store)
@@ -80,7 +77,6 @@ pub(crate) async fn work(job: Job) -> Result<(), Failure> {
         .max_blocking(AT_ONCE)
         .open()
         .await?;
-    engine_sender.send_replace(Some(engine.clone()));
 
     let recovery = engine.recovery().await;
     journal::say(&Message::Recovered {
@@ -90,12 +86,6 @@ pub(crate) async fn work(job: Job) -> Result<(), Failure> {
     });
     say_what_ended(&engine).await?;
 
-    for run in start_all(&engine, &files).await? {
-        run.result().await?;
-        journal::say(&Message::Acknowledged {
-            id: run.id().to_string(),
-        });
-    }
     // An input id makes a second start harmless whatever became of the first.
     let run = engine
         .start(COLLECT, COLLECT_ID, &files.len())
@@ -105,33 +95,21 @@ pub(crate) async fn work(job: Job) -> Result<(), Failure> {
     journal::say(&Message::Acknowledged {
         id: COLLECT_ID.to_owned(),
     });
+    for path in files.iter() {
+        let run = engine.attach(FILE, task_id(path)).await?;
+        run.result().await?;
+        journal::say(&Message::Acknowledged {
+            id: run.id().to_string(),
+        });
+    }
     say_what_ended(&engine).await?;
     engine.shutdown(Duration::from_secs(5)).await;
     Ok(())
 }
 
-/// Starts a task per file. One that exists and has not ended takes the same input as what it is; one that has
-/// ended refuses it and is attached to.
-async fn start_all(engine: &Engine, files: &[String]) -> Result<Vec<Run<Facts>>, Failure> {
-    let tasks = files.iter().map(|path| (task_id(path), path));
-    let mut runs = Vec::new();
-    for started in engine.start_many(FILE, tasks).await {
-        runs.push(match started {
-            Ok(run) => run,
-            Err(StartError::Conflict {
-                id,
-                status: Status::Completed,
-                ..
-            }) => engine.attach(FILE, id.as_str()).await?,
-            Err(error) => return Err(error.into()),
-        });
-    }
-    Ok(runs)
-}
-
 /// The blocking handler. Reading again what it has read before does no harm, so it need not look at its entry.
 fn file(ctx: &Ctx, path: &Path) -> Result<Facts, HandlerError> {
-    say_entered(ctx);
+    say_entered(ctx, false);
     // A file that was listed and cannot be read now will hardly come back: no further attempt.
     let facts = report::measure(path).map_err(|error| {
         HandlerError::terminal(format!("{} cannot be read: {error}", path.display()))
@@ -140,25 +118,26 @@ fn file(ctx: &Ctx, path: &Path) -> Result<Facts, HandlerError> {
     Ok(facts)
 }
 
-/// The async handler, which has state: it waits for the files' tasks through the engine it runs in.
+/// The async handler, which has state: it starts a task per file, and waits for them outside of memory.
 struct Collect {
     files: Arc<Vec<String>>,
     report: PathBuf,
-    /// Empty until the engine is open. A recovered handler is entered before that.
-    engine: watch::Receiver<Option<Engine>>,
 }
 
 impl Handler<usize, String> for Collect {
     /// Returns the SHA-256 of the report it wrote.
     async fn run(&self, ctx: Ctx, _files: usize) -> Result<Reply<String>, HandlerError> {
-        say_entered(&ctx);
-        let mut engine = self.engine.clone();
-        let engine = engine.wait_for(Option::is_some).await?.clone();
-        let engine = engine.ok_or("there is no engine")?;
+        if matches!(ctx.entry(), Entry::Recovered { .. }) {
+            journal::say(&Message::EnteredAgain);
+        }
+        let files = self.files.iter();
+        let starts = files.map(|path| ctx.start(path, FILE, path).id(task_id(path)));
+        let measured = ctx.start_all("files", starts).await?;
+        ctx.all_ended("measured", &measured).await?;
+        say_entered(&ctx, true);
         let mut report = Report::default();
-        for path in self.files.iter() {
-            let facts = engine.attach(FILE, task_id(path)).await?.result().await?;
-            report.add(path, facts);
+        for (path, file) in self.files.iter().zip(&measured) {
+            report.add(path, ctx.child_result(file).await?);
         }
         let text = report.text();
         write_whole(&self.report, text.as_bytes())?;
@@ -176,12 +155,13 @@ fn write_whole(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     std::fs::rename(draft, path)
 }
 
-fn say_entered(ctx: &Ctx) {
+fn say_entered(ctx: &Ctx, waited: bool) {
     journal::say(&Message::Entered {
         id: ctx.id().to_string(),
         generation: ctx.generation(),
         crashes: ctx.crashes(),
         recovered: matches!(ctx.entry(), Entry::Recovered { .. }),
+        waited,
     });
 }
 

@@ -4,15 +4,16 @@
 //! its format, and checksums that cover its key. Nothing here panics on any bytes.
 //!
 //! A row: `magic[2] version codec place priority 0 0 etag[8] generation[8] def[4] run[4] identity_crc[4] line[16] at[8]
-//! body_len[4] crc[4]`, the body, `crc[4]`. Anything else: `magic[2] version codec body_len[4]`, the body, `crc[4]`.
+//! parent[8] turn[8] body_len[4] crc[4]`, the body, `crc[4]`. Anything else: `magic[2] version codec body_len[4]`, the
+//! body, `crc[4]`.
 //! Numbers are little-endian. The structs in `row` and `receipt` are version 1; a changed struct gets a further
 //! version, and the old struct stays here with a `From`.
 
 use crate::header::Header;
 use crate::receipt::KeptReceipt;
 use crate::row::{
-    AskRow, Deadline, DefNumber, Etag, EventRow, Generation, InputRow, LifeRow, Line, Micros,
-    Place, Priority, RunRow, SegmentRow, StepRow, TaskNumber, TaskRow, TurnRow,
+    AskRow, Deadline, DefNumber, Etag, EventRow, Family, Generation, InputRow, LifeRow, Line,
+    Micros, Place, Priority, RunRow, SegmentRow, StepRow, TaskNumber, TaskRow, TurnRow,
 };
 use crate::slot::Slot;
 use crate::store::StoreError;
@@ -33,7 +34,7 @@ const BINCODE: u8 = 1;
 /// The body is the user's bytes as given.
 const RAW: u8 = 0;
 
-const HEADER_LEN: usize = 68;
+const HEADER_LEN: usize = 84;
 const SHORT_LEN: usize = 8;
 const CRC_LEN: usize = 4;
 
@@ -61,6 +62,9 @@ pub(crate) fn encode_row(task: TaskNumber, row: &TaskRow, out: &mut Vec<u8>) -> 
     out.extend_from_slice(&life.to_le_bytes());
     out.extend_from_slice(&ahead_us.to_le_bytes());
     out.extend_from_slice(&at.to_le_bytes());
+    let (parent, turn) = family_bytes(header.family);
+    out.extend_from_slice(&parent.to_le_bytes());
+    out.extend_from_slice(&turn.to_le_bytes());
     out.extend_from_slice(&[0; 8]);
     body_into(row, out)?;
     let len = (out.len() - HEADER_LEN) as u32;
@@ -104,6 +108,7 @@ pub(crate) fn header(task: TaskNumber, bytes: &[u8]) -> Result<Header> {
         priority: Priority::new(head[5]),
         place,
         run: u32_at(head, 28),
+        family: family_of(u64_at(head, 60), u64_at(head, 68)),
         identity_crc: u32_at(head, 32),
     })
 }
@@ -320,6 +325,16 @@ fn crc(slot: Slot<'_>, bytes: &[u8]) -> u32 {
 /// Differs from [`crc`] so that a header and a body can never stand in for each other.
 fn crc_of_body(slot: Slot<'_>, body: &[u8]) -> u32 {
     !crc(slot, body)
+}
+
+/// No task has the number zero.
+fn family_bytes(family: Option<Family>) -> (u64, u64) {
+    family.map_or((0, 0), |family| (family.task.0, family.turn))
+}
+
+fn family_of(parent: u64, turn: u64) -> Option<Family> {
+    let task = TaskNumber(parent);
+    (parent > 0).then_some(Family { task, turn })
 }
 
 fn place_parts(place: Place) -> (u8, (u64, i64), u64) {

@@ -2,8 +2,8 @@
 
 use crate::id::InputId;
 use crate::row::{
-    AskRow, Etag, EventRow, Generation, InputRow, Micros, Receipt, RunRow, SegmentRow, StepRow,
-    TaskNumber, TaskRow, TurnRow, ValueKey,
+    AskRow, Etag, EventRow, Family, Fate, Generation, InputRow, Micros, Receipt, RunRow,
+    SegmentRow, StepRow, TaskNumber, TaskRow, TurnRow, ValueKey,
 };
 use crate::store::StoreError;
 use std::sync::Arc;
@@ -150,12 +150,24 @@ pub enum Write {
         /// The lowest sequence number to keep.
         below: u64,
     },
+    /// A child ends: counted in `wakes` of its parent, whose row is neither asked nor touched, so this cannot be refused.
+    /// It need not be the last word of the child, which may be retried, and end once more.
+    ChildEnded(Family),
+    /// A turn of the commit's task is over: its children are listed in `families_over` until each of them was told, that is,
+    /// until none is listed as a child of the turn. Then what is known of the family goes. Where there are no children it
+    /// goes at once.
+    FamilyOver {
+        /// The turn's number over all runs.
+        turn: u64,
+        /// What becomes of them.
+        fate: Fate,
+    },
     /// Append to the log of transitions, under its etag. Its task is the commit's.
     Event(Box<EventRow>),
     /// Remove the task: its row, its id and its index entries. What hangs on it (values, inputs, receipts, turns,
     /// runs, stream, questions) is gone for every reader at once, and goes from the file at once where it is little, else with
     /// `Store::tidy`. At most one, and no [`Write::Row`] after it. Of the commit's other writes, wherever they
-    /// stand, only its events remain.
+    /// stand, only its events and what it says to other tasks ([`Write::ChildEnded`], [`Write::FamilyOver`]) remain.
     RemoveTask,
 }
 

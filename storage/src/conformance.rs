@@ -6,6 +6,7 @@ mod asks;
 mod commits;
 #[cfg(all(test, feature = "redb"))]
 mod differential;
+mod families;
 mod hanging;
 mod indexes;
 mod lists;
@@ -18,6 +19,7 @@ mod stream;
 
 pub use asks::*;
 pub use commits::*;
+pub use families::*;
 pub use hanging::*;
 pub use indexes::*;
 pub use lists::*;
@@ -108,9 +110,7 @@ promises! {
     steps_are_found_by_their_keys,
     steps_are_listed_by_key,
     forgotten_steps_go_in_bounded_steps,
-    questions_are_found_by_their_keys,
-    questions_are_listed_by_task_and_key,
-    questions_go_with_their_task,
+    a_child_does_not_change_its_parent, a_family_that_is_over_lasts_as_long_as_its_children, a_former_child_is_listed_no_more, an_end_is_counted_with_the_removal_of_the_child, children_are_listed_under_their_turn, ends_of_children_are_counted, questions_are_found_by_their_keys, questions_are_listed_by_task_and_key, questions_go_with_their_task, the_children_of_a_removed_parent_are_found,
     segments_come_in_order,
     a_page_begins_with_the_next_sequence_number,
     a_page_of_segments_is_bounded,

@@ -1,7 +1,7 @@
 //! What a commit must know of a row: the part of it that is read without decoding the rest.
 
 use crate::due::DueKey;
-use crate::row::{DefNumber, Etag, Generation, Place, Priority, TaskNumber, TaskRow};
+use crate::row::{DefNumber, Etag, Family, Generation, Place, Priority, TaskNumber, TaskRow};
 
 /// The facts of a row that expectations and indexes need.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,6 +18,8 @@ pub(crate) struct Header {
     pub(crate) place: Place,
     /// The run of the id.
     pub(crate) run: u32,
+    /// Whose child it is.
+    pub(crate) family: Option<Family>,
     /// CRC of what a task keeps for ever, its id and its labels: shows that a new row is of the same task and has the
     /// same index entries, without decoding the old one.
     pub(crate) identity_crc: u32,
@@ -33,6 +35,7 @@ impl Header {
             priority: row.priority,
             place: row.place(),
             run: row.run,
+            family: row.parent.as_ref().map(|parent| parent.family),
             identity_crc: identity_crc(row),
         }
     }

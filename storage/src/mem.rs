@@ -1,6 +1,7 @@
 //! The store in memory: the reference for every other, and the store of tests and throw-away work.
 
 mod asks;
+mod families;
 mod hanging;
 mod lists;
 mod tables;
@@ -9,8 +10,8 @@ use crate::commit::{Applied, Commit, Conflict};
 use crate::id::{InputId, TaskId};
 use crate::plan::{Rows, plan};
 use crate::row::{
-    AskRow, DefNumber, Etag, IndexRow, InputRow, LifeRow, Micros, Receipt, RunRow, StepRow,
-    TaskNumber, TaskRow, Times, TurnRow, ValueKey,
+    AskRow, DefNumber, Etag, Family, Fate, IndexRow, InputRow, LifeRow, Micros, Receipt, RunRow,
+    StepRow, TaskNumber, TaskRow, Times, TurnRow, ValueKey,
 };
 use crate::store::{
     Counters, Due, EventPage, EventsKept, ExpiredReceipt, FoundAsk, Inbox, Page, Scan, Segment,
@@ -195,6 +196,27 @@ impl Store for MemStore {
 
     fn events(&self, after: Etag, limit: usize) -> Result<EventPage, StoreError> {
         Ok(self.tables.lock().events(after, limit))
+    }
+
+    fn ended_children(&self, family: Family) -> Result<u64, StoreError> {
+        Ok(self.tables.lock().ended_children(family))
+    }
+
+    fn children(
+        &self,
+        family: Family,
+        after: Option<TaskNumber>,
+        limit: usize,
+    ) -> Result<Vec<TaskNumber>, StoreError> {
+        Ok(self.tables.lock().children(family, after, limit))
+    }
+
+    fn families_over(
+        &self,
+        after: Option<Family>,
+        limit: usize,
+    ) -> Result<Vec<(Family, Fate)>, StoreError> {
+        Ok(self.tables.lock().families_over(after, limit))
     }
 
     fn lives(&self) -> Result<Vec<LifeRow>, StoreError> {

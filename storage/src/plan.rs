@@ -139,6 +139,8 @@ impl<'a> Plan<'a> {
                 | Write::Run(_)
                 | Write::Segment { .. }
                 | Write::EvictSegments { .. }
+                | Write::ChildEnded(_)
+                | Write::FamilyOver { .. }
                 | Write::RemoveTask => {}
             }
         }
@@ -332,6 +334,8 @@ fn check_shape(commit: &Commit) -> Result<(), StoreError> {
             | Write::Run(_)
             | Write::Segment { .. }
             | Write::EvictSegments { .. }
+            | Write::ChildEnded(_)
+            | Write::FamilyOver { .. }
             | Write::Event(_) => None,
         };
         if let Some(what) = broken {
@@ -360,6 +364,10 @@ fn check_successor(old: Option<&Header>, new: &Header, row: &TaskRow) -> Result<
     }
     if new.generation < old.generation {
         return malformed("a row's generation shrinks");
+    }
+    let parents = [old.family, new.family].map(|family| family.map(|family| family.task));
+    if matches!(parents, [Some(old), Some(new)] if old != new) {
+        return malformed("a row changes its parent");
     }
     if new.run < old.run {
         return malformed("a row's run shrinks");

@@ -5,6 +5,7 @@
 mod ask;
 mod deadline;
 mod event;
+mod family;
 mod index;
 mod input;
 mod life;
@@ -19,6 +20,7 @@ pub use ask::AskRow;
 pub(crate) use deadline::last as last_moment;
 pub use deadline::{Deadline, Line, Times};
 pub use event::{EventKind, EventRow};
+pub use family::{Family, Fate, ParentRow};
 pub use index::IndexRow;
 pub use input::{Delivery, InputRow, Mark, Receipt, RunRow, Taken, TurnResult, TurnRow};
 pub use life::{GuardPhase, LifeRow};
@@ -373,6 +375,12 @@ pub struct TaskRow {
     pub time_left_us: Option<u64>,
     /// The turn has asked somebody: what is still open then is withdrawn with its end. Set with the first question.
     pub asked: bool,
+    /// Whose child it is; set at its start. Empty for a task that nobody's turn started, and from the moment at which
+    /// that turn is over and this task was told so. An ended task does not expire before.
+    pub parent: Option<ParentRow>,
+    /// Whether the open turn has started tasks of its own, or is about to; set before the first, cleared when the turn is
+    /// over.
+    pub has_children: bool,
     /// The last failed attempt of this turn; empty before one failed, cleared when the turn succeeds or fails for good.
     pub last_failure: Option<Failure>,
     /// What was said at creation.
@@ -401,6 +409,14 @@ pub enum Place {
 }
 
 impl TaskRow {
+    /// The children of the open turn.
+    pub fn family(&self, task: TaskNumber) -> Family {
+        Family {
+            task,
+            turn: self.turns_total,
+        }
+    }
+
     /// Most entries of a row's timeline.
     pub const MARKS_MAX: usize = 16;
     /// Most ended runs kept beside a task.

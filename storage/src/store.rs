@@ -3,8 +3,8 @@
 use crate::commit::{Applied, Commit, Conflict};
 use crate::id::{InputId, TaskId};
 use crate::row::{
-    AskRow, DefNumber, Etag, EventRow, Generation, IndexRow, InputRow, LifeRow, Micros, Receipt,
-    RunRow, SegmentRow, StepRow, TaskNumber, TaskRow, Times, TurnRow, ValueKey,
+    AskRow, DefNumber, Etag, EventRow, Family, Fate, Generation, IndexRow, InputRow, LifeRow,
+    Micros, Receipt, RunRow, SegmentRow, StepRow, TaskNumber, TaskRow, Times, TurnRow, ValueKey,
 };
 use std::ops::Bound;
 use std::sync::Arc;
@@ -416,6 +416,35 @@ pub trait Store: Send + Sync + 'static {
     /// # Errors
     /// [`StoreError`] as for [`Store::get`].
     fn events(&self, after: Etag, limit: usize) -> Result<EventPage, StoreError>;
+
+    /// How often a child of this turn has ended, as long as the turn is open or some of its children were not told that it
+    /// is over; zero after that.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store cannot be read.
+    fn ended_children(&self, family: Family) -> Result<u64, StoreError>;
+
+    /// The children of a turn beyond `after`, oldest first, at most `limit`: all whose rows name it as their parent.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store cannot be read.
+    fn children(
+        &self,
+        family: Family,
+        after: Option<TaskNumber>,
+        limit: usize,
+    ) -> Result<Vec<TaskNumber>, StoreError>;
+
+    /// The turns beyond `after` that are over while some of their children were not told so, at most `limit`, and what
+    /// becomes of these.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store cannot be read.
+    fn families_over(
+        &self,
+        after: Option<Family>,
+        limit: usize,
+    ) -> Result<Vec<(Family, Fate)>, StoreError>;
 
     /// The lives of the file, newest first, at most [`LifeRow::KEPT_MAX`].
     ///

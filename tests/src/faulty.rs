@@ -2,8 +2,8 @@
 
 use outlive_storage::id::{InputId, TaskId};
 use outlive_storage::row::{
-    AskRow, DefNumber, Etag, IndexRow, InputRow, LifeRow, Micros, Receipt, RunRow, StepRow,
-    TaskNumber, TaskRow, Times, TurnRow, ValueKey,
+    AskRow, DefNumber, Etag, Family, Fate, IndexRow, InputRow, LifeRow, Micros, Receipt, RunRow,
+    StepRow, TaskNumber, TaskRow, Times, TurnRow, ValueKey,
 };
 use outlive_storage::{
     Applied, Commit, Conflict, Counters, Due, EventPage, EventsKept, ExpiredReceipt, FoundAsk,
@@ -304,6 +304,27 @@ impl Store for Faulty {
 
     fn events(&self, after: Etag, limit: usize) -> Result<EventPage, StoreError> {
         self.inner.events(after, limit)
+    }
+
+    fn ended_children(&self, family: Family) -> Result<u64, StoreError> {
+        self.inner.ended_children(family)
+    }
+
+    fn children(
+        &self,
+        family: Family,
+        after: Option<TaskNumber>,
+        limit: usize,
+    ) -> Result<Vec<TaskNumber>, StoreError> {
+        self.inner.children(family, after, limit)
+    }
+
+    fn families_over(
+        &self,
+        after: Option<Family>,
+        limit: usize,
+    ) -> Result<Vec<(Family, Fate)>, StoreError> {
+        self.inner.families_over(after, limit)
     }
 
     fn lives(&self) -> Result<Vec<LifeRow>, StoreError> {

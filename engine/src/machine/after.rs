@@ -3,6 +3,7 @@
 use super::answer::{Accepted, Answer, Effect, Rejected, Transition};
 use super::change::{at_once, by_others, changed, check_etag, enter_or_wait, nothing, written};
 use super::event::{Claimant, Named};
+use super::family;
 use super::finish::{run_over, turn_is_open};
 use super::inbox::answered;
 use super::next_turn::{Following, begin};
@@ -11,7 +12,7 @@ use super::view::{Now, View};
 use outlive_storage::commit::Write;
 use outlive_storage::id::InputId;
 use outlive_storage::row::{
-    Deadline, EntryKind, Etag, EventKind, Guard, Micros, Outcome, Receipt, State, TaskRow,
+    Deadline, EntryKind, Etag, EventKind, Fate, Guard, Micros, Outcome, Receipt, State, TaskRow,
     TurnResult, WaitReason,
 };
 
@@ -159,7 +160,15 @@ pub(super) fn delete(
         effects.extend(answered(view, row, &TurnResult::Ended(outcome)));
     }
     effects.push(Effect::TaskEnded);
-    Ok(removed(row, effects))
+    let reason = "its parent was deleted".into();
+    let over = family::over(view.task, row, Fate::Cancelled { reason });
+    effects.extend(over.as_ref().map(|_| Effect::FamilyOver));
+    let mut removal = removed(row, effects);
+    removal.writes.extend(over);
+    if !matches!(row.state, State::Completed { .. }) {
+        removal.writes.extend(family::counted(row));
+    }
+    Ok(removal)
 }
 
 /// Retention removes the ended task; one that was restarted in between stays.

@@ -160,6 +160,8 @@ pub enum Effect {
         /// The type expected, and why the bytes are not one.
         expected: Box<str>,
     },
+    /// A turn is over whose children are to be told.
+    FamilyOver,
     /// Tell the running handler that something it may wait for has come.
     Woken,
     /// The task does not run for now, and those who wait go on waiting.

@@ -239,7 +239,7 @@ impl Ending<'_> {
         next.attempt = next.attempt.saturating_sub(1);
         next.entry = EntryKind::Resumed;
         next.guard = Guard::CLEAR;
-        park(self.row, next, waits, self.now)
+        park(self.view, self.row, next, waits, self.now)
     }
 
     /// The turn as it is put aside: its attempt has not failed and is given back. That of a recovered turn was counted by

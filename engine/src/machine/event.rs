@@ -4,8 +4,9 @@
 
 use outlive_storage::id::{InputId, TaskId};
 use outlive_storage::row::{
-    AskRow, Deadline, DefNumber, Delivery, Etag, Facts, Failure, Generation, Micros, OptionsRow,
-    Payload, Priority, StepRow, TaskNumber, TaskRow, ValueKey, ValueKind, WaitReason,
+    AskRow, Deadline, DefNumber, Delivery, Etag, Facts, Failure, Family, Generation, Micros,
+    OptionsRow, ParentRow, Payload, Priority, StepRow, TaskNumber, TaskRow, ValueKey, ValueKind,
+    WaitReason,
 };
 
 /// The process that wants to run a turn.
@@ -27,6 +28,15 @@ pub enum OnConflict {
     Restart,
     /// It answers for the input the task works or worked on; its own is dropped.
     Attach,
+}
+
+/// The turn that starts a task, or takes one over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewParent {
+    /// What the child remembers of it.
+    pub row: ParentRow,
+    /// The claim the turn holds.
+    pub generation: Generation,
 }
 
 /// An input as a caller gave it, with the options of a start.
@@ -63,6 +73,9 @@ pub struct NewInput {
     pub if_etag: Option<Etag>,
     /// Set when a slot is free: the turn is claimed at once, in the same commit.
     pub claimant: Option<Claimant>,
+    /// Set when a turn of another task starts it: then the input begins a task, or is that of the child it began before,
+    /// and nothing else.
+    pub parent: Option<NewParent>,
 }
 
 /// How a turn ended, as the shell saw it.
@@ -118,6 +131,11 @@ pub enum WaitFor {
         /// The question, to be put down; empty when it was before.
         ask: Option<Box<AskRow>>,
     },
+    /// Ends of children of the turn.
+    Children {
+        /// When so many are counted.
+        ended: u64,
+    },
 }
 
 /// A wait of a handler, under its key.
@@ -136,7 +154,7 @@ impl Wait {
     pub fn is_new(&self) -> bool {
         let asks = match &self.wait_for {
             WaitFor::Answer { ask, .. } => ask.is_some(),
-            WaitFor::Time { .. } => false,
+            WaitFor::Time { .. } | WaitFor::Children { .. } => false,
         };
         asks || self.step.is_some()
     }
@@ -155,7 +173,7 @@ impl Wait {
     fn size(&self) -> usize {
         match &self.wait_for {
             WaitFor::Answer { ask, .. } => ask.as_ref().map_or(0, |ask| ask.size()),
-            WaitFor::Time { .. } => 0,
+            WaitFor::Time { .. } | WaitFor::Children { .. } => 0,
         }
     }
 }
@@ -374,6 +392,24 @@ pub enum Event {
         /// The step, whose moment is filled in by the machine; `None`: what was begun is known not to have happened.
         step: Option<Box<StepRow>>,
     },
+    /// A running turn is about to start tasks.
+    BecomeParent {
+        /// The claim the worker holds.
+        generation: Generation,
+    },
+    /// A turn of another task waits for this one, which it had started in an earlier run.
+    TakeOver(NewParent),
+    /// Children of the task have ended with commits of this batch.
+    ChildEnded,
+    /// The turn that started the task is over.
+    LetGo {
+        /// That turn.
+        family: Family,
+        /// Why the task is cancelled; empty when it goes on.
+        reason: Option<Box<str>>,
+        /// The process that tells.
+        instance: u128,
+    },
     /// Somebody says what became of a step that was begun and not recorded.
     Resolve {
         /// The step's key.
@@ -434,6 +470,10 @@ impl Event {
             | Event::Ask(_)
             | Event::ExpireAsk { .. }
             | Event::Answer(_)
+            | Event::BecomeParent { .. }
+            | Event::TakeOver(_)
+            | Event::ChildEnded
+            | Event::LetGo { .. }
             | Event::Resolve { .. }
             | Event::Expire => None,
         }
@@ -464,9 +504,37 @@ impl Event {
             | Event::Keep { .. }
             | Event::Take { .. }
             | Event::Step { .. }
+            | Event::BecomeParent { .. }
+            | Event::TakeOver(_)
+            | Event::ChildEnded
+            | Event::LetGo { .. }
             | Event::Expire
             | Event::ForgetInput { .. } => None,
         }
+    }
+
+    /// The parent whose row decides about the event: the one its [`View`](super::View) must show.
+    pub fn named_parent(&self) -> Option<TaskNumber> {
+        if let Event::Input(input) = self {
+            return Some(input.parent.as_ref()?.row.family.task);
+        }
+        if let Event::TakeOver(parent) = self {
+            return Some(parent.row.family.task);
+        }
+        None
+    }
+
+    /// Whether the ends of the task's children decide about the event.
+    pub fn counts_children(&self) -> bool {
+        if let Event::End {
+            end: TurnEnd::Parked(waits),
+            ..
+        } = self
+        {
+            let mut waits = waits.iter();
+            return waits.any(|wait| matches!(wait.wait_for, WaitFor::Children { .. }));
+        }
+        matches!(self, Event::ChildEnded)
     }
 
     /// Bytes of a step's result, an answer or a question that comes with the event.
@@ -508,6 +576,10 @@ impl Event {
             | Event::Keep { .. }
             | Event::Take { .. }
             | Event::ExpireAsk { .. }
+            | Event::BecomeParent { .. }
+            | Event::TakeOver(_)
+            | Event::ChildEnded
+            | Event::LetGo { .. }
             | Event::Expire
             | Event::ForgetInput { .. } => 0,
         }
@@ -557,6 +629,10 @@ impl Event {
             | Event::Ask(_)
             | Event::ExpireAsk { .. }
             | Event::Answer(_)
+            | Event::BecomeParent { .. }
+            | Event::TakeOver(_)
+            | Event::ChildEnded
+            | Event::LetGo { .. }
             | Event::Resolve { .. }
             | Event::Expire
             | Event::ForgetInput { .. } => None,

@@ -3,6 +3,7 @@
 use super::answer::{Effect, Rejected, Transition};
 use super::ask::withdraw;
 use super::change::{changed, written};
+use super::family;
 use super::inbox::{answered, consume, left, waiting};
 use super::view::{Now, View};
 use outlive_storage::commit::{Expect, Write};
@@ -38,10 +39,8 @@ pub(super) fn complete(
     if matches!(outcome, Outcome::Succeeded(_) | Outcome::Failed(_)) {
         next.last_failure = None;
     }
-    let expires_at = match row.options.keep {
-        Keep::For(us) => now.at.plus(us),
-        Keep::Forever | Keep::Ephemeral => Micros::NEVER,
-    };
+    next.has_children = false;
+    let expires_at = expiry(row, now);
     let mut effects = Vec::new();
     let mut writes = Vec::new();
     if turn_is_open(row) {
@@ -53,21 +52,38 @@ pub(super) fn complete(
     }
     effects.push(Effect::TaskEnded);
     let what = kind_of(&outcome);
+    let family_over = family::over(view.task, row, family::fate(&result_of(&outcome)));
+    effects.extend(family_over.as_ref().map(|_| Effect::FamilyOver));
     next.state = State::Completed {
         at: now.at,
         outcome,
         expires_at,
     };
-    if row.options.keep == Keep::Ephemeral && !cfg!(planted = "ephemeral_kept") {
+    // What its parent may still ask for stays until the parent needs it no more.
+    let is_awaited = row.parent.is_some() && !cfg!(planted = "ephemeral_child_gone");
+    if row.options.keep == Keep::Ephemeral && !is_awaited && !cfg!(planted = "ephemeral_kept") {
         writes = vec![Write::RemoveTask];
     } else {
         writes.extend(consume(view, row, &mut next, now));
         writes.extend(drain(view, row, &mut next, now));
         writes.extend(withdraw(row, &mut next));
     }
+    writes.extend(family::counted(row));
+    writes.extend(family_over);
     Transition {
         writes,
         ..written(expect, next, what, effects)
+    }
+}
+
+/// When retention may remove the ended task. The result of a child is kept for its parent, whatever time that takes.
+pub(super) fn expiry(row: &TaskRow, now: Now) -> Micros {
+    if row.parent.is_some() && !cfg!(planted = "child_expires_before_parent") {
+        return Micros::NEVER;
+    }
+    match row.options.keep {
+        Keep::For(us) => now.at.plus(us),
+        Keep::Forever | Keep::Ephemeral => Micros::NEVER,
     }
 }
 

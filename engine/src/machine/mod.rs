@@ -10,6 +10,7 @@ mod cancel;
 mod change;
 mod end;
 mod event;
+mod family;
 mod finish;
 mod guard;
 mod inbox;
@@ -31,13 +32,13 @@ pub use answer::{
 };
 pub use ask::Question;
 pub use event::{
-    Aim, Asking, Claimant, Event, Given, Named, NewInput, OnConflict, Order, Overdue, Parting,
-    Resolution, TurnEnd, Verdict, Wait, WaitFor,
+    Aim, Asking, Claimant, Event, Given, Named, NewInput, NewParent, OnConflict, Order, Overdue,
+    Parting, Resolution, TurnEnd, Verdict, Wait, WaitFor,
 };
 pub use finish::turn_is_open;
 pub use guard::{ALONE_DEATHS, SUSPECT_DEATHS, would_hold_back};
 pub use retry::{delay_us, spread};
-pub use view::{DefLimits, Now, View};
+pub use view::{DefLimits, FamilyView, Now, View};
 
 /// What `event` makes of the task in `view`.
 ///
@@ -107,6 +108,14 @@ pub fn step(view: &View<'_>, event: Event, now: Now) -> Result<Transition, Rejec
         Event::Ask(asking) => ask::ask(row, asking, now),
         Event::ExpireAsk { generation, key } => ask::expire(view, row, (generation, key), now),
         Event::Answer(given) => ask::answer(view, row, given, now),
+        Event::BecomeParent { generation } => family::becomes_parent(row, generation, now),
+        Event::TakeOver(parent) => family::taken_over(view, row, parent, now),
+        Event::ChildEnded => Ok(family::child_ended(view, row, now)),
+        Event::LetGo {
+            family,
+            reason,
+            instance,
+        } => family::let_go(view, row, (family, reason, instance), now),
     }
 }
 
@@ -119,6 +128,7 @@ fn absent(view: &View<'_>, event: Event, now: Now) -> Result<Transition, Rejecte
         | Event::Keep { .. }
         | Event::Take { .. }
         | Event::Step { .. }
+        | Event::BecomeParent { .. }
         | Event::Ask(_)
         | Event::ExpireAsk { .. } => Err(Rejected::LeaseLost),
         Event::Resume { .. }
@@ -135,6 +145,9 @@ fn absent(view: &View<'_>, event: Event, now: Now) -> Result<Transition, Rejecte
         | Event::Reconsider
         | Event::Probe { .. }
         | Event::Acquit
+        | Event::TakeOver(_)
+        | Event::ChildEnded
+        | Event::LetGo { .. }
         | Event::Expire
         | Event::ForgetInput { .. } => Err(Rejected::NotFound),
     }

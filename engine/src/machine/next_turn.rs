@@ -3,6 +3,7 @@
 use super::ask::withdraw;
 use super::change::{changed, claimed, enter_or_wait, written};
 use super::event::Claimant;
+use super::family;
 use super::finish::{forget_input, receipt_of_turn, turn_over};
 use super::inbox::{answered, consume, interrupts, left, put_back};
 use super::view::{Now, View};
@@ -95,8 +96,12 @@ pub(super) fn go_on(
         what,
     } = over;
     let mut effects = answered(view, row, &result);
+    let family_over = family::over(view.task, row, family::fate(&result));
+    effects.extend(family_over.as_ref().map(|_| Effect::FamilyOver));
     let mut writes = turn_over(view, row, result, now);
+    writes.extend(family_over);
     let mut next = changed(row, now);
+    next.has_children = cfg!(planted = "next_turn_inherits_children") && row.has_children;
     writes.extend(consume(view, row, &mut next, now));
     writes.extend(withdraw(row, &mut next));
     let following = left(view, row).next();

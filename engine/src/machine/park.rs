@@ -7,8 +7,9 @@ use super::answer::{Effect, Transition};
 use super::ask::asked;
 use super::change::{at_once, by_worker, written};
 use super::event::{Wait, WaitFor};
+use super::family::{for_children, has_come};
 use super::steps::written_step;
-use super::view::Now;
+use super::view::{Now, View};
 use outlive_storage::commit::Write;
 use outlive_storage::row::{
     Deadline, EventKind, Place, State, StepRow, StepState, TaskRow, WaitReason,
@@ -16,13 +17,20 @@ use outlive_storage::row::{
 
 /// The turn of `row`, put aside as `next`, waits for the first of `waits` to come. All is one commit: what is waited for,
 /// and that it is.
-pub(super) fn park(row: &TaskRow, mut next: TaskRow, waits: Vec<Wait>, now: Now) -> Transition {
+pub(super) fn park(
+    view: &View<'_>,
+    row: &TaskRow,
+    mut next: TaskRow,
+    waits: Vec<Wait>,
+    now: Now,
+) -> Transition {
     let soonest = waits
         .iter()
         .min_by_key(|wait| now.times.left_us(until(wait)));
     let woken = matches!(row.state, State::InProgress { woken: true, .. });
+    let come = woken || has_come(view, &waits);
     next.state = match soonest {
-        Some(soonest) if !woken || cfg!(planted = "wake_lost_before_park") => {
+        Some(soonest) if !come || cfg!(planted = "wake_lost_before_park") => {
             waiting(&waits, soonest, now)
         }
         // It has come already, or may have.
@@ -73,17 +81,18 @@ fn waiting(waits: &[Wait], soonest: &Wait, now: Now) -> State {
                 wait,
             }
         }
-        None => {
+        None => for_children(waits, due_at, now).unwrap_or_else(|| {
             let step = soonest.key.clone();
             let wait = WaitReason::Sleeping { step };
             State::Pending { due_at, wait }
-        }
+        }),
     }
 }
 
 fn until(wait: &Wait) -> Deadline {
     match wait.wait_for {
         WaitFor::Time { until } | WaitFor::Answer { until, .. } => until,
+        WaitFor::Children { .. } => Deadline::NEVER,
     }
 }
 

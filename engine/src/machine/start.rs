@@ -3,6 +3,7 @@
 use super::answer::{Accepted, Answer, Cause, Effect, Rejected, Transition};
 use super::change::{at_once, by_others, changed, check_etag, enter_or_wait, nothing, written};
 use super::event::{Named, NewInput, OnConflict};
+use super::family::check_parent;
 use super::finish::run_over;
 use super::inbox::waiting;
 use super::next_turn::{Following, begin};
@@ -23,6 +24,9 @@ pub(super) fn new_task(view: &View<'_>, input: NewInput, now: Now) -> Result<Tra
             etag: None,
             last_input_id: None,
         });
+    }
+    if let Some(parent) = &input.parent {
+        check_parent(view, parent)?;
     }
     let Some(facts) = input.facts else {
         return Err(Rejected::CannotCreate);
@@ -58,6 +62,8 @@ pub(super) fn new_task(view: &View<'_>, input: NewInput, now: Now) -> Result<Tra
         deadline: Deadline::NEVER,
         time_left_us: None,
         asked: false,
+        parent: input.parent.map(|parent| parent.row),
+        has_children: false,
         last_failure: None,
         facts: *facts,
         created_at: now.at,
@@ -105,6 +111,9 @@ pub(super) fn further_input(
     let has_receipt = view.receipt.is_some() || row.input_id == input.input_id;
     if input.input_id_given && has_receipt && !cfg!(planted = "receipt_ignored") {
         return Ok(attach_by_id(view, row, input.input_id));
+    }
+    if input.parent.is_some() && !cfg!(planted = "child_joins_another_task") {
+        return Err(Rejected::conflict(row));
     }
     check_preconditions(row, &input)?;
     match &row.state {

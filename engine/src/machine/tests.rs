@@ -5,6 +5,7 @@ mod after;
 mod asks;
 mod cancel;
 mod ends;
+mod family;
 mod guard;
 pub(super) mod held;
 mod kept;

@@ -15,6 +15,15 @@ pub struct DefLimits {
     pub present: Option<DefNumber>,
 }
 
+/// What the writer knows of the task's parent and children. Only events that ask for it are shown it.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct FamilyView<'a> {
+    /// The parent that the event names, if there is such a task.
+    pub parent: Option<&'a TaskRow>,
+    /// How often children of the open turn have ended.
+    pub ended: u64,
+}
+
 /// One task as the writer's batch has left it. [`step`](super::step) reads nothing else.
 #[derive(Debug, Clone, Copy)]
 pub struct View<'a> {
@@ -28,6 +37,8 @@ pub struct View<'a> {
     pub receipt: Option<&'a Receipt>,
     /// The question the event names, where there is or was one of the open turn.
     pub question: Option<&'a Question>,
+    /// Its parent and its children.
+    pub family: FamilyView<'a>,
     /// The definition's limits.
     pub limits: DefLimits,
 }

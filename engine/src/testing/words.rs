@@ -59,6 +59,8 @@ fn phrase(write: &Write) -> Option<String> {
             Some(format!("stream entries: {}", segment.entries.len()))
         }
         Write::Value { key, .. } if key.kind == ValueKind::Metadata => Some("metadata kept".into()),
+        Write::ChildEnded(_) => Some("end of a child counted".into()),
+        Write::FamilyOver { .. } => Some("turn with children over".into()),
         Write::Row(_)
         | Write::Value { .. }
         | Write::RemoveValue(_)

@@ -7,8 +7,8 @@ use crate::conformance::rows::{
 };
 use crate::row::{
     CancelRow, CancelScope, Delivery, EventKind, Facts, Failure, FailureKind, Guard, GuardPhase,
-    Mark, Outcome, Payload, PreviousInput, Probation, Receipt, State, StepState, Taken, TurnResult,
-    ValueKey, ValueKind, WaitReason,
+    Mark, Outcome, ParentRow, Payload, PreviousInput, Probation, Receipt, State, StepState, Taken,
+    TurnResult, ValueKey, ValueKind, WaitReason,
 };
 
 /// One line per entry: its name and its bytes in hex. These files must be readable for ever.
@@ -58,6 +58,16 @@ fn full() -> TaskRow {
         reason: "enough".into(),
         at: Micros(250),
     });
+    let family = Family {
+        task: TaskNumber(4),
+        turn: 9,
+    };
+    row.parent = Some(ParentRow {
+        family,
+        id: row.id.clone(),
+        detached: true,
+    });
+    row.has_children = true;
     row.deadline = Deadline::own(Micros(9_000));
     row.last_failure = Some(failure());
     row.facts = Facts {

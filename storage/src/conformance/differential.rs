@@ -3,13 +3,13 @@
 use super::Factory;
 use super::rows::{
     ask_row, commit, ended, event, input, input_id, isolated, life, moved, pending, put, run_row,
-    running, segment, step_row, turn_row, undecodable,
+    running, segment, step_row, task_id, turn_row, undecodable,
 };
 use super::stores::{File, Memory};
 use crate::commit::{Commit, Expect, Write};
 use crate::row::{
-    Deadline, DefNumber, Etag, Generation, InputRow, Line, Micros, Priority, Receipt, State,
-    TaskNumber, TaskRow, Times, ValueKey, ValueKind, WaitReason,
+    Deadline, DefNumber, Etag, Family, Fate, Generation, InputRow, Line, Micros, ParentRow,
+    Priority, Receipt, State, TaskNumber, TaskRow, Times, ValueKey, ValueKind, WaitReason,
 };
 use crate::store::{EventsKept, Page, Scan, Store};
 use std::ops::Bound;
@@ -81,6 +81,7 @@ impl World {
     /// A start whose id, or at times whose number, may be another task's.
     fn start(&mut self, place: usize) -> Commit {
         let mut row = pending(self.etag, &format!("t{}", self.chance.below(TASKS)));
+        row.parent = self.parent();
         (row.def, row.priority) = (DefNumber(1 + place as u32 % 2), Priority::new(place as u8));
         for label in LABELS {
             if self.chance.below(2) == 0 {
@@ -114,7 +115,46 @@ impl World {
                 wait: WaitReason::BackOff,
             },
         };
-        moved(row, self.etag, state)
+        let mut next = moved(row, self.etag, state);
+        // Let go by its parent, or taken over by a turn when it has none.
+        match row.parent {
+            Some(_) if self.chance.below(3) == 0 => next.parent = None,
+            Some(_) => {}
+            None => next.parent = self.parent(),
+        }
+        next
+    }
+
+    fn family(&mut self) -> Family {
+        Family {
+            task: self.numbers[self.chance.below(3) as usize],
+            turn: self.chance.below(2),
+        }
+    }
+
+    fn parent(&mut self) -> Option<ParentRow> {
+        let family = self.family();
+        (self.chance.below(2) == 0).then_some(ParentRow {
+            family,
+            id: task_id("p"),
+            detached: false,
+        })
+    }
+
+    fn families(&mut self, writes: &mut Vec<Write>) {
+        let family = self.family();
+        let reason = "r".into();
+        writes.push(match self.chance.below(3) {
+            0 => Write::ChildEnded(family),
+            1 => Write::FamilyOver {
+                turn: family.turn,
+                fate: Fate::Alone,
+            },
+            _ => Write::FamilyOver {
+                turn: family.turn,
+                fate: Fate::Cancelled { reason },
+            },
+        });
     }
 
     fn line(&mut self) -> Line {
@@ -137,7 +177,7 @@ impl World {
         };
         let input_id = input_id(INPUTS[self.chance.below(3) as usize]);
         let (listed_at, until) = (Micros(self.chance.below(4)), Micros(self.chance.below(4)));
-        writes.push(match self.chance.below(19) {
+        writes.push(match self.chance.below(22) {
             0 => Write::PushInput {
                 seq,
                 input: InputRow {
@@ -181,6 +221,7 @@ impl World {
             },
             12..16 => return self.steps(writes),
             16 | 17 => return self.asks(writes),
+            18..21 => return self.families(writes),
             // Far more than goes with the removal of its task.
             _ => {
                 let values = (10..150).map(|index| Write::Value {
@@ -269,6 +310,13 @@ impl World {
             assert_eq!(a.asks(from, limit), b.asks(from, limit));
         }
         assert_eq!(a.lives(), b.lives());
+        let family = self.family();
+        let after = (self.chance.below(2) == 0).then_some(family);
+        assert_eq!(a.families_over(after, limit), b.families_over(after, limit));
+        assert_eq!(a.ended_children(family), b.ended_children(family));
+        let older = self.numbers[self.chance.below(TASKS) as usize];
+        let children = |store: &dyn Store| store.children(family, Some(older), limit);
+        assert_eq!(children(a), children(b));
         for number in &self.numbers {
             assert_equal_hanging(a, b, *number, limit);
         }

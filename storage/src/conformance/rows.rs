@@ -50,6 +50,8 @@ pub(crate) fn pending(number: u64, id: &str) -> TaskRow {
         deadline: Deadline::NEVER,
         time_left_us: None,
         asked: false,
+        parent: None,
+        has_children: false,
         last_failure: None,
         facts: Facts {
             owner: "owner".into(),

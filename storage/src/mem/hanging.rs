@@ -177,6 +177,8 @@ impl Hanging {
             | Write::Ask { .. }
             | Write::RemoveAsk { .. }
             | Write::RemoveAsks
+            | Write::ChildEnded(_)
+            | Write::FamilyOver { .. }
             | Write::Event(_)
             | Write::RemoveTask => {}
         }

@@ -1,6 +1,7 @@
 //! The tables in memory, and what a batch writes to them.
 
 use super::asks::Asks;
+use super::families::Families;
 use super::hanging::Hanging;
 use crate::commit::Write;
 use crate::due::DueKey;
@@ -9,7 +10,7 @@ use crate::id::{InputId, TaskId};
 use crate::plan::{Accepted, Plan, Removed, Rows, SWEPT_AT_ONCE};
 use crate::receipt::KeptReceipt;
 use crate::row::{
-    DefNumber, Etag, EventRow, Generation, IndexRow, LifeRow, Micros, TaskNumber, TaskRow,
+    DefNumber, Etag, EventRow, Family, Generation, IndexRow, LifeRow, Micros, TaskNumber, TaskRow,
 };
 use crate::store::{Counters, EventPage, EventsKept, PAGE_MAX, StoreError};
 use std::collections::{BTreeMap, BTreeSet};
@@ -29,6 +30,7 @@ pub(super) struct Tables {
     pub(super) receipt_expiry: BTreeSet<(Micros, TaskNumber, InputId)>,
     /// What hangs on tasks, those on `garbage` included.
     hanging: BTreeMap<TaskNumber, Hanging>,
+    pub(super) families: Families,
     garbage: BTreeSet<TaskNumber>,
     pub(super) asks: Asks,
     /// Turns whose steps nobody asks for any more.
@@ -114,7 +116,9 @@ impl Tables {
                     self.put(task, row, old.as_ref());
                     old = Some(Header::of(row));
                 }
-                Write::Event(event) => self.put_event(event),
+                Write::Event(_) | Write::ChildEnded(_) | Write::FamilyOver { .. } => {
+                    self.tell(task, write);
+                }
                 Write::Receipt {
                     input_id,
                     receipt,
@@ -156,6 +160,14 @@ impl Tables {
     }
 
     fn put(&mut self, task: TaskNumber, row: &TaskRow, old: Option<&Header>) {
+        let family = row.parent.as_ref().map(|parent| parent.family);
+        let was_of = old.and_then(|old| old.family);
+        if let Some(family) = was_of.filter(|was_of| Some(*was_of) != family) {
+            self.families.unlist(family, task);
+        }
+        if let Some(family) = family {
+            self.families.list(family, task);
+        }
         match old {
             Some(old) if !cfg!(planted = "due_entry_leaks") => self.unlist(old.entry(task)),
             Some(_) => {}
@@ -196,6 +208,9 @@ impl Tables {
                 self.by_definition.remove(&(old.def.0, task.0));
                 self.unlist(old.entry(task));
             }
+            if let Some(family) = old.family {
+                self.families.unlist(family, task);
+            }
             for label in &removed.labels {
                 if !cfg!(planted = "label_entry_leaks") {
                     self.by_label.remove(&(old.def.0, label.clone(), task.0));
@@ -209,9 +224,23 @@ impl Tables {
             self.garbage.insert(task);
         }
         for write in &accepted.commit.writes {
-            if let Write::Event(event) = write {
-                self.put_event(event);
+            if !cfg!(planted = "last_words_lost") {
+                self.tell(task, write);
             }
+        }
+    }
+
+    /// What a commit says to others than its task.
+    fn tell(&mut self, task: TaskNumber, write: &Write) {
+        if let Write::Event(event) = write {
+            self.put_event(event);
+        }
+        if let Write::ChildEnded(family) = write {
+            self.families.count(*family);
+        }
+        if let Write::FamilyOver { turn, fate } = write {
+            let turn = *turn;
+            self.families.over(Family { task, turn }, fate);
         }
     }
 
@@ -361,10 +390,11 @@ impl Tables {
     #[cfg(all(test, feature = "redb"))]
     pub(super) fn entries(&self) -> Vec<(&'static str, u64)> {
         let of = |len: fn(&Hanging) -> usize| self.hanging.values().map(len).sum();
-        let counted: [(_, usize); 20] = [
+        let counted: [(_, usize); 23] = [
             ("asks", self.asks.len()),
             ("by_definition", self.by_definition.len()),
             ("by_label", self.by_label.len()),
+            ("children", self.families.children.len()),
             ("due", self.due.len()),
             ("events", self.events.len()),
             ("expiry", self.expiry.len()),
@@ -372,6 +402,7 @@ impl Tables {
             ("ids", self.ids.len()),
             ("lives", self.lives.len()),
             ("old_steps", self.old_steps.len()),
+            ("families_over", self.families.over.len()),
             (
                 "pending_steering_inputs",
                 of(|hanging| hanging.inputs.len()),
@@ -385,6 +416,7 @@ impl Tables {
             ("tasks", self.tasks.len()),
             ("turns", of(|hanging| hanging.turns.len())),
             ("values", of(|hanging| hanging.values.len())),
+            ("wakes", self.families.wakes.len()),
         ];
         counted.map(|(name, len)| (name, len as u64)).to_vec()
     }

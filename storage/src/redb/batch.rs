@@ -1,5 +1,6 @@
 //! The open tables of one batch, and what its commits write to them.
 
+use super::families::Families;
 use super::fault;
 use super::hanging::Hanging;
 use super::tables::{BY_DEFINITION, BY_LABEL, DUE, EVENTS, EXPIRY, GARBAGE, IDS, RUNNING, TASKS};
@@ -9,7 +10,7 @@ use crate::due::DueKey;
 use crate::header::{Entry, Header};
 use crate::id::TaskId;
 use crate::plan::{Accepted, Removed, Rows, SWEPT_AT_ONCE};
-use crate::row::{EventRow, TaskNumber, TaskRow};
+use crate::row::{EventRow, Family, TaskNumber, TaskRow};
 use crate::slot::Slot;
 use crate::store::StoreError;
 use redb::{ReadableTable, Table, TableError, WriteTransaction};
@@ -30,8 +31,9 @@ pub(super) struct Tables<'t> {
     events: Option<Table<'t, u64, Bytes>>,
     garbage: Option<Table<'t, u64, ()>>,
     hanging: Hanging<'t>,
+    families: Families<'t>,
     buffer: Vec<u8>,
-    /// Entries put or removed so far, but for those of `hanging`.
+    /// Entries put or removed so far, but for those of `hanging` and `families`.
     writes: u64,
     /// Bytes of the values put so far, but for those of `hanging`.
     bytes: u64,
@@ -51,6 +53,7 @@ impl<'t> Tables<'t> {
             events: None,
             garbage: None,
             hanging: Hanging::in_transaction(txn),
+            families: Families::in_transaction(txn),
             buffer: Vec::with_capacity(4096),
             writes: 0,
             bytes: 0,
@@ -59,7 +62,7 @@ impl<'t> Tables<'t> {
 
     /// Entries put or removed so far.
     pub(super) fn writes(&self) -> u64 {
-        self.writes + self.hanging.writes()
+        self.writes + self.hanging.writes() + self.families.writes()
     }
 
     /// Bytes of the values put so far, as encoded.
@@ -87,7 +90,9 @@ impl<'t> Tables<'t> {
         for write in &accepted.commit.writes {
             match write {
                 Write::Row(row) => old = Some(self.put_row(task, row, old.as_ref())?),
-                Write::Event(event) => self.put_event(event)?,
+                Write::Event(_) | Write::ChildEnded(_) | Write::FamilyOver { .. } => {
+                    self.tell(task, write)?;
+                }
                 Write::Value { .. }
                 | Write::RemoveValue(_)
                 | Write::PushInput { .. }
@@ -125,6 +130,15 @@ impl<'t> Tables<'t> {
         self.writes += 1;
         self.bytes += self.buffer.len() as u64;
         let new = Header::of(row);
+        let was_of = old.and_then(|old| old.family);
+        if new.family != was_of {
+            if let Some(family) = was_of {
+                self.families.unlist(family, task)?;
+            }
+            if let Some(family) = new.family {
+                self.families.list(family, task)?;
+            }
+        }
         let entry = new.entry(task);
         let Some(old) = old else {
             self.put_identity(task, row)?;
@@ -178,9 +192,24 @@ impl<'t> Tables<'t> {
             self.writes += 1;
         }
         for write in &accepted.commit.writes {
-            if let Write::Event(event) = write {
-                self.put_event(event)?;
+            if !cfg!(planted = "last_words_lost") {
+                self.tell(task, write)?;
             }
+        }
+        Ok(())
+    }
+
+    /// What a commit says to others than its task.
+    fn tell(&mut self, task: TaskNumber, write: &Write) -> Result<(), StoreError> {
+        if let Write::Event(event) = write {
+            self.put_event(event)?;
+        }
+        if let Write::ChildEnded(family) = write {
+            self.families.count(*family)?;
+        }
+        if let Write::FamilyOver { turn, fate } = write {
+            let turn = *turn;
+            self.families.over(Family { task, turn }, fate)?;
         }
         Ok(())
     }
@@ -197,6 +226,9 @@ impl<'t> Tables<'t> {
                 .map_err(fault)?;
             self.writes += 1;
             self.unlist(old.entry(task))?;
+        }
+        if let Some(family) = old.family {
+            self.families.unlist(family, task)?;
         }
         for label in &removed.labels {
             if cfg!(planted = "label_entry_leaks") {

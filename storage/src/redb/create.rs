@@ -4,9 +4,10 @@ use super::open::refused;
 use super::open_error::OpenError;
 use super::platform;
 use super::tables::{
-    ASKS, BY_DEFINITION, BY_LABEL, DEFINITIONS, DUE, ETAGS, EVENTS, EXPIRY, FORMAT, GARBAGE,
-    GENERATIONS, IDS, INCARNATION, INDEXES, INPUTS, LIVES, META, OLD_STEPS, RECEIPT_EXPIRY,
-    RECEIPTS, RUNNING, RUNS, STEPS, STREAM, SUPPORTED, TASKS, TURNS, VALUES,
+    ASKS, BY_DEFINITION, BY_LABEL, CHILDREN, DEFINITIONS, DUE, ETAGS, EVENTS, EXPIRY,
+    FAMILIES_OVER, FORMAT, GARBAGE, GENERATIONS, IDS, INCARNATION, INDEXES, INPUTS, LIVES, META,
+    OLD_STEPS, RECEIPT_EXPIRY, RECEIPTS, RUNNING, RUNS, STEPS, STREAM, SUPPORTED, TASKS, TURNS,
+    VALUES, WAKES,
 };
 use redb::backends::FileBackend;
 use redb::{Builder, Durability};
@@ -138,6 +139,9 @@ fn build(file: &File, incarnation: u128) -> Result<(), redb::Error> {
         txn.open_table(OLD_STEPS)?;
         txn.open_table(RUNS)?;
         txn.open_table(STREAM)?;
+        txn.open_table(CHILDREN)?;
+        txn.open_table(WAKES)?;
+        txn.open_table(FAMILIES_OVER)?;
         txn.open_table(GARBAGE)?;
         txn.open_table(EVENTS)?;
         txn.open_table(LIVES)?;

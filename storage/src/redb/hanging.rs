@@ -133,7 +133,11 @@ impl<'t> Hanging<'t> {
                 self.put_one();
             }
             Write::EvictSegments { below } => self.writes += self.streams.evict(task, *below)?,
-            Write::Row(_) | Write::Event(_) | Write::RemoveTask => {}
+            Write::Row(_)
+            | Write::ChildEnded(_)
+            | Write::FamilyOver { .. }
+            | Write::Event(_)
+            | Write::RemoveTask => {}
         }
         Ok(())
     }

@@ -5,6 +5,7 @@ mod backend;
 mod batch;
 mod commit;
 mod create;
+mod families;
 mod hanging;
 mod indexes;
 mod lists;
@@ -34,8 +35,8 @@ pub use options::{OnRepair, Opened, RedbOptions};
 use crate::commit::{Applied, Commit, Conflict};
 use crate::id::{InputId, TaskId};
 use crate::row::{
-    AskRow, DefNumber, Etag, IndexRow, InputRow, LifeRow, Micros, Receipt, RunRow, StepRow,
-    TaskNumber, TaskRow, Times, TurnRow, ValueKey,
+    AskRow, DefNumber, Etag, Family, Fate, IndexRow, InputRow, LifeRow, Micros, Receipt, RunRow,
+    StepRow, TaskNumber, TaskRow, Times, TurnRow, ValueKey,
 };
 use crate::store::{
     Counters, Due, EventPage, EventsKept, ExpiredReceipt, FoundAsk, Inbox, Page, Scan, Segment,
@@ -367,6 +368,27 @@ impl Store for RedbStore {
 
     fn events(&self, after: Etag, limit: usize) -> Result<EventPage, StoreError> {
         self.guarded(|| self.read_events(after, limit))
+    }
+
+    fn ended_children(&self, family: Family) -> Result<u64, StoreError> {
+        self.guarded(|| self.read_ended_children(family))
+    }
+
+    fn children(
+        &self,
+        family: Family,
+        after: Option<TaskNumber>,
+        limit: usize,
+    ) -> Result<Vec<TaskNumber>, StoreError> {
+        self.guarded(|| self.read_children(family, after, limit))
+    }
+
+    fn families_over(
+        &self,
+        after: Option<Family>,
+        limit: usize,
+    ) -> Result<Vec<(Family, Fate)>, StoreError> {
+        self.guarded(|| self.read_families_over(after, limit))
     }
 
     fn lives(&self) -> Result<Vec<LifeRow>, StoreError> {

@@ -225,8 +225,8 @@ impl RedbStore {
     #[cfg(test)]
     pub(crate) fn entries(&self) -> Vec<(&'static str, u64)> {
         use super::tables::{
-            ASKS, BY_DEFINITION, BY_LABEL, DUE, EXPIRY, GARBAGE, LIVES, OLD_STEPS, RECEIPT_EXPIRY,
-            RUNNING, STREAM,
+            ASKS, BY_DEFINITION, BY_LABEL, CHILDREN, DUE, EXPIRY, FAMILIES_OVER, GARBAGE, LIVES,
+            OLD_STEPS, RECEIPT_EXPIRY, RUNNING, STREAM, WAKES,
         };
         use redb::ReadableTableMetadata;
         fn len<K: Key + 'static, V: Value + 'static>(
@@ -240,6 +240,7 @@ impl RedbStore {
             ("asks", len(&txn, ASKS)),
             ("by_definition", len(&txn, BY_DEFINITION)),
             ("by_label", len(&txn, BY_LABEL)),
+            ("children", len(&txn, CHILDREN)),
             ("due", len(&txn, DUE)),
             ("events", len(&txn, EVENTS)),
             ("expiry", len(&txn, EXPIRY)),
@@ -247,6 +248,7 @@ impl RedbStore {
             ("ids", len(&txn, IDS)),
             ("lives", len(&txn, LIVES)),
             ("old_steps", len(&txn, OLD_STEPS)),
+            ("families_over", len(&txn, FAMILIES_OVER)),
             ("pending_steering_inputs", len(&txn, INPUTS)),
             ("receipt_expiry", len(&txn, RECEIPT_EXPIRY)),
             ("receipts", len(&txn, RECEIPTS)),
@@ -257,6 +259,7 @@ impl RedbStore {
             ("tasks", len(&txn, TASKS)),
             ("turns", len(&txn, TURNS)),
             ("values", len(&txn, VALUES)),
+            ("wakes", len(&txn, WAKES)),
         ]
     }
 }

@@ -41,6 +41,14 @@ pub(crate) const OLD_STEPS: Table<(u64, u64), ()> = Table::new("old_steps");
 pub(crate) const RUNS: Table<(u64, u32), &[u8]> = Table::new("runs");
 /// Task number, sequence number of the first entry → encoded segment.
 pub(crate) const STREAM: Table<(u64, u64), &[u8]> = Table::new("stream");
+/// Parent's number, its turn over all runs, child's number: every task that was started by a turn and not told yet that
+/// it is over.
+pub(crate) const CHILDREN: Table<(u64, u64, u64), ()> = Table::new("children");
+/// Task number, its turn over all runs → how often a child of the turn has ended.
+pub(crate) const WAKES: Table<(u64, u64), u64> = Table::new("wakes");
+/// Task number, its turn over all runs → why its children are cancelled, or that they go on: every turn that is over and
+/// has children who were not told yet.
+pub(crate) const FAMILIES_OVER: Table<(u64, u64), Option<&str>> = Table::new("families_over");
 /// Task number: every removed task on which something still hangs.
 pub(crate) const GARBAGE: Table<u64, ()> = Table::new("garbage");
 /// Etag → encoded transition.

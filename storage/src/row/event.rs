@@ -78,6 +78,12 @@ pub enum EventKind {
     Answered,
     /// Nobody answered a question of its handler in time.
     AskExpired,
+    /// It is about to start tasks of its own.
+    BecameParent,
+    /// A later turn of the task that started it took it over.
+    TakenOver,
+    /// The turn that started it is over: it is nobody's child any more.
+    LetGo,
     /// It was removed from the store.
     Removed,
 }

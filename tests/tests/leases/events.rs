@@ -63,6 +63,7 @@ pub(crate) fn input(text: &str, on_conflict: OnConflict) -> Event {
         after: None,
         if_etag: None,
         claimant: None,
+        parent: None,
     }))
 }
 

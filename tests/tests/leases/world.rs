@@ -1,7 +1,7 @@
 //! A task in a store, what processes see of it, and what they decide on that.
 
 use crate::events::{DEF, TICK_US, input_id};
-use outlive::machine::{self, DefLimits, Event, Now, Rejected, View};
+use outlive::machine::{self, DefLimits, Event, FamilyView, Now, Rejected, View};
 use outlive_storage::id::TaskId;
 use outlive_storage::row::{
     Etag, EventRow, Generation, InputRow, Micros, Receipt, RunRow, TaskNumber, TaskRow, Times,
@@ -69,6 +69,7 @@ impl<S: Store> World<S> {
             inbox: &seen.waiting,
             receipt: receipt.as_ref(),
             question: None,
+            family: FamilyView::default(),
             limits: LIMITS,
         };
         let times = Times::still(Micros(self.next * TICK_US));

@@ -1,6 +1,8 @@
 //! What a store holds of one task, for the tests of the machine: it takes transitions as the writer and a store would.
 
-use crate::machine::{DefLimits, Event, Now, Question, Rejected, Transition, TurnEnd, View, step};
+use crate::machine::{
+    DefLimits, Event, FamilyView, Now, Question, Rejected, Transition, TurnEnd, View, step,
+};
 use outlive_storage::commit::{Expect, Write};
 use outlive_storage::id::InputId;
 use outlive_storage::row::{
@@ -47,6 +49,7 @@ impl Held {
             inbox: &self.inbox,
             receipt: receipt.map(|(receipt, _)| receipt),
             question: question.and_then(|key| self.questions.get(key)),
+            family: FamilyView::default(),
             limits: row.map(|_| limits).unwrap_or_default(),
         };
         step(&view, event, now)
@@ -161,6 +164,8 @@ impl Held {
             }
             // The machine writes nothing of a stream: that is the writer's.
             Write::Segment { .. } | Write::EvictSegments { .. } => unreachable!("{write:?}"),
+            // What is said to other tasks.
+            Write::ChildEnded(_) | Write::FamilyOver { .. } => {}
             // Steps decide nothing: which they are is the handler's. Whose they are is the row's word.
             Write::Step { turn, key, step } => {
                 if let Some(known) = known(step) {

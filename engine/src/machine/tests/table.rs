@@ -15,8 +15,8 @@ use crate::machine::{
 use outlive_storage::commit::Write;
 use outlive_storage::id::InputId;
 use outlive_storage::row::{
-    Deadline, Delivery, Generation, Keep, Micros, OptionsRow, Receipt, State, StepRow, StepState,
-    TaskRow, WaitReason,
+    Deadline, Delivery, Family, Generation, Keep, Micros, OptionsRow, Receipt, State, StepRow,
+    StepState, TaskNumber, TaskRow, WaitReason,
 };
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -488,7 +488,7 @@ const ASKED: [(&str, Events); 20] = [
 ];
 
 /// What the engine's own loops send.
-const SENT: [(&str, Events); 10] = [
+const SENT: [(&str, Events); 12] = [
     ("claim", |_| vec![Event::Claim(us(1))]),
     ("recover: died", |_| vec![died(99)]),
     ("recover: stopped in order", |_| {
@@ -499,6 +499,15 @@ const SENT: [(&str, Events); 10] = [
     ("reconsider", |_| vec![Event::Reconsider]),
     ("probe", |_| vec![probe(1, true)]),
     ("acquit", |_| vec![Event::Acquit]),
+    ("a child of it has ended", |_| vec![Event::ChildEnded]),
+    ("its parent's turn is over", |_| {
+        let (task, turn) = (TaskNumber(1), 1);
+        vec![Event::LetGo {
+            family: Family { task, turn },
+            reason: None,
+            instance: 1,
+        }]
+    }),
     ("expire", |_| vec![Event::Expire]),
     ("forget an input's receipt", |_| {
         vec![Event::ForgetInput {
@@ -509,7 +518,7 @@ const SENT: [(&str, Events); 10] = [
 ];
 
 /// What comes from a turn that runs, or did.
-const REPORTED: [(&str, Events); 18] = [
+const REPORTED: [(&str, Events); 19] = [
     ("reply", |task| held(task, succeeded("1"))),
     ("reply that suspends", |task| held(task, suspended("1"))),
     ("error", |task| held(task, failed(false))),
@@ -551,6 +560,11 @@ const REPORTED: [(&str, Events); 18] = [
             generation: row.map_or(Generation(1), |row| row.generation),
             key: "q".into(),
         }]
+    }),
+    ("about to start tasks", |task| {
+        let row = task.held.row.as_ref();
+        let generation = row.map_or(Generation(1), |row| row.generation);
+        vec![Event::BecomeParent { generation }]
     }),
     ("kept beside the row", |task| {
         let row = task.held.row.as_ref();

@@ -70,6 +70,7 @@ pub(super) fn input(text: &str) -> NewInput {
         after: None,
         if_etag: None,
         claimant: Some(us(1)),
+        parent: None,
     }
 }
 

@@ -81,6 +81,11 @@ impl Advance<'_> {
             Event::Take { key, .. } => self.take_under(key),
             Event::Stop { why, .. } => self.stop(*why),
             Event::Keep { .. } => {}
+            // The walk has no families.
+            Event::BecomeParent { .. }
+            | Event::TakeOver(_)
+            | Event::ChildEnded
+            | Event::LetGo { .. } => {}
             Event::Step { step, .. } => {
                 self.record(
                     step.as_deref()

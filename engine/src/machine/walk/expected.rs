@@ -78,6 +78,8 @@ impl Model {
             deadline: Deadline::own(turn.deadline.unwrap_or(Micros::NEVER)),
             time_left_us: turn.left_us,
             asked: false,
+            parent: None,
+            has_children: false,
             last_failure: (turn.interim > 0).then(|| failure(turn.interim)),
             facts: like.facts.clone(),
             created_at: like.created_at,

@@ -152,6 +152,7 @@ fn input(rules: Rules, position: usize, like: usize) -> NewInput {
         after: None,
         if_etag: None,
         claimant: None,
+        parent: None,
     }
 }
 

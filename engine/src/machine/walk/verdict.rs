@@ -95,6 +95,10 @@ impl Model {
             | Event::Reconsider
             | Event::Probe { .. }
             | Event::Acquit
+            | Event::BecomeParent { .. }
+            | Event::TakeOver(_)
+            | Event::ChildEnded
+            | Event::LetGo { .. }
             | Event::Expire
             | Event::ForgetInput { .. } => self.verdict_on_engine(event, now),
         }

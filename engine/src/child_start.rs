@@ -1,0 +1,515 @@
+//! Starts of tasks by a handler: recorded steps, whose replay finds the same tasks.
+
+use crate::child::{Child, ChildError};
+use crate::ctx::{Ctx, CtxCore};
+use crate::def::TaskDef;
+use crate::error::StartError;
+use crate::facts::{Creator, Said, facts};
+use crate::machine::{Answer, Event, NewInput, NewParent, OnConflict, Rejected};
+use crate::one_step::OneStep;
+use crate::options::TaskOptions;
+use crate::request::Draft;
+use crate::step::{Reconciled, StepCtx, StepError, StepOptions};
+use crate::step_key::StepKey;
+use crate::turn::Dispatcher;
+use crate::value::{self, ValueError};
+use crate::writer::{Origin, Refused, Sent, Target, Told};
+use outlive_storage::id::{InputId, TaskId};
+use outlive_storage::row::{DefNumber, Delivery, ParentRow, StepState};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use sha2::{Digest, Sha256};
+use std::collections::HashSet;
+use std::future::{Future, IntoFuture, Ready};
+use std::marker::PhantomData;
+use std::pin::Pin;
+use std::sync::{Arc, Weak};
+use tokio::sync::OnceCell;
+
+/// Starts of [`Ctx::start_many`] that are under way at once.
+const MANY_UNDER_WAY: usize = 256;
+
+/// A turn's way to the engine that starts tasks. A context that is kept beyond its engine keeps no part of it.
+pub(crate) struct ChildDoor {
+    dispatcher: Weak<Dispatcher>,
+    /// Set once the turn's row says that it has children.
+    marked: OnceCell<()>,
+}
+
+impl ChildDoor {
+    pub(crate) fn new(dispatcher: &Arc<Dispatcher>) -> ChildDoor {
+        ChildDoor {
+            dispatcher: Arc::downgrade(dispatcher),
+            marked: OnceCell::new(),
+        }
+    }
+}
+
+/// Why a child was not started.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ChildStartError {
+    /// Its start was refused; nothing was recorded. The error inside says what to do.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// The handles of so many children take more room than a step may: start them in several steps.
+    #[error("the handles of so many children are too large for a step ({0}); use several")]
+    Handles(ValueError),
+    /// The turn has as many steps as it may: start several children with one
+    /// ([`Ctx::start_many`](crate::Ctx::start_many)).
+    #[error("a turn has at most {max} steps; start several children with one")]
+    TooMany {
+        /// The limit.
+        max: usize,
+    },
+    /// The turn is over, or its claim is no longer the task's. End the work.
+    #[error("the turn is over; end the work")]
+    TurnOver,
+}
+
+impl From<StepError<ChildStartError>> for ChildStartError {
+    fn from(error: StepError<ChildStartError>) -> ChildStartError {
+        match error {
+            StepError::Failed { error, .. } => error,
+            StepError::Result(error) => ChildStartError::Handles(error),
+            StepError::TooMany { max } => ChildStartError::TooMany { max },
+            StepError::TurnOver | StepError::TimedOut { .. } | StepError::InsideRuntime => {
+                ChildStartError::TurnOver
+            }
+        }
+    }
+}
+
+/// No start can be asked what became of it: its ids say so.
+type NoReconcile<T, S> = fn(StepCtx<S>) -> Ready<Result<Reconciled<T>, ChildStartError>>;
+
+/// What a child is started with.
+#[derive(Clone)]
+struct Wish {
+    def: &'static str,
+    id: Option<String>,
+    options: TaskOptions,
+    said: Said,
+    detached: bool,
+}
+
+/// The start of a child under way: options first, then awaited. Dropping it unawaited starts nothing.
+///
+/// What is said here replaces what the definition says. The session is the parent's unless said otherwise, and so is the
+/// owner.
+///
+/// ```
+/// use outlive::{Ctx, HandlerError, TaskDef};
+/// const AUDIT: TaskDef<String, ()> = TaskDef::new("audit");
+/// async fn pay(ctx: Ctx, order: String) -> Result<(), HandlerError> {
+///     let audit = ctx.start("audit", AUDIT, &order).id(format!("audit-{order}")).detached().tag("order", &order).await?;
+///     ctx.outcome("audited", &audit).await?;
+///     Ok(())
+/// }
+/// ```
+#[must_use = "a start does nothing until it is awaited"]
+pub struct ChildStart<O, S = ()> {
+    ctx: Ctx<S>,
+    key: StepKey,
+    input: Result<Vec<u8>, ValueError>,
+    wish: Wish,
+    output: PhantomData<fn() -> O>,
+}
+
+impl<S> Ctx<S> {
+    /// Starts a task as a child of this turn: a recorded step. When the turn is entered again, also after a crash in the
+    /// middle of the start, the same task is found. Its id is given ([`ChildStart::id`]) or made of the parent's and the
+    /// key. It runs as any task does; a handler that waits for it ([`Ctx::outcome`], [`Ctx::all`]) frees its slot
+    /// meanwhile, so that even an engine with one slot gets through.
+    ///
+    /// The child belongs to the turn: see [`Child`]. When the turn is cancelled or terminated, or takes longer than it
+    /// may, its children are cancelled, unless they are [`detached`](ChildStart::detached). When it ends otherwise they go
+    /// on alone.
+    ///
+    /// The key is that of a step: see [`Ctx::step`], also for what using one twice leads to.
+    ///
+    /// # Errors
+    /// Of the future: [`ChildStartError`]; a start that is refused is not recorded.
+    pub fn start<I: Serialize, O, T>(
+        &self,
+        key: impl Into<StepKey>,
+        def: TaskDef<I, O, T>,
+        input: &I,
+    ) -> ChildStart<O, S> {
+        ChildStart {
+            ctx: self.clone(),
+            key: key.into(),
+            input: value::encode("input", input),
+            wish: wish(def),
+            output: PhantomData,
+        }
+    }
+
+    /// Starts many children as one recorded step: each has a key of its own among them, by which a replay that was
+    /// interrupted half-way finds it. When this returns, all are started, and their handles are recorded in one commit,
+    /// in the order given. Using one key twice puts the task aside, as for steps.
+    ///
+    /// ```
+    /// use outlive::{Ctx, HandlerError, TaskDef};
+    /// const CASE: TaskDef<u32, bool> = TaskDef::new("case");
+    /// async fn benchmark(ctx: Ctx, cases: u32) -> Result<u32, HandlerError> {
+    ///     let cases = (0..cases).map(|case| (("case", case), case));
+    ///     let cases = ctx.start_many("cases", CASE, cases).await?;
+    ///     let passed = ctx.all("ended", &cases).await?;
+    ///     Ok(passed.into_iter().filter(|passed| *passed == Ok(true)).count() as u32)
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// [`ChildStartError`]; those that were started before the one that was refused run, and are found again by the next
+    /// attempt.
+    pub fn start_many<I, O, T, K, B>(
+        &self,
+        key: impl Into<StepKey>,
+        def: TaskDef<I, O, T>,
+        children: impl IntoIterator<Item = (K, B)>,
+    ) -> impl Future<Output = Result<Vec<Child<O>>, ChildStartError>>
+    where
+        I: Serialize,
+        K: Into<StepKey>,
+        B: std::borrow::Borrow<I>,
+    {
+        let children = children.into_iter();
+        let start = |(key, input): (K, B)| self.start(key, def, input.borrow());
+        let starts: Vec<ChildStart<O, S>> = children.map(start).collect();
+        self.start_all(key.into(), starts)
+    }
+
+    /// As [`Ctx::start_many`], with options of its own for each: what is given are starts that are not awaited, each with
+    /// its key among them.
+    ///
+    /// ```
+    /// use outlive::{Ctx, HandlerError, TaskDef};
+    /// const CASE: TaskDef<u32, bool> = TaskDef::new("case");
+    /// async fn benchmark(ctx: Ctx, cases: u32) -> Result<(), HandlerError> {
+    ///     let cases = (0..cases).map(|case| ctx.start(("case", case), CASE, &case).id(format!("case-{case}")));
+    ///     let cases = ctx.start_all("cases", cases).await?;
+    ///     Ok(ctx.all_ended("ended", &cases).await?)
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Ctx::start_many`].
+    pub fn start_all<O>(
+        &self,
+        key: impl Into<StepKey>,
+        children: impl IntoIterator<Item = ChildStart<O, S>>,
+    ) -> impl Future<Output = Result<Vec<Child<O>>, ChildStartError>> {
+        // Here and not in the future, which would not be `Send` with an iterator over what a handler borrows.
+        let encoded = children.into_iter().map(|start| {
+            let ChildStart {
+                key, input, wish, ..
+            } = start;
+            Ok((key, input.map_err(StartError::from)?, wish))
+        });
+        let encoded: Result<Vec<_>, StartError> = encoded.collect();
+        let key = key.into();
+        async move { self.start_encoded(key, encoded?).await }
+    }
+
+    async fn start_encoded<O>(
+        &self,
+        key: StepKey,
+        children: Vec<(StepKey, Vec<u8>, Wish)>,
+    ) -> Result<Vec<Child<O>>, ChildStartError> {
+        let mut keys = HashSet::new();
+        let mut all = children.iter().map(|(key, ..)| key.as_str());
+        let twice = all.find(|key| !keys.insert(*key));
+        let step = OneStep::begin(self, key.clone(), StepOptions::new()).await?;
+        if let Some(twice) = twice {
+            return Ok(step.used_twice(twice).await?);
+        }
+        let core = &self.core;
+        let (key, children) = (&key, &children);
+        let start = |_| async move {
+            let mut started = Vec::with_capacity(children.len());
+            for page in children.chunks(MANY_UNDER_WAY) {
+                let mut under_way = Vec::with_capacity(page.len());
+                for (child, input, wish) in page {
+                    let named = derived(core, key, Some(child));
+                    under_way.push(begin(core, named, input.clone(), wish.clone()).await?);
+                }
+                for one in under_way {
+                    started.push(one.answered(core).await?);
+                }
+            }
+            Ok(started)
+        };
+        recorded(&step, start).await
+    }
+}
+
+fn wish<I, O, T>(def: TaskDef<I, O, T>) -> Wish {
+    Wish {
+        def: def.name(),
+        id: None,
+        options: def.options.task,
+        said: Said::default(),
+        detached: false,
+    }
+}
+
+impl<O, S> ChildStart<O, S> {
+    /// The id of the task. The rules of ids hold. An id that belongs to another task is refused with
+    /// [`StartError::Conflict`].
+    pub fn id(mut self, id: impl Into<String>) -> Self {
+        self.wish.id = Some(id.into());
+        self
+    }
+
+    /// It goes on when the turn that starts it is cancelled.
+    pub fn detached(mut self) -> Self {
+        self.wish.detached = true;
+        self
+    }
+
+    /// The options of this task, where they say something.
+    pub fn options(mut self, options: TaskOptions) -> Self {
+        self.wish.options = self.wish.options.and(options);
+        self
+    }
+
+    /// The session of this task instead of its parent's. The rules of ids hold.
+    pub fn session(mut self, session: impl Into<String>) -> Self {
+        self.wish.said.session = Some(session.into());
+        self
+    }
+
+    /// The title of this task, at most 256 bytes.
+    pub fn title(mut self, title: impl Into<String>) -> Self {
+        self.wish.said.title = Some(title.into());
+        self
+    }
+
+    /// The description of this task, at most 1,024 bytes.
+    pub fn description(mut self, description: impl Into<String>) -> Self {
+        self.wish.said.description = Some(description.into());
+        self
+    }
+
+    /// A tag of this task, as [`Start::tag`](crate::Start::tag) says.
+    pub fn tag(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        self.wish.said.tags.push((key.into(), value.into()));
+        self
+    }
+}
+
+impl<O: 'static, S: 'static> IntoFuture for ChildStart<O, S> {
+    type Output = Result<Child<O>, ChildStartError>;
+    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(async move {
+            let ChildStart {
+                ctx, key, input, ..
+            } = self;
+            let (core, wish) = (&ctx.core, &self.wish);
+            let input = &input.map_err(StartError::from)?;
+            let step = OneStep::begin(&ctx, key.clone(), StepOptions::new()).await?;
+            let key = &key;
+            let start = |_| async move {
+                let named = derived(core, key, None);
+                let begun = begin(core, named, input.clone(), wish.clone()).await?;
+                begun.answered(core).await
+            };
+            recorded(&step, start).await
+        })
+    }
+}
+
+/// What the step recorded, or what `start` comes to, which is recorded then.
+async fn recorded<T, S, F, Fut>(step: &OneStep<'_, S>, start: F) -> Result<T, ChildStartError>
+where
+    T: Serialize + DeserializeOwned + Send,
+    F: FnMut(StepCtx<S>) -> Fut + Send,
+    Fut: Future<Output = Result<T, ChildStartError>> + Send,
+{
+    match step.known().await? {
+        Some(known) if known.state == StepState::Done => Ok(step.replayed(&known).await?),
+        Some(known) => Ok(step.mistaken("the start of a child", known.state).await?),
+        None => Ok(step.run(start, None::<NoReconcile<T, S>>, false).await?),
+    }
+}
+
+/// The name of a child that was given none, and the id of its input: the same in every attempt of the turn and after
+/// every crash, and another one for every other key, turn and task.
+fn derived(core: &CtxCore, key: &StepKey, child: Option<&StepKey>) -> String {
+    let row = &core.row;
+    let mut hasher = Sha256::new();
+    hasher.update(row.id.as_str().as_bytes());
+    hasher.update(core.task.0.to_le_bytes());
+    hasher.update(row.created_at.0.to_le_bytes());
+    hasher.update(row.steps_of.to_le_bytes());
+    // A byte that no text contains parts the texts.
+    for text in [Some(key), child].into_iter().flatten() {
+        hasher.update([0xff]);
+        hasher.update(text.as_str().as_bytes());
+    }
+    if cfg!(planted = "child_id_of_attempt") {
+        hasher.update(core.generation.0.to_le_bytes());
+    }
+    let hash = hasher.finalize();
+    hash.iter().take(16).map(|b| format!("{b:02x}")).collect()
+}
+
+/// A start that was sent.
+struct Begun {
+    sent: Sent,
+    id: TaskId,
+    input_id: InputId,
+    detached: bool,
+}
+
+async fn begin(
+    core: &Arc<CtxCore>,
+    named: String,
+    input: Vec<u8>,
+    wish: Wish,
+) -> Result<Begun, ChildStartError> {
+    let Some(dispatcher) = core.children.dispatcher.upgrade() else {
+        return over(core).await;
+    };
+    let id = TaskId::new(wish.id.clone().unwrap_or_else(|| named.clone()));
+    let id = id.map_err(StartError::from)?;
+    let input_id = InputId::new(named).map_err(StartError::from)?;
+    let detached = wish.detached;
+    let draft = draft(core, &dispatcher, (&id, &input_id), input, wish)?;
+    if mark(core).await.is_err() {
+        return over(core).await;
+    }
+    match dispatcher.writer.send(Origin::Engine, draft).await {
+        Ok(sent) => Ok(Begun {
+            sent,
+            id,
+            input_id,
+            detached,
+        }),
+        Err(_) => over(core).await,
+    }
+}
+
+/// The start as the writer takes it.
+fn draft(
+    core: &CtxCore,
+    dispatcher: &Dispatcher,
+    (id, input_id): (&TaskId, &InputId),
+    bytes: Vec<u8>,
+    wish: Wish,
+) -> Result<Draft, StartError> {
+    let number = dispatcher.registry.number(wish.def);
+    let registered = number.and_then(|def| Some((def, dispatcher.registry.get(def)?)));
+    let Some((def, registered)) = registered else {
+        return Err(StartError::NoHandler { name: wish.def });
+    };
+    let options = registered.options.task.and(wish.options);
+    let options_row = options.row()?;
+    wish.said.check()?;
+    let creator = Creator {
+        owner: core.row.facts.owner.clone(),
+        session: core.row.facts.session.clone(),
+    };
+    let facts = facts(wish.said, &options, registered, (&bytes, id), &creator)?;
+    let slot = dispatcher.slots.take_for_start(registered.kind(), def);
+    let digest = value::digest(&bytes);
+    let (payload, value) = value::split(bytes);
+    let parent = ParentRow {
+        family: core.row.family(core.task),
+        id: core.row.id.clone(),
+        detached: wish.detached,
+    };
+    let input = NewInput {
+        id: id.clone(),
+        def,
+        input_id: input_id.clone(),
+        input_id_given: true,
+        digest,
+        payload,
+        delivery: Delivery::Interrupt,
+        priority: options.rank(),
+        options: options_row,
+        facts: Some(Box::new(facts)),
+        start_at: None,
+        on_conflict: OnConflict::Refuse,
+        after: None,
+        if_etag: None,
+        claimant: slot.is_some().then(|| dispatcher.claimant.clone()),
+        parent: Some(NewParent {
+            row: parent,
+            generation: core.generation,
+        }),
+    };
+    Ok(Draft {
+        value,
+        slot,
+        ..Draft::bare(Target::Id(id.clone()), Event::Input(Box::new(input)))
+    })
+}
+
+/// The turn's row says that it has children before it has one.
+async fn mark(core: &CtxCore) -> Result<(), Refused> {
+    if core.row.has_children {
+        return Ok(());
+    }
+    let generation = core.generation;
+    let mark = || async {
+        let event = Event::BecomeParent { generation };
+        let draft = Draft::bare(Target::Number(core.task), event);
+        core.writer.ask(Origin::Engine, draft).await.map(drop)
+    };
+    core.children.marked.get_or_try_init(mark).await.map(drop)
+}
+
+impl Begun {
+    async fn answered<O>(self, core: &Arc<CtxCore>) -> Result<Child<O>, ChildStartError> {
+        let Begun {
+            sent,
+            id,
+            input_id,
+            detached,
+        } = self;
+        let told: Told = sent.await;
+        match told {
+            Ok(done) => match done.answer {
+                Answer::Accepted { .. } => Ok(Child::new(done.task, &id, &input_id, detached)),
+                // The machine answers an input with an acceptance; anything else would be a bug told as a closed store.
+                Answer::Done | Answer::Recovered(_) | Answer::Taken(_) => {
+                    Err(StartError::ShuttingDown.into())
+                }
+            },
+            // The turn has ended, or nothing more is recorded in this process.
+            Err(
+                Refused::Rejected(Rejected::LeaseLost) | Refused::Unknown(_) | Refused::Stopped(_),
+            ) => over(core).await,
+            Err(refused) => {
+                let dispatcher = core.children.dispatcher.upgrade();
+                let name = |def: DefNumber| {
+                    let name = dispatcher
+                        .as_ref()
+                        .map(|dispatcher| dispatcher.registry.name(def));
+                    name.unwrap_or("?").to_owned()
+                };
+                Err(StartError::from_refused(refused, id, input_id, name).into())
+            }
+        }
+    }
+}
+
+/// As [`mark`], for a turn that takes children over.
+pub(crate) async fn mark_or_over(core: &CtxCore) -> Result<(), ChildError> {
+    if mark(core).await.is_err() {
+        core.steps.ended().await;
+        return Err(ChildError::TurnOver);
+    }
+    Ok(())
+}
+
+/// Waits for the end of the turn: the handler is dropped there, unless this is a context it left behind.
+async fn over<T>(core: &CtxCore) -> Result<T, ChildStartError> {
+    core.steps.ended().await;
+    Err(ChildStartError::TurnOver)
+}
