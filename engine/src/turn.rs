@@ -328,12 +328,8 @@ impl Dispatcher {
         if entered.is_first() || cfg!(planted = "metadata_forgotten") {
             return Ok(MetadataCell::default());
         }
-        let key = ValueKey {
-            task: entered.task,
-            kind: ValueKind::Metadata,
-            index: 0,
-        };
-        match self.value(key).await? {
+        let (task, kind, index) = (entered.task, ValueKind::Metadata, 0);
+        match self.value(ValueKey { task, kind, index }).await? {
             None => Ok(MetadataCell::default()),
             Some(bytes) => MetadataCell::decode(&bytes).map_err(|error| error.to_string()),
         }

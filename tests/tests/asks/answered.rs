@@ -1,8 +1,8 @@
 //! The answer: taken once, recorded like a step, for the question that was seen.
 
 use super::{
-    DAY, ID, NO_GRACE, TASK, World, asks, asks_for_a_day, is_asking, open_asks, open_keys, task,
-    until, until_it_asks,
+    DAY, ID, NO_GRACE, TASK, World, asks, asks_for_a_day, in_time, is_asking, open_asks, open_keys,
+    task, until, until_it_asks,
 };
 use outlive::{
     AnswerError, Ask, ControlError, Ctx, EventKind, HandlerError, Release, Status, ValueError,
@@ -271,7 +271,7 @@ async fn what_cannot_be_asked_is_told_at_the_call() {
         })
         .await;
     let run = engine.start(TASK, ID, &0).await.unwrap();
-    assert_eq!(run.result().await.unwrap(), "told");
+    assert_eq!(in_time(&run).await.unwrap(), "told");
     assert!(engine.steps(ID).await.unwrap().is_empty());
 }
 

@@ -1,6 +1,6 @@
 //! The list of open questions: whole, in order, by page, and by what it is asked for.
 
-use super::{DAY, ID, TASK, World, asks, open_keys};
+use super::{DAY, ID, TASK, World, asks, in_time, open_keys};
 use outlive::{ASKS_MAX, Ask, AskCursor, AskError, Ctx, HandlerError, TaskDef};
 use std::pin::Pin;
 use std::task::Poll;
@@ -126,7 +126,7 @@ async fn a_task_has_so_many_questions_open_and_no_more() {
     let open = async || engine.asks().id(ID).limit(500).await.unwrap().asks.len();
     outlive_tests::gate::until(async || open().await == ASKS_MAX).await;
     let run = engine.start(TASK, "b", &(most + 1)).await.unwrap();
-    let told = run.result().await.unwrap_err().to_string();
+    let told = in_time(&run).await.unwrap_err().to_string();
     let too_many = AskError::TooMany { max: ASKS_MAX }.to_string();
     assert!(told.contains(&too_many), "{told}");
     // What is answered is not counted any more.

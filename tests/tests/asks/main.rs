@@ -9,8 +9,8 @@ mod random;
 mod withdrawn;
 
 use outlive::{
-    Ask, AskError, Builder, Ctx, Engine, HandlerError, OpenAsk, RetryPolicy, Snapshot, Status,
-    TaskDef, WaitReason,
+    Ask, AskError, Builder, Ctx, Engine, HandlerError, OpenAsk, ResultError, RetryPolicy, Run,
+    Snapshot, Status, TaskDef, WaitReason,
 };
 use outlive_storage::MemStore;
 use outlive_tests::gate::{Gate, Notes};
@@ -92,6 +92,12 @@ pub(crate) async fn asks_for_a_day(world: World, ctx: Ctx, _: u32) -> Result<Str
         Err(AskError::Expired) => Ok("told nothing".to_owned()),
         Err(error) => Err(error.into()),
     }
+}
+
+/// What a run comes to, if it does within a week.
+pub(crate) async fn in_time(run: &Run<String>) -> Result<String, ResultError> {
+    let result = tokio::time::timeout(7 * DAY, run.result()).await;
+    result.expect("it ends within a week")
 }
 
 /// The task, which is there.

@@ -87,8 +87,7 @@ struct Reference {
 }
 
 impl Reference {
-    fn begin(&mut self) {
-        let asked = self.now;
+    fn begin(&mut self, asked: Duration) {
         self.fates = KEYS.map(|key| (key, Fate::Open { asked })).into();
     }
 
@@ -101,13 +100,18 @@ impl Reference {
 
     /// Time has passed, or something was answered.
     fn settle(&mut self) {
+        // A turn that an expiry ends has ended then, and not when somebody looks.
+        let mut since = None;
         for (key, fate) in &mut self.fates {
             let limit = match *key {
                 "free" => continue,
                 "default" => HOUR,
                 _ => 2 * HOUR,
             };
-            if matches!(fate, Fate::Open { asked } if self.now >= *asked + limit) {
+            if let Fate::Open { asked } = fate
+                && self.now >= *asked + limit
+            {
+                since = since.max(Some(*asked + limit));
                 *fate = Fate::Expired;
             }
         }
@@ -123,7 +127,7 @@ impl Reference {
         };
         if self.queued > 0 {
             self.queued -= 1;
-            self.begin();
+            self.begin(since.unwrap_or(self.now));
         } else {
             self.ended = Some(Some(all.join(" ")));
         }
@@ -289,7 +293,7 @@ async fn play(ops: &[Op]) {
         ended: None,
         now: Duration::ZERO,
     };
-    reference.begin();
+    reference.begin(Duration::ZERO);
     let mut pair = Pair {
         world,
         engine: Some(engine),

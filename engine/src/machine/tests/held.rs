@@ -104,8 +104,37 @@ impl Held {
         self.row.as_ref().map_or(0, |row| row.steps_of)
     }
 
+    /// What a write tells of questions. False for what the order of things would not allow.
+    fn question(&mut self, write: &Write) -> bool {
+        match write {
+            Write::Step { key, step, .. } => {
+                if let Some(known) = known(step) {
+                    self.questions.insert(key.clone(), known);
+                }
+            }
+            Write::ForgetSteps { .. } => self.questions.clear(),
+            Write::Ask { key, ask } => {
+                let open = Question::Open(ask.clone());
+                self.questions.insert(key.clone(), open);
+            }
+            // What came of it is known by its step.
+            Write::RemoveAsk { key } => {
+                return !matches!(self.questions.get(key), None | Some(Question::Open(_)));
+            }
+            Write::RemoveAsks => {
+                self.questions
+                    .retain(|_, question| !matches!(question, Question::Open(_)));
+            }
+            _ => {}
+        }
+        true
+    }
+
     /// False for what a store, or the order of things, would not allow.
     fn write(&mut self, write: &Write) -> bool {
+        if !self.question(write) {
+            return false;
+        }
         match write {
             // The writer puts these.
             Write::Row(_) | Write::Value { .. } | Write::Event(_) => return false,
@@ -167,29 +196,11 @@ impl Held {
             // What is said to other tasks.
             Write::ChildEnded(_) | Write::FamilyOver { .. } => {}
             // Steps decide nothing: which they are is the handler's. Whose they are is the row's word.
-            Write::Step { turn, key, step } => {
-                if let Some(known) = known(step) {
-                    self.questions.insert(key.clone(), known);
-                }
+            Write::Step { turn, .. } | Write::RemoveStep { turn, .. } => {
                 return self.steps_of() == *turn;
             }
-            Write::RemoveStep { turn, .. } => return self.steps_of() == *turn,
-            Write::ForgetSteps { turn } => {
-                self.questions.clear();
-                return self.steps_of() > *turn;
-            }
-            Write::Ask { key, ask } => {
-                self.questions
-                    .insert(key.clone(), Question::Open(ask.clone()));
-            }
-            // What came of it is known by its step.
-            Write::RemoveAsk { key } => {
-                return !matches!(self.questions.get(key), None | Some(Question::Open(_)));
-            }
-            Write::RemoveAsks => {
-                self.questions
-                    .retain(|_, question| !matches!(question, Question::Open(_)));
-            }
+            Write::ForgetSteps { turn } => return self.steps_of() > *turn,
+            Write::Ask { .. } | Write::RemoveAsk { .. } | Write::RemoveAsks => {}
             Write::Run(run) => self.runs.push(RunRow::clone(run)),
             Write::RemoveTask => {}
         }

@@ -93,9 +93,7 @@ impl Advance<'_> {
                 );
             }
             Event::Resolve { resolution, .. } => self.resolve(resolution),
-            Event::Ask(_) | Event::ExpireAsk { .. } | Event::Answer(_) => {
-                unreachable!("{event:?}")
-            }
+            Event::Ask(_) | Event::ExpireAsk { .. } | Event::Answer(_) => unreachable!(),
             Event::Expire => self.remove(EventKind::Removed),
             Event::ForgetInput { input_id, .. } => self.forget(input_id),
         }

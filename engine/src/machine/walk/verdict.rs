@@ -75,10 +75,7 @@ impl Model {
                 })))
             }
             Event::Step { generation, .. } => self.check_claim(*generation),
-            // The walk asks nobody.
-            Event::Ask(_) | Event::ExpireAsk { .. } | Event::Answer(_) => {
-                unreachable!("{event:?}")
-            }
+            Event::Ask(_) | Event::ExpireAsk { .. } | Event::Answer(_) => unreachable!(),
             Event::Resolve { key, if_etag, .. } => {
                 self.check_etag(*if_etag)?;
                 let waits = self.phase == (Phase::Aside { unknown: true }) && **key == *STEP;
