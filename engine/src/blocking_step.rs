@@ -87,11 +87,9 @@ impl<S> Ctx<S> {
         // What is the user's runs outside of every wait, so that it may wait for the engine itself.
         let step = self.waited(OneStep::begin(self, key.into(), options))?;
         let mut begun = false;
-        match self.waited(step.found())? {
-            Some(known)
-                if known.state == StepState::Done
-                    && !cfg!(planted = "blocking_step_runs_again") =>
-            {
+        let known = self.waited(step.found())?;
+        match known.filter(|_| !cfg!(planted = "blocking_step_runs_again")) {
+            Some(known) if known.state == StepState::Done => {
                 return self.waited(step.replayed(&known));
             }
             Some(_) => {

@@ -30,8 +30,8 @@ struct Lane {
 
 #[derive(Debug)]
 struct Lanes {
-    /// How many slots were ever taken.
-    taken: u64,
+    /// How many slots tasks of each definition ever took.
+    taken: HashMap<DefNumber, u64>,
     of_async: Lane,
     of_blocking: Lane,
     /// Definitions that said how many of their tasks may run at once.
@@ -75,7 +75,7 @@ impl Slots {
             backlog: true,
         };
         let lanes = Lanes {
-            taken: 0,
+            taken: HashMap::new(),
             of_async: lane(of_async),
             of_blocking: lane(of_blocking),
             limited: limited.map(|(def, free)| (def, lane(free))).collect(),
@@ -122,7 +122,7 @@ impl Slots {
         if let Some(lane) = lanes.limited.get_mut(&def) {
             lane.free = lane.free.saturating_sub(1);
         }
-        lanes.taken += 1;
+        *lanes.taken.entry(def).or_default() += 1;
         Ok(Slot {
             slots: Arc::clone(self),
             kind,
@@ -140,9 +140,9 @@ impl Slots {
         self.lanes.lock().limited.get(&def).map(|lane| lane.free)
     }
 
-    /// How many slots were ever taken: while it stays, no turn was entered.
-    pub(crate) fn ever_taken(&self) -> u64 {
-        self.lanes.lock().taken
+    /// How many slots tasks of a definition ever took: while it stays, no turn of it was entered.
+    pub(crate) fn ever_taken(&self, def: DefNumber) -> u64 {
+        self.lanes.lock().taken.get(&def).copied().unwrap_or(0)
     }
 
     /// How many slots are taken: of the kind, and of what the definition allows itself.

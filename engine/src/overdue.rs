@@ -18,11 +18,16 @@ const LOOK_EACH: Duration = Duration::from_secs(1);
 #[derive(Default)]
 pub(crate) struct Overdue {
     looked_at: Option<Micros>,
-    /// When the time-outs of the tasks fall that were looked at last. A time-out is set when a turn is entered, so none of
-    /// these changes while no slot is taken: their rows need not be read again, and where none of them has a time-out,
-    /// nothing is read at all.
-    falls: HashMap<DefNumber, HashMap<TaskNumber, Deadline>>,
-    /// How many slots had ever been taken when they were looked at.
+    /// What is known of the waiting tasks of each definition.
+    known: HashMap<DefNumber, Known>,
+}
+
+/// When the time-outs of the tasks fall that were looked at last. A time-out is set when a turn is entered, so none of
+/// these changes while no task of the definition takes a slot: their rows need not be read again.
+#[derive(Default)]
+struct Known {
+    falls: HashMap<TaskNumber, Deadline>,
+    /// How many slots the definition had ever taken when they were looked at.
     taken: u64,
 }
 
@@ -48,15 +53,16 @@ impl Overdue {
             return Ok(Some(next));
         }
         self.looked_at = Some(now);
-        let taken = tools.slots.ever_taken();
-        if taken != self.taken && !cfg!(planted = "overdue_never_reread") {
-            self.falls.clear();
-        }
-        self.taken = taken;
         let mut first = None;
         for (def, _) in short {
+            let taken = tools.slots.ever_taken(def);
             for number in tools.registry.numbers(def) {
-                let falls = self.falls.entry(number).or_default();
+                let known = self.known.entry(number).or_default();
+                if known.taken != taken && !cfg!(planted = "overdue_never_reread") {
+                    known.falls.clear();
+                }
+                known.taken = taken;
+                let falls = &mut known.falls;
                 first = earlier(first, end_of(number, times, falls, tools).await?);
             }
         }

