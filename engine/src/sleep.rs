@@ -8,7 +8,7 @@ use crate::step::{StepError, StepOptions};
 use crate::step_key::StepKey;
 use outlive_storage::row::{Deadline, StepState};
 use std::convert::Infallible;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 /// From which length on a wait leaves memory: 30 seconds, unless [`Builder::park_after`](crate::Builder::park_after) says
 /// otherwise.
@@ -46,7 +46,6 @@ impl From<StepError<Infallible>> for SleepError {
 impl Builder {
     /// From which length on a handler's wait leaves memory and frees its slot; by default [`PARK_AFTER`], 30 s. A wait
     /// that leaves memory costs the handler's way from the top to it once more.
-    #[must_use]
     pub fn park_after(mut self, wait: Duration) -> Builder {
         self.park_after = wait;
         self
@@ -96,10 +95,11 @@ impl<S> Ctx<S> {
     ///
     /// # Errors
     /// As [`Ctx::sleep`].
+    #[allow(clippy::disallowed_types)] // The caller's own word for a moment.
     pub async fn sleep_until(
         &self,
         key: impl Into<StepKey>,
-        at: SystemTime,
+        at: std::time::SystemTime,
     ) -> Result<(), SleepError> {
         self.sleep_to(key.into(), Deadline::wall(moment(at))).await
     }

@@ -141,7 +141,8 @@ async fn the_rest_of_a_turns_time_is_by_the_wall_clock_after_a_restart() {
     let kept = |_: &World| {};
     let third = |world: &World| world.wall.jump_ahead(LIMIT / 3);
     let ahead = |world: &World| world.wall.jump_ahead(TEN_YEARS);
-    let moves: [(&dyn Fn(&World), Duration); 4] = [
+    type Move<'a> = &'a dyn Fn(&World);
+    let moves: [(Move<'_>, Duration); 4] = [
         (&kept, LIMIT / 3 * 2),
         (&third, LIMIT / 3),
         (&back, LIMIT),
