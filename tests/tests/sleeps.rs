@@ -179,7 +179,8 @@ async fn a_sleep_beside_a_step_lets_it_end_and_is_not_lengthened_by_a_crash_mean
             Ok::<_, std::io::Error>(())
         };
         let (slept, worked) = tokio::join!(ctx.sleep("nap", HOUR), ctx.step("work", work));
-        (slept?, worked?);
+        slept?;
+        worked?;
         Ok("done".to_owned())
     };
     let began = Instant::now();

@@ -200,23 +200,28 @@ impl<W: fmt::Debug, T: Serialize> CrashTest<'_, W, T> {
 
     /// Runs the scenario undisturbed, twice, and then through each crash, shortest cases first.
     ///
-    /// It must not be called inside of a runtime: it has its own.
+    /// It has a runtime of its own, so it is called from a plain `#[test]`.
     ///
     /// # Errors
     /// The first [`Failure`], which is of the shortest case that fails.
     pub fn try_run(self) -> Result<Report, Box<Failure>> {
-        let whole = play(&self, &[]);
-        let commits = whole.lives.first().cloned().unwrap_or_default();
         let mut tried = Tried {
             test: &self,
             seed: self.seed,
             expected: None,
-            commits,
+            commits: Vec::new(),
             passed: 0,
         };
+        let named = self
+            .before()
+            .map_err(|problem| tried.without_case(problem))?;
+        let whole = play(&self, &[]);
+        tried.commits = whole.lives.first().cloned().unwrap_or_default();
         tried.expected = Some(tried.judge(whole, &[])?);
-        let named = self.named();
-        if let Some(case) = named.map_err(|problem| Box::new(tried.without_case(problem)))? {
+        if tried.commits.is_empty() {
+            return Err(tried.without_case(Problem::NothingCommitted));
+        }
+        if let Some(case) = named {
             tried.seed = case.seed;
             tried.play(&case.crashes)?;
             return Ok(tried.report(usize::from(case.crashes.len() == 1), 0));
@@ -242,8 +247,9 @@ impl<W: fmt::Debug, T: Serialize> CrashTest<'_, W, T> {
         Ok(tried.report(cases.len(), pairs.len()))
     }
 
-    /// The one case to run, if somebody named one.
-    fn named(&self) -> Result<Option<Case>, Problem> {
+    /// What can be told before anything runs: the one case to run, if somebody named one.
+    fn before(&self) -> Result<Option<Case>, Problem> {
+        env::refuse_inside_runtime().map_err(|_| Problem::InsideRuntime)?;
         let Some(text) = self.only.clone().or_else(env::crash_case) else {
             return Ok(None);
         };
@@ -325,13 +331,13 @@ impl<W: fmt::Debug, T: Serialize> Tried<'_, '_, W, T> {
             crashes: crashes.to_vec(),
             killed_at: lives.iter().zip(crashes).filter_map(died_at).collect(),
             world: format!("{world:?}"),
-            ..self.without_case(problem)
+            ..*self.without_case(problem)
         })
     }
 
     /// The failure of what is no run.
-    fn without_case(&self, problem: Problem) -> Failure {
-        Failure {
+    fn without_case(&self, problem: Problem) -> Box<Failure> {
+        Box::new(Failure {
             problem,
             crashes: Vec::new(),
             killed_at: Vec::new(),
@@ -340,7 +346,7 @@ impl<W: fmt::Debug, T: Serialize> Tried<'_, '_, W, T> {
             commits: self.commits.clone(),
             passed: self.passed,
             test: env::thread_name(),
-        }
+        })
     }
 
     fn report(self, cases: usize, double_cases: usize) -> Report {

@@ -44,9 +44,7 @@ pub(super) fn play<W, T>(test: &CrashTest<'_, W, T>, crashes: &[Crash]) -> Playe
         let store = CrashStore::new(&truth, crash);
         let (end, took) = live(test, &world, &store, gone);
         let commits = store.commits();
-        if !cfg!(planted = "kit_clock_begins_anew") {
-            gone += took;
-        }
+        gone += took;
         lives.push(commits);
         if cfg!(planted = "kit_world_lost_at_crash") {
             world = (test.world)();
@@ -88,7 +86,11 @@ fn live<W, T>(
         took.set(began.time());
         end
     };
-    let lived = runtime.run(gone, life);
+    let ahead = match cfg!(planted = "kit_clock_begins_anew") {
+        false => gone,
+        true => Duration::ZERO,
+    };
+    let lived = runtime.run(ahead, life);
     // A killed process runs no destructor: what is dropped now acts on nothing.
     effects::die();
     runtime.end();
@@ -136,8 +138,7 @@ async fn script<W, T>(
     gone: Duration,
 ) -> End<T> {
     // Kills are the test's own doing; a guard that is wanted is turned on by the test.
-    let guards = cfg!(planted = "kit_guards_against_its_kills");
-    let builder = Builder::store(Arc::<CrashStore>::clone(store)).poison_guard(guards);
+    let builder = Builder::store(Arc::<CrashStore>::clone(store)).poison_guard(false);
     let builder = (test.engine)(builder.inline(), world);
     let engine = match builder.open().await {
         Ok(engine) => engine,

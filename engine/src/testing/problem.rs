@@ -52,6 +52,10 @@ pub enum Problem {
         /// How many commits there were this time.
         commits: usize,
     },
+    /// The undisturbed run made no commit, so there is nothing to test: the script starts no task.
+    NothingCommitted,
+    /// The test was made inside of an async runtime, and needs one of its own: call it from a plain `#[test]`.
+    InsideRuntime,
     /// The result of the script has no JSON form.
     NoJson(String),
     /// No case is named so: give it as a failure has printed it.
@@ -92,6 +96,10 @@ impl fmt::Display for Problem {
                 f,
                 "commit {} was not reached: there were only {commits} this time; name every id, and keep time and chance out of it",
                 crash.commit
+            ),
+            Problem::NothingCommitted => f.write_str("the script committed nothing: there is nothing to test"),
+            Problem::InsideRuntime => f.write_str(
+                "a crash test has a runtime of its own; call it from a plain #[test], and not inside of another one",
             ),
             Problem::NoJson(error) => {
                 write!(f, "the result of the script has no JSON form: {error}")

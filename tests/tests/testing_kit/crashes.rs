@@ -106,12 +106,12 @@ fn the_clock_goes_on_where_it_was_when_the_engine_died() {
     assert!(report.commits.len() >= 3, "{:?}", report.commits);
 }
 
-/// Its turn dies with six processes in a row, each time right after it was entered again.
+/// Its turn dies with many processes in a row, each time right after it was entered again.
 #[test]
 fn any_number_of_crashes_quarantines_nobody() {
     let test = with(recorded).check(paid_once);
-    let crashes = "2-after,1-after,1-after,1-after,1-after,1-after";
-    test.only(format!("0:{crashes}")).run();
+    let again = ",1-after".repeat(23);
+    test.only(format!("0:2-after{again}")).run();
 }
 
 #[test]

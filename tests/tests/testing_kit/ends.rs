@@ -159,6 +159,19 @@ fn a_result_without_a_json_form_is_told() {
 }
 
 #[test]
+fn a_script_that_commits_nothing_is_told() {
+    let test = under(careful).script(async |_, _| Ok(()));
+    let failure = test.try_run().unwrap_err();
+    assert_eq!(failure.problem, Problem::NothingCommitted);
+}
+
+#[tokio::test]
+async fn a_test_inside_of_a_runtime_is_refused() {
+    let failure = with(careful).try_run().unwrap_err();
+    assert_eq!(failure.problem, Problem::InsideRuntime);
+}
+
+#[test]
 fn an_error_in_one_run_leaves_the_worlds_of_later_tests_alive() {
     let test = with(careful).check(|_, _| Err("no"));
     assert_eq!(
