@@ -145,6 +145,9 @@ pub fn row_of(commit: &Commit) -> Option<&TaskRow> {
         | Write::Step { .. }
         | Write::RemoveStep { .. }
         | Write::ForgetSteps { .. }
+        | Write::Ask { .. }
+        | Write::RemoveAsk { .. }
+        | Write::RemoveAsks
         | Write::Run(_)
         | Write::Segment { .. }
         | Write::EvictSegments { .. }

@@ -79,7 +79,7 @@ impl Held {
             self.row = Some(TaskRow::clone(next));
         }
         for write in &transition.writes {
-            if !self.write(write) {
+            if !self.question(write) || !self.write(write) {
                 return Err(format!("{write:?} does not fit the store"));
             }
         }
@@ -132,9 +132,6 @@ impl Held {
 
     /// False for what a store, or the order of things, would not allow.
     fn write(&mut self, write: &Write) -> bool {
-        if !self.question(write) {
-            return false;
-        }
         match write {
             // The writer puts these.
             Write::Row(_) | Write::Value { .. } | Write::Event(_) => return false,
