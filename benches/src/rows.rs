@@ -151,9 +151,6 @@ pub fn row_of(commit: &Commit) -> Option<&TaskRow> {
         | Write::Run(_)
         | Write::Segment { .. }
         | Write::EvictSegments { .. }
-        | Write::Ask { .. }
-        | Write::RemoveAsk { .. }
-        | Write::RemoveAsks
         | Write::ChildEnded(_)
         | Write::FamilyOver { .. }
         | Write::Event(_)
