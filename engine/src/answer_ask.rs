@@ -30,7 +30,7 @@ pub enum AnswerError {
         /// The key.
         key: String,
     },
-    /// It was answered before: the first answer counts.
+    /// It was answered before: the first answer counts, and [`Engine::steps`](crate::Engine::steps) has it.
     #[error("task {id} was answered {key:?} before; the first answer counts")]
     AlreadyAnswered {
         /// The task.
@@ -40,7 +40,8 @@ pub enum AnswerError {
         /// Whether that was the same answer: whoever did not learn whether the first call arrived has nothing to do.
         same: bool,
     },
-    /// Its deadline has passed, and its default counts, or that nobody answered.
+    /// Its deadline has passed, and its default counts, or that nobody answered. There is nothing to do; start the task
+    /// anew if it must be decided after all.
     #[error("the time to answer {key:?} of task {id} is over")]
     Expired {
         /// The task.
@@ -60,8 +61,8 @@ pub enum AnswerError {
         /// The digest of the question that is open.
         expected: String,
     },
-    /// What the error inside says: there is no such task, or it is not as the caller saw it, or the store or the engine
-    /// has stopped.
+    /// What the error inside says: there is no such task; it is not as the caller saw it; the engine has stopped; the store
+    /// failed, in which case (`Unknown`) the answer may have been taken: open again and answer once more.
     #[error(transparent)]
     Control(#[from] ControlError),
 }
@@ -141,8 +142,9 @@ impl IntoFuture for AnswerAsk {
 
 impl Engine {
     /// Answers a question of a task's handler ([`Ctx::ask`](crate::Ctx::ask)): durable when awaited, and taken once. In
-    /// the same commit the question leaves the list and the task goes on. Also while its turn still runs, and while no
-    /// program here has a handler for it. That the answer fits is for its handler to say: one that it cannot read puts
+    /// the same commit the question leaves the list and the task goes on. It is taken while the turn still runs, too, and by
+    /// an engine without a handler for it. Only the engine that has the file open can answer: a program of its own answers
+    /// while the asking one is not running. That the answer fits is for its handler to say: one that it cannot read puts
     /// its task aside.
     ///
     /// ```
@@ -161,6 +163,9 @@ impl Engine {
     /// assert!(matches!(again, Err(AnswerError::AlreadyAnswered { same: true, .. })));
     /// # Ok(()) }
     /// ```
+    ///
+    /// # Errors
+    /// Awaited, [`AnswerError`]: what to do is in each variant.
     pub fn answer<T: Serialize + ?Sized>(
         &self,
         id: impl AsRef<str>,

@@ -63,7 +63,7 @@ impl Ask {
     }
 
     /// The JSON schema of the answer, for whoever answers: a form can be made of it. It is kept and listed as it is;
-    /// what the engine holds an answer to is that the handler can read it.
+    /// what the engine holds an answer to is that the handler can read it. At most [`ASK_MAX`].
     pub fn schema(mut self, schema: serde_json::Value) -> Ask {
         self.schema = Some(encode("schema", &schema));
         self
@@ -78,26 +78,30 @@ impl Ask {
     }
 
     /// What the answer is about, when the question alone does not say all of it: the very files, the whole mail. It is
-    /// not kept; it goes into the digest, so that an answer is never taken for one about another action.
+    /// not kept; it goes into the digest, so that an answer is never taken for one about another action. At most
+    /// [`VALUE_MAX`](crate::VALUE_MAX).
     pub fn action<T: Serialize + ?Sized>(mut self, action: &T) -> Ask {
         self.action = Some(encode_within("action", action, value::VALUE_MAX));
         self
     }
 
-    /// How long an answer is taken from the moment it is asked. Without a deadline it waits for ever.
+    /// How long an answer is taken, from the first time it is asked; a later entry of the handler does not move it. No step
+    /// of the clock moves it while the process lives; after a restart the moment on disk counts. Without a deadline it
+    /// waits for ever.
     pub fn deadline(mut self, deadline: Duration) -> Ask {
         self.deadline = Some(Until::After(deadline));
         self
     }
 
-    /// As [`Ask::deadline`]: until this moment.
+    /// As [`Ask::deadline`], until this moment of the wall clock as it is read. The later of two calls counts.
     #[allow(clippy::disallowed_types)] // The caller's own word for a moment; it becomes microseconds at once.
     pub fn deadline_at(mut self, at: std::time::SystemTime) -> Ask {
         self.deadline = Some(Until::At(Deadline::wall(moment(at))));
         self
     }
 
-    /// The answer that counts when nobody has given one by the deadline; without a deadline it never does.
+    /// The answer that counts when nobody has given one by the deadline; without a deadline it never does. At most
+    /// [`ASK_MAX`], and readable as the answer's type: else [`AskError::Default`].
     pub fn default_answer<T: Serialize + ?Sized>(mut self, answer: &T) -> Ask {
         self.default = Some(encode("default answer", answer));
         self
@@ -197,6 +201,7 @@ fn encode_within<T: Serialize + ?Sized>(what: &'static str, value: &T, limit: u6
 #[non_exhaustive]
 pub enum AskError {
     /// Nobody answered in time, and the question has no default. That is recorded: the same call gives it again.
+    /// Decide without an answer, or give a default.
     #[error("nobody answered in time")]
     Expired,
     /// The question cannot be kept, and was not asked: the error inside says what to change.
@@ -210,9 +215,9 @@ pub enum AskError {
         /// Why it is not one.
         error: serde_json::Error,
     },
-    /// The turn has as many steps as it may, and a question is one, or so many open questions: work with fewer, or in
-    /// several turns.
-    #[error("a turn has at most {max} of these; make fewer")]
+    /// The turn has as many steps as it may ([`STEPS_MAX`](crate::STEPS_MAX)), of which a question is one, or the task as
+    /// many open questions ([`ASKS_MAX`]): ask fewer, or wait for answers first.
+    #[error("at most {max} steps of a turn, or open questions of a task; ask fewer")]
     TooMany {
         /// The limit.
         max: usize,

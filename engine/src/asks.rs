@@ -355,6 +355,9 @@ fn is_open(ask: &AskRow, times: Times) -> bool {
 impl Engine {
     /// Lists the open questions of all tasks, those of the oldest task first. Awaited as it is, the first
     /// [`LIST_LIMIT`] of them.
+    ///
+    /// # Errors
+    /// Awaited, [`GetError`]: what to do is in each variant. A damaged question is in [`AskList::damaged`].
     pub fn asks(&self) -> AskListing {
         AskListing {
             shared: Arc::clone(self.shared()),

@@ -10,9 +10,9 @@ use std::marker::PhantomData;
 /// [`Ctx::start_many`](crate::Ctx::start_many).
 ///
 /// It is recorded as the result of a step, and may be kept in another one. A child is the child of the **turn** that
-/// started it: when the turn is over, a child that still runs goes on alone, or is cancelled with the turn, unless it is
-/// detached; and its result is kept no longer than that of any other task. Until then the result stays, whatever the
-/// child's retention says.
+/// started it. While that turn is open the child's result is kept, whatever its retention says. When the turn is over the
+/// child goes on alone, with the retention of any other task; where the turn was cancelled, terminated, deleted or took
+/// too long it is cancelled, unless it is detached.
 ///
 /// ```
 /// use outlive::{Ctx, HandlerError, TaskDef};
@@ -110,16 +110,17 @@ impl<O> fmt::Debug for Child<O> {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[non_exhaustive]
 pub enum ChildError {
-    /// Its handler failed for good.
+    /// Its handler failed for good. Go on without it, or return the error.
     #[error("the task failed after {} attempts: {}", .0.attempts, .0.message)]
     Failed(Failure),
-    /// It was cancelled.
+    /// It was cancelled. Go on without it, or return the error.
     #[error("cancelled: {reason}")]
     Cancelled {
         /// The reason given.
         reason: Box<str>,
     },
-    /// It was stopped without its handler: somebody asked for it, or a turn took longer than it may.
+    /// It was stopped without its handler: somebody asked for it, or a turn took longer than it may. Go on without it, or
+    /// return the error.
     #[error("terminated: {reason}")]
     Terminated {
         /// The reason given, or the limit that was passed.
@@ -145,17 +146,19 @@ pub enum ChildError {
     /// It has not ended: somebody has retried it since it did. Wait for it again.
     #[error("the task runs once more; wait for it again")]
     Unfinished,
-    /// It is the child of another task, which alone can wait for it.
+    /// It is the child of another task, which alone can wait for it: start one of your own, under
+    /// another id.
     #[error("the task is the child of another one, which alone can wait for it")]
     OfAnother,
-    /// There is nobody to wait for.
+    /// No child was given, or the one whose end is recorded under this key is not among those given: give the same ones in
+    /// every attempt.
     #[error("there is no child to wait for")]
     Nobody,
     /// Its output takes too much room to be recorded here: wait for all that have ended
     /// ([`Ctx::all`](crate::Ctx::all)), which reads the outputs where they are.
     #[error("the output is too large to be recorded once more; wait with all()")]
     TooLarge,
-    /// The turn has as many steps as it may, and a wait is one.
+    /// The turn has as many steps as it may, and a wait is one: wait for several with one call.
     #[error("a turn has at most {max} steps; make fewer")]
     TooMany {
         /// The limit.

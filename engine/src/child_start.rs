@@ -1,4 +1,6 @@
 //! Starts of tasks by a handler: recorded steps, whose replay finds the same tasks.
+//!
+//! It has so many lines because every option of a start has its documentation here.
 
 use crate::child::{Child, ChildError};
 use crate::ctx::{Ctx, CtxCore};
@@ -122,8 +124,8 @@ impl<S> Ctx<S> {
     /// key. It runs as any task does; a handler that waits for it ([`Ctx::outcome`], [`Ctx::all`]) frees its slot
     /// meanwhile, so that even an engine with one slot gets through.
     ///
-    /// The child belongs to the turn: see [`Child`]. When the turn is cancelled or terminated, or takes longer than it
-    /// may, its children are cancelled, unless they are [`detached`](ChildStart::detached). When it ends otherwise they go
+    /// The child belongs to the turn: see [`Child`]. When the turn is cancelled or terminated, its task deleted, or it takes longer
+    /// than it may, its children are cancelled, unless they are [`detached`](ChildStart::detached). When it ends otherwise they go
     /// on alone.
     ///
     /// The key is that of a step: see [`Ctx::step`], also for what using one twice leads to.
@@ -256,7 +258,8 @@ fn wish<I, O, T>(def: TaskDef<I, O, T>) -> Wish {
 
 impl<O, S> ChildStart<O, S> {
     /// The id of the task. The rules of ids hold. An id that belongs to another task is refused with
-    /// [`StartError::Conflict`].
+    /// [`StartError::Conflict`], or `OtherDefinition`: a child is never joined to a task that is there already. Give
+    /// another id.
     pub fn id(mut self, id: impl Into<String>) -> Self {
         self.wish.id = Some(id.into());
         self

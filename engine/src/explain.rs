@@ -482,7 +482,9 @@ impl Explanation {
             Release::Retry => "It runs again when somebody retries it.".to_owned(),
             Release::Resolve => "It goes on when somebody says what became of the step.".to_owned(),
             Release::Answer => "It goes on when somebody answers.".to_owned(),
-            Release::Children => "It goes on when they have ended.".to_owned(),
+            Release::Children => {
+                "It goes on when as many of them have ended as it waits for.".to_owned()
+            }
             Release::Restart => {
                 "It runs again only when somebody restarts it with an input.".to_owned()
             }

@@ -21,6 +21,7 @@ use outlive_storage::row::{
 use outlive_storage::{Store, StoreError};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use std::collections::HashSet;
 use std::convert::Infallible;
 
 /// Rows looked at in one read.
@@ -49,7 +50,8 @@ pub(crate) enum Need {
 /// What a look at children found.
 #[derive(Default)]
 struct Looked {
-    unfinished: u64,
+    /// Each once, however often it was given.
+    unfinished: HashSet<TaskNumber>,
     /// Those of the unfinished that are nobody's children, or those of an earlier turn.
     strays: Vec<ChildOf>,
     /// The first that ended: when, and which.
@@ -59,7 +61,8 @@ struct Looked {
 impl<S> Ctx<S> {
     /// Waits for the end of a child, through crashes, and outside of memory: the handler's slot is free meanwhile, and it
     /// is entered again from the top, as [`Entry::Resumed`](crate::Entry::Resumed), when the child has ended. In a
-    /// blocking handler the wait keeps its thread. What the child came to is recorded as the result of a step.
+    /// blocking handler the wait keeps its thread. What the child came to is recorded as the result of a step. While others of
+    /// the turn's children run, their ends may enter the handler early, to wait again: wait for many with [`Ctx::all`].
     ///
     /// A child ends when its task has ended. One that is suspended for a further input has not, and the output of one
     /// that had several turns is that of the last.
@@ -100,8 +103,9 @@ impl<S> Ctx<S> {
         record(&step, result).await?
     }
 
-    /// Waits for the ends of all these children and gives what each came to, in order; see [`Ctx::outcome`]. However many
-    /// they are, the handler is woken once, and the task's row is not written before.
+    /// Waits for the ends of all these children and gives what each came to, in order; see [`Ctx::outcome`]. Given all
+    /// children of the turn that still run, the handler is woken once, however many they are, and the task's row is not
+    /// written before. Given only some, ends of the others may wake it early: it looks, and waits again.
     ///
     /// What they came to is not recorded once more: it is read from their rows, which stay until the turn is over. An
     /// ended task does not change, so every attempt of the turn reads the same, unless somebody retries or deletes a child
@@ -241,7 +245,7 @@ async fn wait<S>(
         let family = core.row.family(core.task);
         let ended = ended(core, family).await?;
         let looked = look(core, family, children).await?;
-        let enough = looked.unfinished == 0 || (need == Need::One && looked.first.is_some());
+        let enough = looked.unfinished.is_empty() || (need == Need::One && looked.first.is_some());
         if enough || cfg!(planted = "join_does_not_wait") {
             return Ok(looked.first.map(|(_, place)| place));
         }
@@ -250,7 +254,7 @@ async fn wait<S>(
             continue;
         }
         let further = match need {
-            Need::All => looked.unfinished,
+            Need::All => looked.unfinished.len() as u64,
             Need::One => 1,
         };
         let further = if cfg!(planted = "join_waits_for_one_more") {
@@ -308,7 +312,11 @@ impl Looked {
             Err(error) => return Err(error),
         };
         let Some(at) = ended_at else {
-            self.unfinished += 1;
+            if cfg!(planted = "child_given_twice_counted_twice") {
+                self.unfinished
+                    .insert(TaskNumber(u64::MAX - self.unfinished.len() as u64));
+            }
+            self.unfinished.insert(child.task);
             return Ok(());
         };
         if self.first.is_none_or(|first| (at, place) < first) {

@@ -34,7 +34,7 @@ impl Parked {
 }
 
 impl Listing {
-    /// Tasks that wait for a person: quarantined, undecodable, with a step under a key used twice, or with a step whose
+    /// Parked tasks, which somebody has to look at: quarantined, undecodable, with a step under a key used twice, or with a step whose
     /// outcome nobody knows. [`Snapshot::wait`](crate::Snapshot::wait) says which it is and
     /// [`Snapshot::since_us`](crate::Snapshot::since_us) since when; [`Engine::explain`] says what to do.
     pub fn parked(mut self) -> Self {

@@ -45,7 +45,8 @@ impl From<StepError<Infallible>> for SleepError {
 
 impl Builder {
     /// From which length on a handler's wait leaves memory and frees its slot; by default [`PARK_AFTER`], 30 s. A wait
-    /// that leaves memory costs the handler's way from the top to it once more.
+    /// that leaves memory costs the handler's way from the top to it once more. Such a task is not among
+    /// [`Engine::parked`](crate::Engine::parked), whose tasks somebody has to look at.
     pub fn park_after(mut self, wait: Duration) -> Builder {
         self.park_after = wait;
         self
@@ -62,11 +63,12 @@ impl<S> Ctx<S> {
     /// [`WaitReason::Sleeping`](crate::WaitReason::Sleeping). When it is over the handler is entered again from the top,
     /// as [`Entry::Resumed`](crate::Entry::Resumed), finds its recorded steps, and comes through here at once. Whatever
     /// ran beside it (`join!`, `select!`) is dropped as in a crash. Of several waits beside each other the first that is
-    /// over enters the handler again. Time spent so is not charged to the turn's time-out.
+    /// over enters the handler again. Time outside of memory is not
+    /// charged to the turn's time-out; a wait in memory is.
     ///
     /// An input that interrupts ([`Delivery::Interrupt`](crate::Delivery::Interrupt)) enters the handler at once, with
     /// the signal set; the sleep stays as it was, and the same call goes on with it. In a blocking handler every sleep
-    /// stays in memory and holds its thread.
+    /// stays in memory and holds its thread (`Handle::current().block_on(ctx.sleep(..))` with tokio's handle).
     ///
     /// The key is that of a step: see [`Ctx::step`], also for what using one twice leads to.
     ///

@@ -8,8 +8,8 @@ use sha2::{Digest, Sha256};
 /// wherever it stands.
 ///
 /// Adding, removing and reordering steps between versions of a program is safe: they are found by key, never by
-/// position. A name with a value is kept as `name(JSON of the value)`, and is the same key as a name of that text; a key of more than 256 bytes is kept as its
-/// beginning and its hash.
+/// position. A name with a value is kept as `name(JSON of the value)`: `("pay", 17)` and the plain name `"pay(17)"` are
+/// one key. A key of more than 256 bytes is kept as its beginning and its hash.
 ///
 /// ```
 /// use outlive::StepKey;

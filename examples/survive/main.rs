@@ -1,7 +1,7 @@
 //! A report over a directory, built by durable tasks while the process that builds it is killed again and again.
 //!
 //! ```text
-//! cargo run --release --example survive [DIR] [--kills N] [--seed N]
+//! cargo run --release --example survive -- [DIR] [--kills N] [--seed N]
 //! ```
 //!
 //! One durable task starts a child per file, which measures it, and collects their results into a report. This program

@@ -145,7 +145,7 @@ pub enum WaitReason {
     Answer {
         /// The key of the question; of several the first by key.
         step: Box<str>,
-        /// When it goes on without one; [`Deadline::NEVER`]: it does not.
+        /// When it goes on without one; [`Deadline::NEVER`]: it does not. What a clock will show then, `explain` tells.
         until: Deadline,
     },
     /// The ends of tasks that its handler started.
@@ -154,7 +154,7 @@ pub enum WaitReason {
         step: Box<str>,
         /// It goes on when so many ends of its children are counted.
         ended: u64,
-        /// When it goes on without them; [`Deadline::NEVER`]: it does not.
+        /// When it goes on without them; [`Deadline::NEVER`]: it does not. What a clock will show then, `explain` tells.
         until: Deadline,
     },
 }

@@ -105,14 +105,21 @@ impl<'a, W: 'a> CrashTest<'a, W> {
         }
     }
 
-    /// What the caller of the tasks does: start them, wait, steer, resolve. It is run again from its beginning after each
+    /// What the caller of the tasks does: start them, wait, steer, answer, resolve. It is run again from its beginning after each
     /// crash, as a program that is started again, and must go on as that would: with the same task ids, and with an
     /// [`input_id`](crate::Start::input_id) for each input, so that one whose answer was lost is not given twice, and a
     /// task that has ended meanwhile answers again. What tasks still do when it returns is not waited for.
+    ///
+    /// # Panics
+    /// After [`CrashTest::check`]: a check is one of this script's result, so the script is said first.
     pub fn script<T, F>(self, script: F) -> CrashTest<'a, W, T>
     where
         F: AsyncFn(&Engine, &W) -> Result<T, ScriptError> + 'a,
     {
+        assert!(
+            self.checks.is_empty(),
+            "say the script before its checks: they would look at the result of another one"
+        );
         CrashTest {
             script: Box::new(script),
             checks: Vec::new(),

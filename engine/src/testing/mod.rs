@@ -76,7 +76,7 @@
 //!   after its death, as no killed process could.
 //! - What is kept outside of the world and of the engine (a `static`, a variable that the closure of
 //!   [`CrashTest::engine`] captures) survives a crash here and would not in truth. Make it in that closure.
-//! - The disk: see `ROBUSTNESS.md` for what it does to the engine's own file.
+//! - The disk: the store is in memory here. Torn writes, full disks and lost syncs are not tried.
 //!
 //! # The same run every time
 //!

@@ -5,8 +5,8 @@ use super::{
     task, until, until_it_asks,
 };
 use outlive::{
-    AnswerError, Ask, ControlError, Ctx, EventKind, HandlerError, Release, Status, ValueError,
-    WaitReason, WaitsFor,
+    Accepted, AnswerError, Ask, ControlError, Ctx, EventKind, HandlerError, Release, StartError,
+    Status, ValueError, WaitReason, WaitsFor,
 };
 use serde_json::json;
 
@@ -334,4 +334,19 @@ async fn the_deadline_is_listed_and_not_moved_by_being_entered_again() {
     tokio::time::sleep(DAY / 2).await;
     let engine = world.open(asks_for_a_day).await;
     assert_eq!(open_asks(&engine).await, [asked]);
+}
+
+/// A batch that is started again must not fail on those that wait for somebody.
+#[tokio::test(start_paused = true)]
+async fn the_same_start_attaches_to_a_task_that_asks_and_another_one_is_a_conflict() {
+    let world = World::new();
+    let engine = world.open(asks).await;
+    engine.start(TASK, ID, &0).await.unwrap();
+    until_it_asks(&engine).await;
+    let again = engine.start(TASK, ID, &0).await.unwrap();
+    assert_eq!(again.accepted(), Some(Accepted::Attached));
+    let other = engine.start(TASK, ID, &1).await;
+    assert!(matches!(other, Err(StartError::Conflict { .. })));
+    engine.answer(ID, "may", &"yes").await.unwrap();
+    assert_eq!(in_time(&again).await.unwrap(), "told yes");
 }

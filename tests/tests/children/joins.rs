@@ -235,3 +235,23 @@ async fn a_blocking_handler_waits_where_it_stands() {
     let waited = |entry: &outlive::TimelineEntry| entry.what == EventKind::Waits;
     assert!(!task(&engine, ID).await.timeline.iter().any(waited));
 }
+
+/// It ends once, however often it is waited for.
+#[tokio::test(start_paused = true)]
+async fn a_child_may_be_given_twice() {
+    let world = World::new();
+    let engine = world
+        .open(async |_, ctx: Ctx, _| {
+            let child = ctx.start("one", CHILD, &"gate x".to_owned()).await?;
+            let results = ctx.all("all", [&child, &child]).await?;
+            Ok(told(&results).join(", "))
+        })
+        .await;
+    let run = engine.start(PARENT, ID, &1).await.unwrap();
+    world.gate.came(1).await;
+    until(&engine, ID, |seen| seen.status == Status::Suspended).await;
+    world.gate.let_through(1);
+    let result = tokio::time::timeout(std::time::Duration::from_secs(60), run.result());
+    let result = result.await.expect("it is woken");
+    assert_eq!(result.unwrap(), "gate x, gate x");
+}
