@@ -1,5 +1,6 @@
 //! Answering an open question of a task.
 
+use crate::asks::OpenAsk;
 use crate::engine::{Engine, Shared};
 use crate::error::ControlError;
 use crate::machine::{Event, Given, Rejected, Unanswered};
@@ -100,6 +101,7 @@ pub struct AnswerAsk {
     key: StepKey,
     answer: Result<StepRow, ValueError>,
     digest: Option<Box<str>>,
+    turn: Option<(u32, u32)>,
     if_etag: Option<u64>,
 }
 
@@ -109,6 +111,13 @@ impl AnswerAsk {
     pub fn digest(mut self, digest: impl AsRef<str>) -> Self {
         self.digest = Some(digest.as_ref().into());
         self
+    }
+
+    /// Taken only for this very question, as it was listed: the one with its digest, and asked by its turn. A later turn
+    /// may ask the same again, and is another matter. Else [`AnswerError::DigestMismatch`].
+    pub fn to(mut self, asked: &OpenAsk) -> Self {
+        self.turn = Some((asked.run, asked.turn));
+        self.digest(&asked.digest)
     }
 
     /// Taken only if the task's etag is still this one; else [`ControlError::PreconditionFailed`].
@@ -129,6 +138,7 @@ impl IntoFuture for AnswerAsk {
                 key: self.key.as_str().into(),
                 answer: Box::new(self.answer?),
                 digest: self.digest,
+                turn: self.turn,
                 if_etag: self.if_etag.map(Etag),
             };
             let draft = Draft::bare(Target::Id(id.clone()), Event::Answer(given));

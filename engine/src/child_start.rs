@@ -47,6 +47,9 @@ impl ChildDoor {
     }
 }
 
+/// Most children that one step starts: their handles, of which the longest takes some 400 bytes, must fit a step.
+pub const CHILDREN_AT_ONCE: usize = 20_000;
+
 /// Why a child was not started.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -57,6 +60,12 @@ pub enum ChildStartError {
     /// The handles of so many children take more room than a step may: start them in several steps.
     #[error("the handles of so many children are too large for a step ({0}); use several")]
     Handles(ValueError),
+    /// So many children are not started by one step: start them in several. None was started.
+    #[error("one step starts at most {max} children; use several")]
+    TooManyAtOnce {
+        /// The limit, [`CHILDREN_AT_ONCE`].
+        max: usize,
+    },
     /// The turn has as many steps as it may: start several children with one
     /// ([`Ctx::start_many`](crate::Ctx::start_many)).
     #[error("a turn has at most {max} steps; start several children with one")]
@@ -178,7 +187,8 @@ impl<S> Ctx<S> {
     {
         let children = children.into_iter();
         let start = |(key, input): (K, B)| self.start(key, def, input.borrow());
-        let starts: Vec<ChildStart<O, S>> = children.map(start).collect();
+        let starts: Vec<ChildStart<O, S>> =
+            children.take(CHILDREN_AT_ONCE + 1).map(start).collect();
         self.start_all(key.into(), starts)
     }
 
@@ -203,7 +213,8 @@ impl<S> Ctx<S> {
         children: impl IntoIterator<Item = ChildStart<O, S>>,
     ) -> impl Future<Output = Result<Vec<Child<O>>, ChildStartError>> {
         // Here and not in the future, which would not be `Send` with an iterator over what a handler borrows.
-        let encoded = children.into_iter().map(|start| {
+        let most = CHILDREN_AT_ONCE + 1;
+        let encoded = children.into_iter().take(most).map(|start| {
             let ChildStart {
                 key, input, wish, ..
             } = start;
@@ -219,6 +230,7 @@ impl<S> Ctx<S> {
         key: StepKey,
         children: Vec<(StepKey, Vec<u8>, Wish)>,
     ) -> Result<Vec<Child<O>>, ChildStartError> {
+        check_count(children.len())?;
         let mut keys = HashSet::new();
         let mut all = children.iter().map(|(key, ..)| key.as_str());
         let twice = all.find(|key| !keys.insert(*key));
@@ -323,6 +335,14 @@ impl<O: 'static, S: 'static> IntoFuture for ChildStart<O, S> {
             recorded(&step, start).await
         })
     }
+}
+
+fn check_count(children: usize) -> Result<(), ChildStartError> {
+    let max = CHILDREN_AT_ONCE;
+    if children > max && !cfg!(planted = "children_at_once_unbounded") {
+        return Err(ChildStartError::TooManyAtOnce { max });
+    }
+    Ok(())
 }
 
 /// What the step recorded, or what `start` comes to, which is recorded then.
@@ -515,4 +535,18 @@ pub(crate) async fn mark_or_over(core: &CtxCore) -> Result<(), ChildError> {
 async fn over<T>(core: &CtxCore) -> Result<T, ChildStartError> {
     core.steps.ended().await;
     Err(ChildStartError::TurnOver)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Their handles would have been found too large when all of them ran.
+    #[test]
+    fn so_many_children_are_started_at_once_and_no_more() {
+        assert!(check_count(CHILDREN_AT_ONCE).is_ok());
+        let max = CHILDREN_AT_ONCE;
+        let refused = check_count(max + 1);
+        assert!(matches!(refused, Err(ChildStartError::TooManyAtOnce { max: is }) if is == max));
+    }
 }

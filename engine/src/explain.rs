@@ -303,7 +303,7 @@ impl Shared {
             (Some(WaitReason::DuplicateStep { key }), _) => WaitsFor::OtherProgram { step: key },
             (Some(WaitReason::Sleeping { step }), Some(due_us)) => WaitsFor::Sleep { step, due_us },
             (Some(WaitReason::Sleeping { .. }), None) => self.slot(row),
-            (Some(WaitReason::Answer { step, until }), _) => WaitsFor::Answer {
+            (Some(WaitReason::Answer { step, until, .. }), _) => WaitsFor::Answer {
                 step,
                 question: None,
                 until_us: real(until, times),

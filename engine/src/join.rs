@@ -61,7 +61,7 @@ struct Looked {
 impl<S> Ctx<S> {
     /// Waits for the end of a child, through crashes, and outside of memory: the handler's slot is free meanwhile, and it
     /// is entered again from the top, as [`Entry::Resumed`](crate::Entry::Resumed), when the child has ended. In a
-    /// blocking handler the wait keeps its thread. What the child came to is recorded as the result of a step. While others of
+    /// blocking handler, and inside a step, the wait keeps its slot, which the child may need. What the child came to is recorded as the result of a step. While others of
     /// the turn's children run, their ends may enter the handler early, to wait again: wait for many with [`Ctx::all`].
     ///
     /// A child ends when its task has ended. One that is suspended for a further input has not, and the output of one

@@ -204,7 +204,7 @@ pub use check::{
 #[cfg(feature = "runtime")]
 pub use child::{Child, ChildError};
 #[cfg(feature = "runtime")]
-pub use child_start::{ChildStart, ChildStartError};
+pub use child_start::{CHILDREN_AT_ONCE, ChildStart, ChildStartError};
 #[cfg(feature = "runtime")]
 pub use control::{Delete, Order, Reenter};
 #[cfg(feature = "runtime")]

@@ -213,9 +213,12 @@ impl<'a, S> OneStep<'a, S> {
 
     /// Nothing is under way meanwhile that a turn could lose.
     pub(crate) async fn paused(&self, pause: Duration) {
+        let steps = &self.ctx.core.steps;
+        let paused = steps.pause();
         drop(self.under_way.lock().take());
         env::sleep(pause).await;
-        *self.under_way.lock() = Some(self.ctx.core.steps.again());
+        *self.under_way.lock() = Some(steps.again());
+        drop(paused);
     }
 
     fn timed_out<E>(&self) -> StepError<E> {
@@ -341,14 +344,24 @@ impl<'a, S> OneStep<'a, S> {
         };
         // Nobody knows how long they take, and they may wait for the slot of this very turn.
         let waits = steps.wait(wait, steps.is_long(Duration::MAX));
-        drop(self.under_way.lock().take());
-        tokio::select! {
-            _ = wakes.changed() => {}
-            () = steps.ended() => return Err(StepError::TurnOver),
+        loop {
+            drop(self.under_way.lock().take());
+            tokio::select! {
+                _ = wakes.changed() => {}
+                () = steps.ended() => return Err(StepError::TurnOver),
+            }
+            // Before the wait is over, or the turn might leave memory over what has come.
+            *self.under_way.lock() = Some(steps.again());
+            // To read the count is cheaper than to look at each of them once more.
+            let core = &self.ctx.core;
+            let family = core.row.family(core.task);
+            let read = core.reader.read(move |store| store.ended_children(family));
+            if read.await.is_ok_and(|counted| counted < ended) {
+                continue;
+            }
+            drop(waits);
+            return Ok(());
         }
-        drop(waits);
-        *self.under_way.lock() = Some(steps.again());
-        Ok(())
     }
 
     /// Two parts of the step have one key.

@@ -42,6 +42,8 @@ struct State {
     keys: HashSet<Box<str>>,
     /// Steps that were begun and are neither recorded nor dropped.
     under_way: usize,
+    /// Steps that pause before they are tried again.
+    paused: usize,
     /// How the turn is put aside, once nothing is under way.
     aside: Option<TurnEnd>,
     waits: Vec<Waiting>,
@@ -54,16 +56,23 @@ struct State {
 }
 
 impl State {
+    /// Whether steps have still something to do. One that pauses has: a turn that left memory meanwhile would not come
+    /// back for it.
+    fn is_busy(&self) -> bool {
+        let paused = self.paused > 0 && !cfg!(planted = "parked_over_a_pause");
+        self.under_way > 0 || paused
+    }
+
     /// Whether the turn leaves memory: what is under way is recorded first.
     fn parks(&self) -> bool {
         let long = self.waits.iter().any(|waiting| waiting.long);
-        long && (self.under_way == 0 || cfg!(planted = "parked_over_a_step"))
+        long && (!self.is_busy() || cfg!(planted = "parked_over_a_step"))
     }
 
     /// Whether something is waited for that is not put down, and will not be for a while.
     fn puts_down(&self) -> bool {
         let mut waits = self.waits.iter();
-        self.under_way > 0
+        self.is_busy()
             && waits.any(|waiting| waiting.wait.is_new())
             && !cfg!(planted = "wait_beside_a_step_not_put_down")
     }
@@ -78,6 +87,9 @@ pub(crate) struct TurnSteps {
     /// A wait as long as this leaves memory; empty where none can: the call of a blocking handler cannot be dropped.
     park_after: Option<Duration>,
 }
+
+/// Held while a step pauses.
+pub(crate) struct Paused(Arc<TurnSteps>);
 
 /// Held while the handler waits.
 pub(crate) struct Waits {
@@ -157,6 +169,12 @@ impl TurnSteps {
         state.asked = state.asked.saturating_sub(1);
     }
 
+    /// A step pauses before its next try: a turn that is put aside for good does not wait for that.
+    pub(crate) fn pause(self: &Arc<Self>) -> Paused {
+        self.state.lock().paused += 1;
+        Paused(Arc::clone(self))
+    }
+
     /// Asks for the turn to be put aside; the first word counts.
     pub(crate) fn put_aside(&self, end: TurnEnd) {
         self.change(|state| {
@@ -225,6 +243,12 @@ impl TurnSteps {
     fn change(&self, change: impl FnOnce(&mut State)) {
         change(&mut self.state.lock());
         self.changes.send_replace(());
+    }
+}
+
+impl Drop for Paused {
+    fn drop(&mut self) {
+        self.0.change(|state| state.paused -= 1);
     }
 }
 

@@ -145,6 +145,8 @@ pub enum WaitReason {
     Answer {
         /// The key of the question; of several the first by key.
         step: Box<str>,
+        /// It goes on as well when so many ends of its children are counted; `u64::MAX`: it does not wait for any.
+        ended: u64,
         /// When it goes on without one; [`Deadline::NEVER`]: it does not. What a clock will show then, `explain` tells.
         until: Deadline,
     },

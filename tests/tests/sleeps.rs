@@ -1,8 +1,8 @@
 //! Durable sleeps: in memory while they are short, outside of it while they are long, over once and at their time.
 
 use outlive::{
-    Ctx, Delivery, Engine, Entry, HandlerError, Release, SleepError, Snapshot, Status, TaskDef,
-    WaitReason, WaitsFor,
+    Ctx, Delivery, Engine, Entry, HandlerError, Release, RetryPolicy, SleepError, Snapshot, Status,
+    StepOptions, TaskDef, WaitReason, WaitsFor,
 };
 use outlive_storage::{MemStore, Store};
 use outlive_tests::gate::{Gate, Notes, until};
@@ -343,4 +343,32 @@ async fn a_moment_that_has_passed_is_no_sleep() {
     let run = engine.start(STEERED, ID, &()).await.unwrap();
     assert_eq!(run.result().await.unwrap(), "awake");
     assert_eq!(world.notes.take(), ["true"]);
+}
+
+/// It would have been tried again only when the sleep was over.
+#[tokio::test(start_paused = true)]
+async fn a_step_that_pauses_before_its_next_try_is_tried_before_the_handler_leaves_memory() {
+    let (store, world) = (Arc::new(MemStore::new()), World::default());
+    let engine = open(&store, &world, async |world: World, ctx: Ctx| {
+        let tries = StepOptions::new().retry(RetryPolicy::fixed().attempts(2));
+        let work = ctx.step_with("work", tries, |s| {
+            world.notes.add(s.attempt().to_string());
+            async move {
+                match s.attempt() {
+                    1 => Err(std::io::Error::other("not yet")),
+                    _ => Ok(()),
+                }
+            }
+        });
+        let (slept, worked) = tokio::join!(ctx.sleep("nap", HOUR), work);
+        slept?;
+        worked?;
+        Ok("done".to_owned())
+    })
+    .await;
+    let run = engine.start(STEERED, ID, &()).await.unwrap();
+    asleep(&engine).await;
+    assert_eq!(world.notes.take(), ["1", "2"]);
+    assert_eq!(run.result().await.unwrap(), "done");
+    assert_eq!(world.notes.len(), 0, "it was recorded");
 }

@@ -281,6 +281,8 @@ pub struct Given {
     pub answer: Box<StepRow>,
     /// The digest of the question it is meant for.
     pub digest: Option<Box<str>>,
+    /// The run and the turn that asked the question it is meant for.
+    pub turn: Option<(u32, u32)>,
     /// Accepted only if the task's etag is this.
     pub if_etag: Option<Etag>,
 }

@@ -121,16 +121,22 @@ pub(super) fn has_come(view: &View<'_>, waits: &[Wait]) -> bool {
     }) && !cfg!(planted = "end_before_park_lost")
 }
 
+/// How many ends of children must be counted for the first wait for children to come, if one of the waits is for them.
+pub(super) fn ends_needed(waits: &[Wait]) -> Option<u64> {
+    let needed = waits.iter().filter_map(|wait| match wait.wait_for {
+        WaitFor::Children { ended } => Some(ended),
+        WaitFor::Time { .. } | WaitFor::Answer { .. } => None,
+    });
+    needed.min()
+}
+
 /// How a turn with these waits waits for children, if one of them is for children: for the first of them to come, or for
 /// `until`.
 pub(super) fn for_children(waits: &[Wait], until: Deadline, now: Now) -> Option<State> {
-    let waits_for = waits.iter().filter_map(|wait| match wait.wait_for {
-        WaitFor::Children { ended } => Some((wait.key.clone(), ended)),
-        WaitFor::Time { .. } | WaitFor::Answer { .. } => None,
-    });
-    let waits: Vec<(Box<str>, u64)> = waits_for.collect();
-    let step = waits.iter().map(|(key, _)| key).min()?.clone();
-    let ended = waits.iter().map(|(_, ended)| *ended).min()?;
+    let ended = ends_needed(waits)?;
+    let for_children = |wait: &&Wait| matches!(wait.wait_for, WaitFor::Children { .. });
+    let keys = waits.iter().filter(for_children).map(|wait| &wait.key);
+    let step = keys.min()?.clone();
     let wait = WaitReason::Children { step, ended, until };
     let since = now.at;
     Some(State::Suspended { since, wait })
@@ -146,14 +152,9 @@ pub(super) fn child_ended(view: &View<'_>, row: &TaskRow, now: Now) -> Transitio
             };
         }
         State::Suspended {
-            wait: WaitReason::Children { ended, .. },
+            wait: WaitReason::Children { ended, .. } | WaitReason::Answer { ended, .. },
             ..
         } => view.family.ended >= *ended || cfg!(planted = "woken_by_each_child"),
-        // It may wait for children beside the answer; it looks, and waits again.
-        State::Suspended {
-            wait: WaitReason::Answer { .. },
-            ..
-        } => row.has_children,
         State::Pending { .. } | State::Suspended { .. } | State::Completed { .. } => false,
     };
     if !come {

@@ -7,7 +7,7 @@ use super::answer::{Effect, Transition};
 use super::ask::asked;
 use super::change::{at_once, by_worker, written};
 use super::event::{Wait, WaitFor};
-use super::family::{for_children, has_come};
+use super::family::{ends_needed, for_children, has_come};
 use super::steps::written_step;
 use super::view::{Now, View};
 use outlive_storage::commit::Write;
@@ -75,7 +75,8 @@ fn waiting(waits: &[Wait], soonest: &Wait, now: Now) -> State {
     match asks.map(|wait| &wait.key).min() {
         Some(key) => {
             let (step, until) = (key.clone(), due_at);
-            let wait = WaitReason::Answer { step, until };
+            let ended = ends_needed(waits).unwrap_or(u64::MAX);
+            let wait = WaitReason::Answer { step, ended, until };
             State::Suspended {
                 since: now.at,
                 wait,

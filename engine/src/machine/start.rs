@@ -3,7 +3,7 @@
 use super::answer::{Accepted, Answer, Cause, Effect, Rejected, Transition};
 use super::change::{at_once, by_others, changed, check_etag, enter_or_wait, nothing, written};
 use super::event::{Named, NewInput, OnConflict};
-use super::family::check_parent;
+use super::family::{check_parent, taken_over};
 use super::finish::run_over;
 use super::inbox::waiting;
 use super::next_turn::{Following, begin};
@@ -110,7 +110,18 @@ pub(super) fn further_input(
     }
     let has_receipt = view.receipt.is_some() || row.input_id == input.input_id;
     if input.input_id_given && has_receipt && !cfg!(planted = "receipt_ignored") {
-        return Ok(attach_by_id(view, row, input.input_id));
+        let attached = attach_by_id(view, row, input.input_id);
+        // Its turn starts it once more: from here on it is this turn's child, whoever's it was.
+        let parent = input
+            .parent
+            .filter(|_| !cfg!(planted = "child_found_stays_astray"));
+        return match parent {
+            None => Ok(attached),
+            Some(parent) => Ok(Transition {
+                answer: attached.answer,
+                ..taken_over(view, row, parent, now)?
+            }),
+        };
     }
     if input.parent.is_some() && !cfg!(planted = "child_joins_another_task") {
         return Err(Rejected::conflict(row));

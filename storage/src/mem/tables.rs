@@ -203,6 +203,12 @@ impl Tables {
         if !cfg!(planted = "removed_task_keeps_its_id") {
             self.ids.remove(&removed.id);
         }
+        // First: what is counted for a family goes with the last of its children.
+        for write in &accepted.commit.writes {
+            if !cfg!(planted = "last_words_lost") {
+                self.tell(task, write);
+            }
+        }
         if let Some(old) = &accepted.old {
             if !cfg!(planted = "removed_task_stays_listed") {
                 self.by_definition.remove(&(old.def.0, task.0));
@@ -222,11 +228,6 @@ impl Tables {
         self.sweep(task, &mut room);
         if self.hanging.contains_key(&task) && !cfg!(planted = "garbage_forgotten") {
             self.garbage.insert(task);
-        }
-        for write in &accepted.commit.writes {
-            if !cfg!(planted = "last_words_lost") {
-                self.tell(task, write);
-            }
         }
     }
 

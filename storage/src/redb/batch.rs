@@ -180,6 +180,12 @@ impl<'t> Tables<'t> {
             self.ids.remove(removed.id.as_str()).map_err(fault)?;
             self.writes += 1;
         }
+        // First: what is counted for a family goes with the last of its children.
+        for write in &accepted.commit.writes {
+            if !cfg!(planted = "last_words_lost") {
+                self.tell(task, write)?;
+            }
+        }
         if let Some(old) = &accepted.old {
             self.remove_listed(task, old, removed)?;
         }
@@ -190,11 +196,6 @@ impl<'t> Tables<'t> {
             let garbage = opened(&mut self.garbage, || self.txn.open_table(GARBAGE))?;
             garbage.insert(task.0, ()).map_err(fault)?;
             self.writes += 1;
-        }
-        for write in &accepted.commit.writes {
-            if !cfg!(planted = "last_words_lost") {
-                self.tell(task, write)?;
-            }
         }
         Ok(())
     }

@@ -5,8 +5,8 @@ use super::{
     task, until, until_it_asks,
 };
 use outlive::{
-    Accepted, AnswerError, Ask, ControlError, Ctx, EventKind, HandlerError, Release, StartError,
-    Status, ValueError, WaitReason, WaitsFor,
+    Accepted, AnswerError, Ask, ControlError, Ctx, EventKind, HandlerError, OnConflict, Release,
+    StartError, Status, ValueError, WaitReason, WaitsFor,
 };
 use serde_json::json;
 
@@ -349,4 +349,28 @@ async fn the_same_start_attaches_to_a_task_that_asks_and_another_one_is_a_confli
     assert!(matches!(other, Err(StartError::Conflict { .. })));
     engine.answer(ID, "may", &"yes").await.unwrap();
     assert_eq!(in_time(&again).await.unwrap(), "told yes");
+}
+
+/// Consent is for what was seen, and the next turn may ask the same.
+#[tokio::test(start_paused = true)]
+async fn an_answer_to_what_an_earlier_turn_asked_is_refused() {
+    let world = World::new();
+    let chain = TASK.steerable(3);
+    let engine = world.open_as(chain, asks).await;
+    engine.start(chain, ID, &0).await.unwrap();
+    until_it_asks(&engine).await;
+    let first = open_asks(&engine).await.remove(0);
+    engine.answer(ID, "may", &"yes").to(&first).await.unwrap();
+    until(&engine, |seen| seen.status == Status::Completed).await;
+    engine
+        .start(chain, ID, &1)
+        .on_conflict(OnConflict::Restart)
+        .await
+        .unwrap();
+    until_it_asks(&engine).await;
+    let second = open_asks(&engine).await.remove(0);
+    assert_eq!(first.digest, second.digest, "the words are the same");
+    let late = engine.answer(ID, "may", &"yes").to(&first).await;
+    assert!(matches!(late, Err(AnswerError::DigestMismatch { .. })));
+    engine.answer(ID, "may", &"no").to(&second).await.unwrap();
 }

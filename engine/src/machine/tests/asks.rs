@@ -46,6 +46,7 @@ fn answer(value: &str) -> Event {
             value: value.into(),
         }),
         digest: None,
+        turn: None,
         if_etag: None,
     })
 }
@@ -100,7 +101,8 @@ fn a_turn_that_asks_is_suspended_in_the_commit_that_lists_its_question() {
         "whoever asks does not say when"
     );
     let step = KEY.into();
-    let wait = WaitReason::Answer { step, until };
+    let ended = u64::MAX;
+    let wait = WaitReason::Answer { step, ended, until };
     let since = Micros(task.at);
     assert_eq!(task.row().state, State::Suspended { since, wait });
     assert!(task.row().asked);
@@ -123,7 +125,8 @@ fn the_first_of_several_waits_is_when_it_goes_on_without_an_answer() {
     };
     let transition = task.end(TurnEnd::Parked(vec![waits(late, true), sleep]));
     let step = KEY.into();
-    let wait = WaitReason::Answer { step, until: soon };
+    let (ended, until) = (u64::MAX, soon);
+    let wait = WaitReason::Answer { step, ended, until };
     assert!(matches!(&task.row().state, State::Suspended { wait: is, .. } if *is == wait));
     let (def, at) = (task.row().def, soon.at);
     assert_eq!(transition.effects, [Effect::Due { def, at }]);

@@ -4,13 +4,13 @@ use super::task::{
     OPTIONS, PLAIN, STEERABLE, Task, cancel, failed, input, succeeded, terminate, us,
 };
 use crate::machine::{
-    Aim, Effect, Event, FamilyView, NewInput, NewParent, Now, Rejected, Transition, TurnEnd, View,
-    Wait, WaitFor, step,
+    Accepted, Aim, Answer, Effect, Event, FamilyView, NewInput, NewParent, Now, Rejected,
+    Transition, TurnEnd, View, Wait, WaitFor, step,
 };
 use outlive_storage::commit::Write;
 use outlive_storage::row::{
-    Etag, EventKind, Family, Fate, Generation, Keep, Micros, OptionsRow, ParentRow, State,
-    TaskNumber, TaskRow, Times, WaitReason,
+    Deadline, Etag, EventKind, Family, Fate, Generation, Keep, Micros, OptionsRow, ParentRow,
+    State, TaskNumber, TaskRow, Times, WaitReason,
 };
 use std::collections::VecDeque;
 
@@ -294,4 +294,47 @@ fn a_task_that_is_nobodys_child_is_taken_over_by_who_waits_for_it() {
     }
     let refused = take(&of_another, new_parent(&parent));
     assert!(matches!(refused, Err(Rejected::Conflict { .. })));
+}
+
+/// A start whose step was not recorded is made again in a further run, when its task is nobody's child any more.
+#[test]
+fn a_start_that_finds_its_task_astray_makes_it_the_turns_child() {
+    let parent = parent();
+    let again = |row: &TaskRow| {
+        let event = start(new_parent(&parent), OPTIONS);
+        asked(Some(row), event, Some(parent.row())).expect("it attaches")
+    };
+    let own = child(&parent, false, OPTIONS);
+    assert_eq!(again(&own).row, None, "it is already");
+    let astray = TaskRow {
+        parent: None,
+        ..own.clone()
+    };
+    let found = again(&astray);
+    assert_eq!(found.row.expect("a row").parent, own.parent);
+    let how = Accepted::Attached;
+    assert!(matches!(found.answer, Answer::Accepted { how: is, .. } if is == how));
+}
+
+#[test]
+fn a_question_is_not_disturbed_by_ends_that_nobody_waits_for() {
+    let mut parent = parent();
+    let until = Deadline::NEVER;
+    let ask = |wait_for| Wait {
+        key: "k".into(),
+        wait_for,
+        step: None,
+    };
+    let mut both = parent.clone();
+    parent.end(TurnEnd::Parked(vec![ask(WaitFor::Answer {
+        until,
+        ask: None,
+    })]));
+    assert_eq!(counted(&parent, 5, Event::ChildEnded).row, None);
+    both.end(TurnEnd::Parked(vec![
+        ask(WaitFor::Answer { until, ask: None }),
+        ask(WaitFor::Children { ended: 3 }),
+    ]));
+    assert_eq!(counted(&both, 2, Event::ChildEnded).row, None);
+    assert!(counted(&both, 3, Event::ChildEnded).row.is_some());
 }

@@ -258,6 +258,7 @@ fn answers() -> Event {
             value: b"1".to_vec(),
         }),
         digest: None,
+        turn: None,
         if_etag: None,
     })
 }
