@@ -196,6 +196,7 @@ impl Engine {
             key: key.into(),
             answer: value::encode("answer", answer).map(step),
             digest: None,
+            turn: None,
             if_etag: None,
         }
     }
