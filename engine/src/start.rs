@@ -284,13 +284,8 @@ impl<O, S> Start<O, S> {
             return Err(StartError::ShuttingDown);
         }
         self.said.check()?;
-        let made = facts(
-            self.said,
-            &options,
-            registered,
-            (&bytes, &id),
-            &dispatcher.creator,
-        );
+        let of = (&*bytes, &id);
+        let made = facts(self.said, &options, registered, of, &dispatcher.creator);
         let (facts, cannot_create) = match made {
             Ok(facts) => (Some(Box::new(facts)), None),
             // A task that exists needs none of it, so whether it matters is for the writer to say.

@@ -428,12 +428,8 @@ impl Dispatcher {
         if let Payload::Inline(bytes) = payload {
             return Ok(bytes.clone());
         }
-        let key = ValueKey {
-            task,
-            kind: ValueKind::Input,
-            index: seq,
-        };
-        let found = self.value(key).await?;
+        let (kind, index) = (ValueKind::Input, seq);
+        let found = self.value(ValueKey { task, kind, index }).await?;
         found.ok_or_else(|| "its bytes, which are not in the store".to_owned())
     }
 

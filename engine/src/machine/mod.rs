@@ -40,6 +40,8 @@ pub use guard::{ALONE_DEATHS, SUSPECT_DEATHS, would_hold_back};
 pub use retry::{delay_us, spread};
 pub use view::{DefLimits, FamilyView, Now, View};
 
+use outlive_storage::row::TaskRow;
+
 /// What `event` makes of the task in `view`.
 ///
 /// The answer is a whole [`Transition`] (row, further writes, effects) or a [`Rejected`], which changes nothing.
@@ -48,9 +50,13 @@ pub use view::{DefLimits, FamilyView, Now, View};
 /// # Errors
 /// [`Rejected`]: the event does not fit the task as it is; the variant says how the task stands.
 pub fn step(view: &View<'_>, event: Event, now: Now) -> Result<Transition, Rejected> {
-    let Some(row) = view.row else {
-        return absent(view, event, now);
-    };
+    match view.row {
+        Some(row) => present(view, row, event, now),
+        None => absent(view, event, now),
+    }
+}
+
+fn present(view: &View<'_>, row: &TaskRow, event: Event, now: Now) -> Result<Transition, Rejected> {
     match event {
         Event::Input(input) => start::further_input(view, row, input, now),
         Event::Resume {

@@ -128,18 +128,7 @@ pub(super) fn go_on(
             EventKind::NextTurn
         }
         Some(_) | None => {
-            next.chained = true;
-            next.last_failure = None;
-            next.cancel = None;
-            (next.deadline, next.time_left_us) = (Deadline::NEVER, None);
-            next.guard = Guard::CLEAR;
-            let wait = WaitReason::Input {
-                reason: wait_reason,
-            };
-            next.state = State::Suspended {
-                since: now.at,
-                wait,
-            };
+            suspend(&mut next, wait_reason, now);
             what
         }
     };
@@ -152,6 +141,19 @@ pub(super) fn go_on(
         writes,
         ..written(expect, next, what, effects)
     }
+}
+
+/// The task waits for an input, with a clean record.
+fn suspend(next: &mut TaskRow, reason: Box<str>, now: Now) {
+    next.chained = true;
+    next.last_failure = None;
+    next.cancel = None;
+    (next.deadline, next.time_left_us) = (Deadline::NEVER, None);
+    next.guard = Guard::CLEAR;
+    next.state = State::Suspended {
+        since: now.at,
+        wait: WaitReason::Input { reason },
+    };
 }
 
 /// How a turn is over while its task goes on.

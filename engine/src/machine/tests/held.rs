@@ -179,12 +179,7 @@ impl Held {
             Write::RemoveReceipt {
                 input_id,
                 listed_at,
-            } => {
-                let listed = self.receipts.get(input_id).and_then(|(_, listed)| *listed);
-                if listed == Some(*listed_at) {
-                    self.receipts.remove(input_id);
-                }
-            }
+            } => self.remove_receipt(input_id, *listed_at),
             Write::Turn { slot, turn } => {
                 self.turns.insert(*slot, TurnRow::clone(turn));
             }
@@ -202,6 +197,15 @@ impl Held {
             Write::RemoveTask => {}
         }
         true
+    }
+}
+
+impl Held {
+    fn remove_receipt(&mut self, input_id: &InputId, listed_at: Micros) {
+        let listed = self.receipts.get(input_id).and_then(|(_, listed)| *listed);
+        if listed == Some(listed_at) {
+            self.receipts.remove(input_id);
+        }
     }
 }
 

@@ -65,14 +65,7 @@ impl Model {
             }
             Event::Take { generation, key } => {
                 self.check_claim(*generation)?;
-                Ok(Answer::Taken(self.takes(key).map(|position| {
-                    Box::new(Handed {
-                        seq: position as u64,
-                        input_id: id(position),
-                        payload: payload(position),
-                        accepted_at: NOW,
-                    })
-                })))
+                Ok(Answer::Taken(self.takes(key).map(handed)))
             }
             Event::Step { generation, .. } => self.check_claim(*generation),
             Event::Ask(_) | Event::ExpireAsk { .. } | Event::Answer(_) => unreachable!(),
@@ -325,6 +318,15 @@ impl Model {
             etag: ETAG,
         }
     }
+}
+
+fn handed(position: usize) -> Box<Handed> {
+    Box::new(Handed {
+        seq: position as u64,
+        input_id: id(position),
+        payload: payload(position),
+        accepted_at: NOW,
+    })
 }
 
 fn verdict_on_nothing(event: &Event) -> Verdict {
