@@ -11,7 +11,7 @@ use crate::codec;
 use crate::commit::Write;
 use crate::id::InputId;
 use crate::receipt::KeptReceipt;
-use crate::row::{Micros, RunRow, TaskNumber, TaskRow, TurnRow};
+use crate::row::{InputRow, Micros, RunRow, TaskNumber, TaskRow, TurnRow};
 use crate::slot::Slot;
 use crate::store::StoreError;
 use redb::{Key, ReadableTable, Table, WriteTransaction};
@@ -81,19 +81,7 @@ impl<'t> Hanging<'t> {
                 let key = (task.0, key.kind.byte(), key.index);
                 self.writes += u64::from(values.remove(key).map_err(fault)?.is_some());
             }
-            Write::PushInput { seq, input } => {
-                codec::encode(Slot::Input(task, *seq), input, &mut self.buffer)?;
-                let inputs = opened(&mut self.inputs, || self.txn.open_table(INPUTS))?;
-                if cfg!(planted = "mark_not_kept")
-                    && inputs.get((task.0, *seq)).map_err(fault)?.is_some()
-                {
-                    return Ok(());
-                }
-                inputs
-                    .insert((task.0, *seq), self.buffer.as_slice())
-                    .map_err(fault)?;
-                self.put_one();
-            }
+            Write::PushInput { seq, input } => self.push_input(task, *seq, input)?,
             Write::PopInput { seq } => {
                 let inputs = opened(&mut self.inputs, || self.txn.open_table(INPUTS))?;
                 let was_there = inputs.remove((task.0, *seq)).map_err(fault)?.is_some();
@@ -139,6 +127,19 @@ impl<'t> Hanging<'t> {
             | Write::Event(_)
             | Write::RemoveTask => {}
         }
+        Ok(())
+    }
+
+    fn push_input(&mut self, task: TaskNumber, seq: u64, input: &InputRow) -> Result<()> {
+        codec::encode(Slot::Input(task, seq), input, &mut self.buffer)?;
+        let inputs = opened(&mut self.inputs, || self.txn.open_table(INPUTS))?;
+        if cfg!(planted = "mark_not_kept") && inputs.get((task.0, seq)).map_err(fault)?.is_some() {
+            return Ok(());
+        }
+        inputs
+            .insert((task.0, seq), self.buffer.as_slice())
+            .map_err(fault)?;
+        self.put_one();
         Ok(())
     }
 
