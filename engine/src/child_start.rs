@@ -1,51 +1,26 @@
 //! Starts of tasks by a handler: recorded steps, whose replay finds the same tasks.
-//!
-//! It has so many lines because every option of a start has its documentation here.
 
-use crate::child::{Child, ChildError};
-use crate::ctx::{Ctx, CtxCore};
+use crate::child::Child;
+use crate::child_door::{Wish, begin, derived};
+use crate::ctx::Ctx;
 use crate::def::TaskDef;
 use crate::error::StartError;
-use crate::facts::{Creator, Said, facts};
-use crate::machine::{Answer, Event, NewInput, NewParent, OnConflict, Rejected};
+use crate::facts::Said;
 use crate::one_step::OneStep;
 use crate::options::TaskOptions;
-use crate::request::Draft;
 use crate::step::{Reconciled, StepCtx, StepError, StepOptions};
 use crate::step_key::StepKey;
-use crate::turn::Dispatcher;
 use crate::value::{self, ValueError};
-use crate::writer::{Origin, Refused, Sent, Target, Told};
-use outlive_storage::id::{InputId, TaskId};
-use outlive_storage::row::{DefNumber, Delivery, ParentRow, StepState};
+use outlive_storage::row::StepState;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use sha2::{Digest, Sha256};
 use std::collections::HashSet;
 use std::future::{Future, IntoFuture, Ready};
 use std::marker::PhantomData;
 use std::pin::Pin;
-use std::sync::{Arc, Weak};
-use tokio::sync::OnceCell;
 
 /// Starts of [`Ctx::start_many`] that are under way at once.
 const MANY_UNDER_WAY: usize = 256;
-
-/// A turn's way to the engine that starts tasks. A context that is kept beyond its engine keeps no part of it.
-pub(crate) struct ChildDoor {
-    dispatcher: Weak<Dispatcher>,
-    /// Set once the turn's row says that it has children.
-    marked: OnceCell<()>,
-}
-
-impl ChildDoor {
-    pub(crate) fn new(dispatcher: &Arc<Dispatcher>) -> ChildDoor {
-        ChildDoor {
-            dispatcher: Arc::downgrade(dispatcher),
-            marked: OnceCell::new(),
-        }
-    }
-}
 
 /// Most children that one step starts: their handles, of which the longest takes some 400 bytes, must fit a step.
 pub const CHILDREN_AT_ONCE: usize = 20_000;
@@ -93,16 +68,6 @@ impl From<StepError<ChildStartError>> for ChildStartError {
 
 /// No start can be asked what became of it: its ids say so.
 type NoReconcile<T, S> = fn(StepCtx<S>) -> Ready<Result<Reconciled<T>, ChildStartError>>;
-
-/// What a child is started with.
-#[derive(Clone)]
-struct Wish {
-    def: &'static str,
-    id: Option<String>,
-    options: TaskOptions,
-    said: Said,
-    detached: bool,
-}
 
 /// The start of a child under way: options first, then awaited. Dropping it unawaited starts nothing.
 ///
@@ -357,184 +322,6 @@ where
         Some(known) => Ok(step.mistaken("the start of a child", known.state).await?),
         None => Ok(step.run(start, None::<NoReconcile<T, S>>, false).await?),
     }
-}
-
-/// The name of a child that was given none, and the id of its input: the same in every attempt of the turn and after
-/// every crash, and another one for every other key, turn and task.
-fn derived(core: &CtxCore, key: &StepKey, child: Option<&StepKey>) -> String {
-    let row = &core.row;
-    let mut hasher = Sha256::new();
-    hasher.update(row.id.as_str().as_bytes());
-    hasher.update(core.task.0.to_le_bytes());
-    hasher.update(row.created_at.0.to_le_bytes());
-    hasher.update(row.steps_of.to_le_bytes());
-    // A byte that no text contains parts the texts.
-    for text in [Some(key), child].into_iter().flatten() {
-        hasher.update([0xff]);
-        hasher.update(text.as_str().as_bytes());
-    }
-    if cfg!(planted = "child_id_of_attempt") {
-        hasher.update(core.generation.0.to_le_bytes());
-    }
-    let hash = hasher.finalize();
-    hash.iter().take(16).map(|b| format!("{b:02x}")).collect()
-}
-
-/// A start that was sent.
-struct Begun {
-    sent: Sent,
-    id: TaskId,
-    input_id: InputId,
-    detached: bool,
-}
-
-async fn begin(
-    core: &Arc<CtxCore>,
-    named: String,
-    input: Vec<u8>,
-    wish: Wish,
-) -> Result<Begun, ChildStartError> {
-    let Some(dispatcher) = core.children.dispatcher.upgrade() else {
-        return over(core).await;
-    };
-    let id = TaskId::new(wish.id.clone().unwrap_or_else(|| named.clone()));
-    let id = id.map_err(StartError::from)?;
-    let input_id = InputId::new(named).map_err(StartError::from)?;
-    let detached = wish.detached;
-    let draft = draft(core, &dispatcher, (&id, &input_id), input, wish)?;
-    if mark(core).await.is_err() {
-        return over(core).await;
-    }
-    match dispatcher.writer.send(Origin::Engine, draft).await {
-        Ok(sent) => Ok(Begun {
-            sent,
-            id,
-            input_id,
-            detached,
-        }),
-        Err(_) => over(core).await,
-    }
-}
-
-/// The start as the writer takes it.
-fn draft(
-    core: &CtxCore,
-    dispatcher: &Dispatcher,
-    (id, input_id): (&TaskId, &InputId),
-    bytes: Vec<u8>,
-    wish: Wish,
-) -> Result<Draft, StartError> {
-    let number = dispatcher.registry.number(wish.def);
-    let registered = number.and_then(|def| Some((def, dispatcher.registry.get(def)?)));
-    let Some((def, registered)) = registered else {
-        return Err(StartError::NoHandler { name: wish.def });
-    };
-    let options = registered.options.task.and(wish.options);
-    let options_row = options.row()?;
-    wish.said.check()?;
-    let creator = Creator {
-        owner: core.row.facts.owner.clone(),
-        session: core.row.facts.session.clone(),
-    };
-    let facts = facts(wish.said, &options, registered, (&bytes, id), &creator)?;
-    let slot = dispatcher.slots.take_for_start(registered.kind(), def);
-    let digest = value::digest(&bytes);
-    let (payload, value) = value::split(bytes);
-    let parent = ParentRow {
-        family: core.row.family(core.task),
-        id: core.row.id.clone(),
-        detached: wish.detached,
-    };
-    let input = NewInput {
-        id: id.clone(),
-        def,
-        input_id: input_id.clone(),
-        input_id_given: true,
-        digest,
-        payload,
-        delivery: Delivery::Interrupt,
-        priority: options.rank(),
-        options: options_row,
-        facts: Some(Box::new(facts)),
-        start_at: None,
-        on_conflict: OnConflict::Refuse,
-        after: None,
-        if_etag: None,
-        claimant: slot.is_some().then(|| dispatcher.claimant.clone()),
-        parent: Some(NewParent {
-            row: parent,
-            generation: core.generation,
-        }),
-    };
-    Ok(Draft {
-        value,
-        slot,
-        ..Draft::bare(Target::Id(id.clone()), Event::Input(Box::new(input)))
-    })
-}
-
-/// The turn's row says that it has children before it has one.
-async fn mark(core: &CtxCore) -> Result<(), Refused> {
-    if core.row.has_children {
-        return Ok(());
-    }
-    let generation = core.generation;
-    let mark = || async {
-        let event = Event::BecomeParent { generation };
-        let draft = Draft::bare(Target::Number(core.task), event);
-        core.writer.ask(Origin::Engine, draft).await.map(drop)
-    };
-    core.children.marked.get_or_try_init(mark).await.map(drop)
-}
-
-impl Begun {
-    async fn answered<O>(self, core: &Arc<CtxCore>) -> Result<Child<O>, ChildStartError> {
-        let Begun {
-            sent,
-            id,
-            input_id,
-            detached,
-        } = self;
-        let told: Told = sent.await;
-        match told {
-            Ok(done) => match done.answer {
-                Answer::Accepted { .. } => Ok(Child::new(done.task, &id, &input_id, detached)),
-                // The machine answers an input with an acceptance; anything else would be a bug told as a closed store.
-                Answer::Done | Answer::Recovered(_) | Answer::Taken(_) => {
-                    Err(StartError::ShuttingDown.into())
-                }
-            },
-            // The turn has ended, or nothing more is recorded in this process.
-            Err(
-                Refused::Rejected(Rejected::LeaseLost) | Refused::Unknown(_) | Refused::Stopped(_),
-            ) => over(core).await,
-            Err(refused) => {
-                let dispatcher = core.children.dispatcher.upgrade();
-                let name = |def: DefNumber| {
-                    let name = dispatcher
-                        .as_ref()
-                        .map(|dispatcher| dispatcher.registry.name(def));
-                    name.unwrap_or("?").to_owned()
-                };
-                Err(StartError::from_refused(refused, id, input_id, name).into())
-            }
-        }
-    }
-}
-
-/// As [`mark`], for a turn that takes children over.
-pub(crate) async fn mark_or_over(core: &CtxCore) -> Result<(), ChildError> {
-    if mark(core).await.is_err() {
-        core.steps.ended().await;
-        return Err(ChildError::TurnOver);
-    }
-    Ok(())
-}
-
-/// Waits for the end of the turn: the handler is dropped there, unless this is a context it left behind.
-async fn over<T>(core: &CtxCore) -> Result<T, ChildStartError> {
-    core.steps.ended().await;
-    Err(ChildStartError::TurnOver)
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! What a handler knows about its turn.
 
-use crate::child_start::ChildDoor;
+use crate::child_door::ChildDoor;
 use crate::env::{Clock, Spawner};
 use crate::error::{FlushError, NotShuttingDown};
 use crate::inbox::{Inbox, Keys, PendingInput};

@@ -137,7 +137,7 @@ pub(crate) fn claims(event: &Event) -> bool {
         | Event::BecomeParent { .. }
         | Event::TakeOver(_)
         | Event::ChildEnded
-        | Event::LetGo { .. }
+        | Event::LetGo(_)
         | Event::Resolve { .. }
         | Event::Ask(_)
         | Event::ExpireAsk { .. }

@@ -1,6 +1,6 @@
 //! Tells the children of turns that are over, page by page: also of those that were over before a crash.
 
-use crate::machine::Event;
+use crate::machine::{Event, ParentOver};
 use crate::reader::{ReadError, Reader};
 use crate::request::Draft;
 use crate::turn::Dispatcher;
@@ -82,11 +82,11 @@ impl Families {
             after = Some(*last);
             let mut answers = Vec::with_capacity(page.len());
             for child in &page {
-                let event = Event::LetGo {
+                let event = Event::LetGo(ParentOver {
                     family,
                     reason: reason.cloned(),
                     instance: self.instance,
-                };
+                });
                 let draft = Draft::bare(Target::Number(*child), event);
                 let sent = self.writer.send(Origin::Engine, draft).await;
                 answers.push((*child, sent.map_err(|_| ReadError::Stopped)?));

@@ -23,6 +23,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::collections::HashSet;
 use std::convert::Infallible;
+use std::future::Future;
 
 /// Rows looked at in one read.
 const PAGE: usize = 256;
@@ -113,34 +114,39 @@ impl<S> Ctx<S> {
     ///
     /// # Errors
     /// [`ChildError`]: why they cannot be waited for.
-    pub async fn all<'c, O>(
+    pub fn all<'c, O>(
         &self,
         key: impl Into<StepKey>,
         children: impl IntoIterator<Item = &'c Child<O>>,
-    ) -> Result<Vec<Result<O, ChildError>>, ChildError>
+    ) -> impl Future<Output = Result<Vec<Result<O, ChildError>>, ChildError>>
     where
         O: DeserializeOwned + Send + 'static,
     {
         let children: Vec<ChildOf> = children.into_iter().map(Child::of).collect();
-        self.all_of(key.into(), &children).await?;
-        let mut results = Vec::with_capacity(children.len());
-        for child in children {
-            results.push(result(&self.core, child.task).await);
+        // Here and not in the future, which would not be `Send` with an iterator over what a handler borrows.
+        let key = key.into();
+        async move {
+            self.all_of(key, &children).await?;
+            let mut results = Vec::with_capacity(children.len());
+            for child in children {
+                results.push(result(&self.core, child.task).await);
+            }
+            Ok(results)
         }
-        Ok(results)
     }
 
     /// As [`Ctx::all`], and gives nothing: for outputs that are read one by one.
     ///
     /// # Errors
     /// As [`Ctx::all`].
-    pub async fn all_ended<'c, O: 'static>(
+    pub fn all_ended<'c, O: 'static>(
         &self,
         key: impl Into<StepKey>,
         children: impl IntoIterator<Item = &'c Child<O>>,
-    ) -> Result<(), ChildError> {
+    ) -> impl Future<Output = Result<(), ChildError>> {
         let children: Vec<ChildOf> = children.into_iter().map(Child::of).collect();
-        self.all_of(key.into(), &children).await
+        let key = key.into();
+        async move { self.all_of(key, &children).await }
     }
 
     async fn all_of(&self, key: StepKey, children: &[ChildOf]) -> Result<(), ChildError> {
@@ -165,21 +171,33 @@ impl<S> Ctx<S> {
     ///
     /// # Errors
     /// [`ChildError`]: why they cannot be waited for.
-    pub async fn any<'c, O>(
+    pub fn any<'c, O>(
         &self,
         key: impl Into<StepKey>,
         children: impl IntoIterator<Item = &'c Child<O>>,
-    ) -> Result<(usize, Result<O, ChildError>), ChildError>
+    ) -> impl Future<Output = Result<(usize, Result<O, ChildError>), ChildError>>
     where
         O: Serialize + DeserializeOwned + Send + 'static,
     {
         let children: Vec<ChildOf> = children.into_iter().map(Child::of).collect();
-        let step = OneStep::begin::<Infallible>(self, key.into(), StepOptions::new()).await?;
+        let key = key.into();
+        async move { self.any_of(key, &children).await }
+    }
+
+    async fn any_of<O>(
+        &self,
+        key: StepKey,
+        children: &[ChildOf],
+    ) -> Result<(usize, Result<O, ChildError>), ChildError>
+    where
+        O: Serialize + DeserializeOwned + Send + 'static,
+    {
+        let step = OneStep::begin::<Infallible>(self, key, StepOptions::new()).await?;
         if let Some((task, found)) = known::<(u64, Result<O, ChildError>), S>(&step).await? {
             let place = children.iter().position(|child| child.task.0 == task);
             return Ok((place.ok_or(ChildError::Nobody)?, found));
         }
-        let first = wait(self, &step, &children, Need::One).await?;
+        let first = wait(self, &step, children, Need::One).await?;
         let place = first.ok_or(ChildError::Nobody)?;
         let task = children[place].task;
         let found = result(&self.core, task).await;
@@ -328,7 +346,7 @@ impl Looked {
 
 /// What a turn of an earlier run started becomes this turn's: else nobody would count its end.
 async fn take_over(core: &CtxCore, strays: &[ChildOf]) -> Result<(), ChildError> {
-    crate::child_start::mark_or_over(core).await?;
+    crate::child_door::mark_or_over(core).await?;
     for stray in strays {
         let row = ParentRow {
             family: core.row.family(core.task),

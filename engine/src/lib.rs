@@ -39,6 +39,8 @@ mod check;
 #[cfg(feature = "runtime")]
 mod child;
 #[cfg(feature = "runtime")]
+mod child_door;
+#[cfg(feature = "runtime")]
 mod child_start;
 #[cfg(feature = "runtime")]
 mod children;

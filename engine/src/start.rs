@@ -319,14 +319,13 @@ impl<O, S> Start<O, S> {
             sink: self.sink,
             ..Draft::bare(Target::Id(id.clone()), Event::Input(Box::new(input)))
         };
-        let wanted = Wanted {
-            shared: Arc::clone(&self.shared),
-            id,
-            input_id,
-            cannot_create,
-        };
         Ok(Prepared {
-            wanted,
+            wanted: Wanted {
+                shared: Arc::clone(&self.shared),
+                id,
+                input_id,
+                cannot_create,
+            },
             draft,
             output: PhantomData,
         })

@@ -3,7 +3,7 @@
 use crate::alarms::Alarms;
 use crate::asking::open_asks;
 use crate::call::{SharedSlot, caught};
-use crate::child_start::ChildDoor;
+use crate::child_door::ChildDoor;
 use crate::ctx::CtxCore;
 use crate::ended::{turn_end, undecodable};
 use crate::env::{self, Clock, Spawner};
@@ -73,7 +73,6 @@ pub(crate) struct Dispatcher {
     pub(crate) clock: Clock,
     pub(crate) stopping: watch::Sender<bool>,
     pub(crate) streams: Arc<Streams>,
-    /// Tells of turns that are over and have children.
     pub(crate) families: Arc<Notify>,
     /// From which length on the waits of handlers leave memory.
     pub(crate) park_after: Duration,

@@ -161,8 +161,7 @@ pub(super) fn delete(
     }
     effects.push(Effect::TaskEnded);
     let reason = "its parent was deleted".into();
-    let over = family::over(view.task, row, Fate::Cancelled { reason });
-    effects.extend(over.as_ref().map(|_| Effect::FamilyOver));
+    let over = family::over(view, row, Fate::Cancelled { reason }, &mut effects);
     let mut removal = removed(row, effects);
     removal.writes.extend(over);
     if !matches!(row.state, State::Completed { .. }) {

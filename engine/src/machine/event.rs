@@ -39,6 +39,17 @@ pub struct NewParent {
     pub generation: Generation,
 }
 
+/// That the turn is over which started a task.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ParentOver {
+    /// That turn.
+    pub family: Family,
+    /// Why the task is cancelled; empty when it goes on.
+    pub reason: Option<Box<str>>,
+    /// The process that tells.
+    pub instance: u128,
+}
+
 /// An input as a caller gave it, with the options of a start.
 #[derive(Debug, Clone)]
 pub struct NewInput {
@@ -404,14 +415,7 @@ pub enum Event {
     /// Children of the task have ended with commits of this batch.
     ChildEnded,
     /// The turn that started the task is over.
-    LetGo {
-        /// That turn.
-        family: Family,
-        /// Why the task is cancelled; empty when it goes on.
-        reason: Option<Box<str>>,
-        /// The process that tells.
-        instance: u128,
-    },
+    LetGo(ParentOver),
     /// Somebody says what became of a step that was begun and not recorded.
     Resolve {
         /// The step's key.
@@ -475,7 +479,7 @@ impl Event {
             | Event::BecomeParent { .. }
             | Event::TakeOver(_)
             | Event::ChildEnded
-            | Event::LetGo { .. }
+            | Event::LetGo(_)
             | Event::Resolve { .. }
             | Event::Expire => None,
         }
@@ -509,7 +513,7 @@ impl Event {
             | Event::BecomeParent { .. }
             | Event::TakeOver(_)
             | Event::ChildEnded
-            | Event::LetGo { .. }
+            | Event::LetGo(_)
             | Event::Expire
             | Event::ForgetInput { .. } => None,
         }
@@ -581,7 +585,7 @@ impl Event {
             | Event::BecomeParent { .. }
             | Event::TakeOver(_)
             | Event::ChildEnded
-            | Event::LetGo { .. }
+            | Event::LetGo(_)
             | Event::Expire
             | Event::ForgetInput { .. } => 0,
         }
@@ -634,7 +638,7 @@ impl Event {
             | Event::BecomeParent { .. }
             | Event::TakeOver(_)
             | Event::ChildEnded
-            | Event::LetGo { .. }
+            | Event::LetGo(_)
             | Event::Resolve { .. }
             | Event::Expire
             | Event::ForgetInput { .. } => None,

@@ -6,14 +6,13 @@
 use super::answer::{Effect, Rejected, Transition};
 use super::cancel::cancel;
 use super::change::{by_others, by_worker, changed, held, nothing, written};
-use super::event::{Aim, NewParent, Order, Wait, WaitFor};
+use super::event::{Aim, NewParent, Order, ParentOver, Wait, WaitFor};
 use super::finish::expiry;
 use super::park::wake;
 use super::view::{Now, View};
 use outlive_storage::commit::Write;
 use outlive_storage::row::{
-    Deadline, EventKind, Family, Fate, Generation, Keep, Outcome, State, TaskNumber, TaskRow,
-    TurnResult, WaitReason,
+    Deadline, EventKind, Fate, Generation, Keep, Outcome, State, TaskRow, TurnResult, WaitReason,
 };
 
 /// The turn is about to start its first child. It is said before, so that the end of the turn knows of children however
@@ -85,10 +84,19 @@ pub(super) fn counted(row: &TaskRow) -> Option<Write> {
     (!cfg!(planted = "child_end_not_counted")).then_some(Write::ChildEnded(parent.family))
 }
 
-/// What a turn that is over leaves to its children.
-pub(super) fn over(task: TaskNumber, row: &TaskRow, fate: Fate) -> Option<Write> {
-    let turn = row.family(task).turn;
-    row.has_children.then_some(Write::FamilyOver { turn, fate })
+/// What a turn that is over leaves to its children, who are to be told.
+pub(super) fn over(
+    view: &View<'_>,
+    row: &TaskRow,
+    fate: Fate,
+    effects: &mut Vec<Effect>,
+) -> Option<Write> {
+    if !row.has_children {
+        return None;
+    }
+    effects.push(Effect::FamilyOver);
+    let turn = row.family(view.task).turn;
+    Some(Write::FamilyOver { turn, fate })
 }
 
 /// What becomes of the children of a turn that ended so: whoever cancels or stops it means them as well.
@@ -170,9 +178,14 @@ pub(super) fn child_ended(view: &View<'_>, row: &TaskRow, now: Now) -> Transitio
 pub(super) fn let_go(
     view: &View<'_>,
     row: &TaskRow,
-    (family, reason, instance): (Family, Option<Box<str>>, u128),
+    told: ParentOver,
     now: Now,
 ) -> Result<Transition, Rejected> {
+    let ParentOver {
+        family,
+        reason,
+        instance,
+    } = told;
     let Some(parent) = row.parent.as_ref().filter(|p| p.family == family) else {
         return Ok(nothing(row));
     };

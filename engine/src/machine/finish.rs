@@ -52,8 +52,8 @@ pub(super) fn complete(
     }
     effects.push(Effect::TaskEnded);
     let what = kind_of(&outcome);
-    let family_over = family::over(view.task, row, family::fate(&result_of(&outcome)));
-    effects.extend(family_over.as_ref().map(|_| Effect::FamilyOver));
+    let fate = family::fate(&result_of(&outcome));
+    let family_over = family::over(view, row, fate, &mut effects);
     next.state = State::Completed {
         at: now.at,
         outcome,

@@ -33,7 +33,7 @@ pub use answer::{
 pub use ask::Question;
 pub use event::{
     Aim, Asking, Claimant, Event, Given, Named, NewInput, NewParent, OnConflict, Order, Overdue,
-    Parting, Resolution, TurnEnd, Verdict, Wait, WaitFor,
+    ParentOver, Parting, Resolution, TurnEnd, Verdict, Wait, WaitFor,
 };
 pub use finish::turn_is_open;
 pub use guard::{ALONE_DEATHS, SUSPECT_DEATHS, would_hold_back};
@@ -117,11 +117,7 @@ fn present(view: &View<'_>, row: &TaskRow, event: Event, now: Now) -> Result<Tra
         Event::BecomeParent { generation } => family::becomes_parent(row, generation, now),
         Event::TakeOver(parent) => family::taken_over(view, row, parent, now),
         Event::ChildEnded => Ok(family::child_ended(view, row, now)),
-        Event::LetGo {
-            family,
-            reason,
-            instance,
-        } => family::let_go(view, row, (family, reason, instance), now),
+        Event::LetGo(told) => family::let_go(view, row, told, now),
     }
 }
 
@@ -153,7 +149,7 @@ fn absent(view: &View<'_>, event: Event, now: Now) -> Result<Transition, Rejecte
         | Event::Acquit
         | Event::TakeOver(_)
         | Event::ChildEnded
-        | Event::LetGo { .. }
+        | Event::LetGo(_)
         | Event::Expire
         | Event::ForgetInput { .. } => Err(Rejected::NotFound),
     }

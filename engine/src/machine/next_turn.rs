@@ -96,8 +96,7 @@ pub(super) fn go_on(
         what,
     } = over;
     let mut effects = answered(view, row, &result);
-    let family_over = family::over(view.task, row, family::fate(&result));
-    effects.extend(family_over.as_ref().map(|_| Effect::FamilyOver));
+    let family_over = family::over(view, row, family::fate(&result), &mut effects);
     let mut writes = turn_over(view, row, result, now);
     writes.extend(family_over);
     let mut next = changed(row, now);

@@ -5,6 +5,7 @@ use outlive::{
     ChildStartError, Ctx, Engine, HandlerError, StartError, Status, TaskOptions, WaitReason,
 };
 use outlive_storage::Store;
+use std::time::Duration;
 
 /// Starts one of each kind, then waits for ever.
 async fn starts(world: World, ctx: Ctx, _: u32) -> Result<String, HandlerError> {
@@ -137,14 +138,15 @@ async fn one_key_for_two_children_puts_the_task_aside() {
 /// The result of a child is there for its parent, however short the child's own retention is.
 #[tokio::test(start_paused = true)]
 async fn a_child_is_kept_until_the_turn_that_started_it_is_over() {
-    const BRIEF: TaskOptions = TaskOptions::new().ephemeral();
+    const GONE: TaskOptions = TaskOptions::new().ephemeral();
+    const BRIEF: TaskOptions = TaskOptions::new().keep_for(Duration::from_secs(60));
     async fn handler(world: World, ctx: Ctx, _: u32) -> Result<String, HandlerError> {
         let gone = ctx.start("gone", CHILD, &"x".to_owned()).id("gone");
-        let gone = gone.options(BRIEF).await?;
-        let kept = ctx.start("kept", CHILD, &"y".to_owned()).id("kept").await?;
+        let gone = gone.options(GONE).await?;
+        let kept = ctx.start("kept", CHILD, &"y".to_owned()).id("kept");
+        let kept = kept.options(BRIEF).await?;
         world.gate.arrive();
-        ctx.sleep("long", std::time::Duration::from_secs(2 * 3600))
-            .await?;
+        ctx.sleep("long", Duration::from_secs(2 * 3600)).await?;
         let results = ctx.all("all", [&gone, &kept]).await?;
         Ok(crate::told(&results).join(" "))
     }

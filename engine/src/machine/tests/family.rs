@@ -4,8 +4,8 @@ use super::task::{
     OPTIONS, PLAIN, STEERABLE, Task, cancel, failed, input, succeeded, terminate, us,
 };
 use crate::machine::{
-    Accepted, Aim, Answer, Effect, Event, FamilyView, NewInput, NewParent, Now, Rejected,
-    Transition, TurnEnd, View, Wait, WaitFor, step,
+    Accepted, Aim, Answer, Effect, Event, FamilyView, NewInput, NewParent, Now, ParentOver,
+    Rejected, Transition, TurnEnd, View, Wait, WaitFor, step,
 };
 use outlive_storage::commit::Write;
 use outlive_storage::row::{
@@ -75,11 +75,11 @@ fn child(parent: &Task, detached: bool, options: OptionsRow) -> TaskRow {
 }
 
 fn let_go(family: Family, reason: Option<&str>) -> Event {
-    Event::LetGo {
+    Event::LetGo(ParentOver {
         family,
         reason: reason.map(Box::from),
         instance: us(1).instance,
-    }
+    })
 }
 
 fn ended(row: &TaskRow) -> Transition {

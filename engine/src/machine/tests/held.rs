@@ -185,8 +185,6 @@ impl Held {
             }
             // The machine writes nothing of a stream: that is the writer's.
             Write::Segment { .. } | Write::EvictSegments { .. } => unreachable!("{write:?}"),
-            // What is said to other tasks.
-            Write::ChildEnded(_) | Write::FamilyOver { .. } => {}
             // Steps decide nothing: which they are is the handler's. Whose they are is the row's word.
             Write::Step { turn, .. } | Write::RemoveStep { turn, .. } => {
                 return self.steps_of() == *turn;
@@ -194,7 +192,7 @@ impl Held {
             Write::ForgetSteps { turn } => return self.steps_of() > *turn,
             Write::Ask { .. } | Write::RemoveAsk { .. } | Write::RemoveAsks => {}
             Write::Run(run) => self.runs.push(RunRow::clone(run)),
-            Write::RemoveTask => {}
+            Write::ChildEnded(_) | Write::FamilyOver { .. } | Write::RemoveTask => {}
         }
         true
     }

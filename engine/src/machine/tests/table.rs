@@ -9,8 +9,8 @@ use super::task::{
 };
 use crate::machine::{
     Accepted, Aim, Answer, Asking, Claimant, DefLimits, Event, Given, Named, NewInput, OnConflict,
-    Overdue, Parting, Rejected, Resolution, Transition, TurnEnd, Unanswered, Verdict, Wait,
-    WaitFor,
+    Overdue, ParentOver, Parting, Rejected, Resolution, Transition, TurnEnd, Unanswered, Verdict,
+    Wait, WaitFor,
 };
 use outlive_storage::commit::Write;
 use outlive_storage::id::InputId;
@@ -503,11 +503,11 @@ const SENT: [(&str, Events); 12] = [
     ("a child of it has ended", |_| vec![Event::ChildEnded]),
     ("its parent's turn is over", |_| {
         let (task, turn) = (TaskNumber(1), 1);
-        vec![Event::LetGo {
+        vec![Event::LetGo(ParentOver {
             family: Family { task, turn },
             reason: None,
             instance: 1,
-        }]
+        })]
     }),
     ("expire", |_| vec![Event::Expire]),
     ("forget an input's receipt", |_| {

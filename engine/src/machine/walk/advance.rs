@@ -85,7 +85,7 @@ impl Advance<'_> {
             Event::BecomeParent { .. }
             | Event::TakeOver(_)
             | Event::ChildEnded
-            | Event::LetGo { .. } => {}
+            | Event::LetGo(_) => {}
             Event::Step { step, .. } => {
                 self.record(
                     step.as_deref()

@@ -78,19 +78,8 @@ impl Model {
                 self.check_claim(*generation)?;
                 self.verdict_on_stop(*why, now)
             }
-            Event::Claim(_)
-            | Event::Recover { .. }
-            | Event::Orphan { .. }
-            | Event::Lapse
-            | Event::Reconsider
-            | Event::Probe { .. }
-            | Event::Acquit
-            | Event::BecomeParent { .. }
-            | Event::TakeOver(_)
-            | Event::ChildEnded
-            | Event::LetGo { .. }
-            | Event::Expire
-            | Event::ForgetInput { .. } => self.verdict_on_engine(event, now),
+            // What the engine itself sends.
+            _ => self.verdict_on_engine(event, now),
         }
     }
 
