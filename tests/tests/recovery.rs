@@ -104,7 +104,7 @@ async fn a_thousand_running_tasks_are_entered_again_each_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_an_open_reads_until_the_first_re_entry_does_not_grow_with_finished_tasks() {
     let dir = tempfile::tempdir().expect("a directory");
-    for (running, allowed) in [(1000, 1.1), (1, 1.5)] {
+    for (running, deeper) in [(1000, 0.0), (1, 12.0)] {
         let mut reads = Vec::new();
         for finished in [0, 100_000] {
             let path = dir.path().join(format!("{running}-{finished}.redb"));
@@ -117,9 +117,10 @@ async fn what_an_open_reads_until_the_first_re_entry_does_not_grow_with_finished
             engine.shutdown(Duration::ZERO).await;
         }
         println!("{running} running, reads with 0 and 100,000 finished tasks: {reads:?}");
-        // With one running task the whole difference is the depth of a tree of 100,000 rows: some three pages.
+        // With one running task the whole difference is the depth of trees of 100,000 rows: some three pages for each of
+        // the task, the log, and what the sweep looks at, which may come before the entry or after it.
         assert!(
-            reads[1] as f64 <= reads[0] as f64 * allowed,
+            reads[1] as f64 <= reads[0] as f64 * 1.1 + deeper,
             "{running} running: {reads:?}"
         );
     }
