@@ -40,6 +40,7 @@ async fn a_handler_that_waits_frees_its_slot_so_that_one_slot_is_enough() {
     );
     assert!(matches!(why.release, Release::Children));
     world.gate.let_through(1);
+    until(&engine, ID, |seen| seen.ended.is_some()).await;
     assert_eq!(run.result().await.unwrap(), "gate a, failed fail b");
     assert_eq!(task(&engine, ID).await.attempt, 1);
 }

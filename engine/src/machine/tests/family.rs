@@ -1,7 +1,7 @@
 //! A turn with its children: born under its claim, counted, told when it is over.
 
 use super::task::{
-    OPTIONS, PLAIN, STEERABLE, Task, cancel, failed, input, succeeded, terminate, us,
+    OPTIONS, PLAIN, STEERABLE, Task, cancel, failed, input, succeeded, suspended, terminate, us,
 };
 use crate::machine::{
     Accepted, Aim, Answer, Effect, Event, FamilyView, NewInput, NewParent, Now, ParentOver,
@@ -148,7 +148,7 @@ fn a_child_begins_only_under_the_claim_of_the_turn_that_starts_it() {
 
 #[test]
 fn a_start_of_a_child_never_joins_another_task() {
-    let (parent, other) = (parent(), Task::ended(STEERABLE, succeeded("1")));
+    let (parent, other) = (parent(), Task::ended(STEERABLE, suspended("1")));
     let joins = asked(
         Some(other.row()),
         start(new_parent(&parent), OPTIONS),
