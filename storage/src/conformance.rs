@@ -14,6 +14,7 @@ mod lives;
 mod log;
 mod removal;
 pub(crate) mod rows;
+mod settling;
 mod steps;
 mod stream;
 
@@ -26,6 +27,7 @@ pub use lists::*;
 pub use lives::*;
 pub use log::*;
 pub use removal::*;
+pub use settling::*;
 pub use steps::*;
 pub use stream::*;
 
@@ -139,6 +141,8 @@ promises! {
     a_life_is_overwritten_by_its_own_instance,
     lives_are_bounded,
     indexes_are_replaced_as_a_whole,
+    what_became_of_a_batch_is_told,
+    what_leaves_no_trace_changes_nothing_twice,
 }
 
 #[cfg(test)]

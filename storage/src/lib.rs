@@ -17,6 +17,7 @@ mod receipt;
 #[cfg(feature = "redb")]
 pub mod redb;
 pub mod row;
+mod settle;
 #[cfg(feature = "redb")]
 mod slot;
 pub mod store;
@@ -25,6 +26,7 @@ pub mod store;
 pub use crate::redb::RedbStore;
 pub use commit::{Applied, Commit, Conflict, Expect, Write};
 pub use mem::MemStore;
+pub use settle::settle;
 pub use store::{
     Counters, Due, EventPage, EventsKept, ExpiredReceipt, Found, FoundAsk, Inbox, Page, Scan,
     Segment, Sharing, Store, StoreError, StreamEnd,

@@ -194,9 +194,9 @@ pub enum StoreError {
         /// The newest format this version reads.
         supported: u8,
     },
-    /// The disk is full or a quota is reached. What the failed call would have written is unknown until the
-    /// file is opened again: make room, then open again and ask with the same ids.
-    #[error("no space left for the store; make room, open it again and ask with the same ids")]
+    /// The disk is full or a quota is reached: make room, and ask again with the same ids. Whether a call that fails with
+    /// it has changed anything is said by the call.
+    #[error("no space left for the store; make room and ask again with the same ids")]
     Full,
     /// The file under the path is no longer the file that is open. Nothing more is written to it: stop, and
     /// look at what replaced or removed it.
@@ -484,12 +484,23 @@ pub trait Store: Send + Sync + 'static {
         let _ = still_running;
     }
 
+    /// Opens the store again after a call has failed as a whole; does nothing while it is well. What is durable is there
+    /// afterwards. Where a sync had failed, the file is copied to a new one first, for the old one cannot be trusted.
+    ///
+    /// A store that never fails as a whole needs nothing of it.
+    ///
+    /// # Errors
+    /// [`StoreError::Replaced`]: somebody else's file is there, so give up. Any other [`StoreError`]: try again later.
+    fn reopen(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     /// Applies a batch in one transaction, in order; each commit sees those before it. A refused commit changes
     /// nothing and does not hinder its neighbours. Durable when this returns `Ok`.
     ///
     /// # Errors
     /// On any [`StoreError`] other than [`StoreError::Malformed`] the outcome of the whole batch is unknown and the
-    /// handle takes no more: open the store again and look. After [`StoreError::Malformed`] nothing was written.
+    /// handle takes no more: [`Store::reopen`] it, and ask [`settle`](crate::settle()) what became of the batch. After [`StoreError::Malformed`] nothing was written.
     /// A damaged row refuses only its own commit.
     fn commit(&self, batch: &[Commit]) -> Result<Vec<Result<Applied, Conflict>>, StoreError>;
 }

@@ -1,7 +1,6 @@
-//! The file as redb sees it: counted, and not written before it has proved to be a store of ours.
+//! The file as redb sees it: counted, not written before it has proved to be a store of ours, nor after it failed.
 
 use parking_lot::Mutex;
-use redb::backends::FileBackend;
 use redb::{BackendError, StorageBackend};
 use std::io;
 use std::ops::Bound;
@@ -23,13 +22,28 @@ pub struct IoCounts {
     pub syncs: u64,
 }
 
+/// Counts over all handles that a store opens one after the other.
 #[derive(Debug, Default)]
-struct Counters {
+pub(crate) struct Counters {
     reads: AtomicU64,
     read_bytes: AtomicU64,
     writes: AtomicU64,
     written_bytes: AtomicU64,
     syncs: AtomicU64,
+}
+
+impl Counters {
+    /// What was asked of the operating system so far.
+    pub(crate) fn counts(&self) -> IoCounts {
+        let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        IoCounts {
+            reads: of(&self.reads),
+            read_bytes: of(&self.read_bytes),
+            writes: of(&self.writes),
+            written_bytes: of(&self.written_bytes),
+            syncs: of(&self.syncs),
+        }
+    }
 }
 
 /// One thing redb asked for while writes were held.
@@ -46,20 +60,26 @@ enum Held {
 /// else's must be as it was, so everything redb writes is held in memory until [`Disk::release`].
 #[derive(Debug)]
 pub(crate) struct Disk {
-    file: FileBackend,
-    counters: Counters,
+    file: Box<dyn StorageBackend>,
+    counters: Arc<Counters>,
     holding: AtomicBool,
     held: Mutex<Vec<Held>>,
+    /// A sync has failed: what the system shows of the file since then may never be on the disk.
+    sync_failed: AtomicBool,
+    /// The handle is given up: redb, which tidies up when it is dropped, changes nothing any more.
+    given_up: AtomicBool,
 }
 
 impl Disk {
     /// A disk whose writes are held.
-    pub(crate) fn held(file: FileBackend) -> Arc<Disk> {
+    pub(crate) fn held(file: Box<dyn StorageBackend>, counters: &Arc<Counters>) -> Arc<Disk> {
         Arc::new(Disk {
             file,
-            counters: Counters::default(),
+            counters: Arc::clone(counters),
             holding: AtomicBool::new(!cfg!(planted = "held_writes_leak")),
             held: Mutex::new(Vec::new()),
+            sync_failed: AtomicBool::new(false),
+            given_up: AtomicBool::new(false),
         })
     }
 
@@ -77,16 +97,22 @@ impl Disk {
         Ok(())
     }
 
-    /// What was asked of the operating system so far.
-    pub(crate) fn counts(&self) -> IoCounts {
-        let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        IoCounts {
-            reads: of(&self.counters.reads),
-            read_bytes: of(&self.counters.read_bytes),
-            writes: of(&self.counters.writes),
-            written_bytes: of(&self.counters.written_bytes),
-            syncs: of(&self.counters.syncs),
+    /// True when a sync has failed.
+    pub(crate) fn has_failed_to_sync(&self) -> bool {
+        self.sync_failed.load(Ordering::Acquire)
+    }
+
+    /// Nothing is written any more.
+    pub(crate) fn give_up(&self) {
+        self.given_up.store(true, Ordering::Release);
+    }
+
+    /// Refuses to change a file that is given up.
+    fn check_in_use(&self) -> io::Result<()> {
+        if self.given_up.load(Ordering::Acquire) {
+            return Err(io::ErrorKind::BrokenPipe.into());
         }
+        Ok(())
     }
 
     /// True while writes are held.
@@ -99,12 +125,18 @@ impl Disk {
         self.counters
             .written_bytes
             .fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        self.check_in_use()?;
         self.file.write(offset, bytes)
     }
 
     fn sync_through(&self) -> io::Result<()> {
         self.counters.syncs.fetch_add(1, Ordering::Relaxed);
-        self.file.sync_data()
+        self.check_in_use()?;
+        let synced = self.file.sync_data();
+        if synced.is_err() {
+            self.sync_failed.store(true, Ordering::Release);
+        }
+        synced
     }
 
     fn read_through(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
@@ -192,6 +224,7 @@ impl StorageBackend for Backend {
             self.0.held.lock().push(Held::SetLen(len));
             return Ok(());
         }
+        self.0.check_in_use()?;
         self.0.file.set_len(len)
     }
 

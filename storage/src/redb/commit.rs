@@ -19,8 +19,9 @@ type Answers = Vec<Result<Applied, Conflict>>;
 impl RedbStore {
     /// Begins a durable write transaction.
     pub(crate) fn begin_write(&self) -> Result<WriteTransaction, StoreError> {
-        self.check_in_place()?;
-        let mut txn = self.database.begin_write().map_err(fault)?;
+        self.medium.check_in_place()?;
+        let begun = self.database(|database| database.begin_write())?;
+        let mut txn = begun.map_err(fault)?;
         txn.set_durability(Durability::Immediate).map_err(fault)?;
         txn.set_quick_repair(self.options.quick_repair && !cfg!(planted = "quick_repair_off"));
         Ok(txn)

@@ -10,7 +10,7 @@ use super::tables::{
     VALUES, WAKES,
 };
 use redb::backends::FileBackend;
-use redb::{Builder, Durability};
+use redb::{Builder, Durability, StorageBackend};
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io;
@@ -98,7 +98,7 @@ pub(crate) fn remove_leftovers(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-fn temporary_path(path: &Path, instance: u128) -> PathBuf {
+pub(crate) fn temporary_path(path: &Path, instance: u128) -> PathBuf {
     let mut name = OsString::from(path);
     name.push(format!(".{instance:032x}.tmp"));
     PathBuf::from(name)
@@ -115,8 +115,15 @@ fn is_leftover(store: &OsStr, name: &OsStr) -> bool {
 }
 
 fn build(file: &File, incarnation: u128) -> Result<(), redb::Error> {
-    let backend = FileBackend::new(file.try_clone()?)?;
-    let database = Builder::new().create_with_backend(backend)?;
+    build_on(FileBackend::new(file.try_clone()?)?, incarnation)
+}
+
+/// Makes an empty store of what is empty.
+///
+/// # Errors
+/// What redb fails with.
+pub(crate) fn build_on(empty: impl StorageBackend, incarnation: u128) -> Result<(), redb::Error> {
+    let database = Builder::new().create_with_backend(empty)?;
     let mut txn = database.begin_write()?;
     txn.set_durability(Durability::Immediate)?;
     txn.set_quick_repair(true);

@@ -5,12 +5,14 @@ mod backend;
 mod batch;
 mod commit;
 mod create;
+mod current;
 mod families;
 mod hanging;
 mod indexes;
 mod lists;
 mod lives;
 mod lock;
+mod medium;
 mod open;
 mod open_error;
 mod options;
@@ -29,6 +31,8 @@ use unix as platform;
 
 pub use backend::IoCounts;
 pub use create::create_private_directory;
+#[cfg(feature = "simulation")]
+pub use medium::Medium;
 pub use open_error::OpenError;
 pub use options::{OnRepair, Opened, RedbOptions};
 
@@ -42,7 +46,7 @@ use crate::store::{
     Counters, Due, EventPage, EventsKept, ExpiredReceipt, FoundAsk, Inbox, Page, Scan, Segment,
     Sharing, Store, StoreError, StreamEnd,
 };
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use redb::{Database, ReadableTable};
 use std::io;
 use std::ops::Bound;
@@ -63,19 +67,19 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// ```
 #[derive(Debug)]
 pub struct RedbStore {
-    // Declared, and so dropped, before the lock: the file is closed before somebody else may open it.
-    database: Database,
-    disk: Arc<backend::Disk>,
-    lock: lock::Lock,
+    // Declared, and so dropped, before the medium with its lock: the file is closed before somebody else may open it.
+    /// Read for as long as a call lasts, written to open the file again; `None` when that failed.
+    current: RwLock<Option<current::Current>>,
+    medium: Arc<dyn medium::Medium>,
     path: PathBuf,
-    file_id: platform::FileId,
     incarnation: u128,
     options: RedbOptions,
     opened: Opened,
     /// What the file reserves; held throughout a commit.
     reserved: Mutex<Counters>,
-    /// The first failure, after which nothing is tried any more.
-    poison: Mutex<Option<Box<str>>>,
+    /// The first failure, after which nothing is tried before the file was opened again.
+    failure: current::Failure,
+    io: Arc<backend::Counters>,
     btree_writes: AtomicU64,
     entry_bytes: AtomicU64,
 }
@@ -94,22 +98,38 @@ impl RedbStore {
         instance: u128,
         now_us: u64,
     ) -> Result<RedbStore, OpenError> {
-        let parts = open::open(path.as_ref(), &options, instance, now_us)?;
+        open::open(path.as_ref(), &options, instance, now_us)
+            .map(|parts| RedbStore::of(parts, options))
+    }
+
+    /// Opens the store on a medium that is no file, or creates it where the medium is empty.
+    ///
+    /// # Errors
+    /// [`OpenError::Damaged`], [`OpenError::TooNew`], [`OpenError::NotAStore`], [`OpenError::Io`].
+    #[cfg(feature = "simulation")]
+    pub fn on_medium(
+        medium: Arc<dyn Medium>,
+        options: RedbOptions,
+        instance: u128,
+    ) -> Result<RedbStore, OpenError> {
+        open::open_medium(medium, &options, instance).map(|parts| RedbStore::of(parts, options))
+    }
+
+    fn of(parts: open::Parts, options: RedbOptions) -> RedbStore {
         tracing::debug!(path = %parts.path.display(), opened = ?parts.opened, "store opened");
-        Ok(RedbStore {
-            database: parts.database,
-            disk: parts.disk,
-            lock: parts.lock,
+        RedbStore {
+            current: RwLock::new(Some(parts.current)),
+            medium: parts.medium,
             path: parts.path,
-            file_id: parts.file_id,
             incarnation: parts.facts.incarnation,
             options,
             opened: parts.opened,
             reserved: Mutex::new(parts.facts.counters),
-            poison: Mutex::new(None),
+            failure: current::Failure::default(),
+            io: parts.io,
             btree_writes: AtomicU64::new(0),
             entry_bytes: AtomicU64::new(0),
-        })
+        }
     }
 
     /// What the open found and did.
@@ -129,7 +149,7 @@ impl RedbStore {
 
     /// Calls to the operating system since the open, those of the open included.
     pub fn io(&self) -> IoCounts {
-        self.disk.counts()
+        self.io.counts()
     }
 
     /// Entries put into or removed from tables since the open; reservations of numbers not counted.
@@ -148,11 +168,9 @@ impl RedbStore {
 
     /// Runs one call: refused after an earlier failure, and remembered if it fails itself.
     fn guarded<T>(&self, call: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
-        if let Some(cause) = &*self.poison.lock() {
-            return Err(StoreError::Poisoned {
-                cause: cause.clone(),
-            });
-        }
+        // Held to the end: a file that is opened again gives pages away which this call still reads.
+        let _current = self.current.read_recursive();
+        self.failure.check()?;
         let answer = call();
         match &answer {
             Ok(_) => {}
@@ -160,31 +178,52 @@ impl RedbStore {
             Err(_) if cfg!(planted = "poison_forgotten") => {}
             // After one failed call, even a read, redb answers nothing but that.
             Err(failure) => {
-                let cause = failure.to_string();
-                tracing::error!(path = %self.path.display(), %cause, "store stopped");
-                self.poison.lock().get_or_insert(cause.into());
+                tracing::error!(path = %self.path.display(), cause = %failure, "store failed");
+                self.failure.set(failure);
             }
         }
         answer
     }
 
-    /// Refuses to go on when the paths of file and lock name other files than those that are open.
-    ///
-    /// The locks are on the files, not on their names: after a move and a second start two engines would run.
-    fn check_in_place(&self) -> Result<(), StoreError> {
-        let replaced = |path: &Path| StoreError::Replaced {
-            path: path.display().to_string().into(),
-        };
-        if cfg!(planted = "inode_not_checked") {
+    /// Runs one call that may be made twice: once more after the file was opened again, if it fails or one before has.
+    fn healed<T>(&self, call: impl Fn() -> Result<T, StoreError>) -> Result<T, StoreError> {
+        match self.guarded(&call) {
+            Err(failure) if !failure.is_of_one_entry() && !cfg!(planted = "reads_not_healed") => {
+                self.open_again()?;
+                self.guarded(call)
+            }
+            answer => answer,
+        }
+    }
+
+    /// Opens the file again after a failure.
+    fn open_again(&self) -> Result<(), StoreError> {
+        let mut current = self.current.write();
+        if self.failure.check().is_ok() {
             return Ok(());
         }
-        if !platform::FileId::at(&self.path).is_ok_and(|named| named == self.file_id) {
-            return Err(replaced(&self.path));
+        let kept = (&*self.path, &self.options, &self.io);
+        let facts = self.failure.reopen(&mut current, &*self.medium, kept)?;
+        if facts.incarnation != self.incarnation {
+            *current = None;
+            return Err(StoreError::Replaced {
+                path: self.path.display().to_string().into(),
+            });
         }
-        if !self.lock.is_in_place() {
-            return Err(replaced(self.lock.path()));
-        }
+        *self.reserved.lock() = facts.counters;
+        tracing::warn!(path = %self.path.display(), "store opened again after a failure");
         Ok(())
+    }
+
+    /// The open database.
+    fn database<T>(&self, with: impl FnOnce(&Database) -> T) -> Result<T, StoreError> {
+        // Every call holds it already.
+        match &*self.current.read_recursive() {
+            Some(current) => Ok(with(&current.database)),
+            None => Err(StoreError::Poisoned {
+                cause: "the file could not be opened again".into(),
+            }),
+        }
     }
 
     fn define_all(&self, names: &[&str]) -> Result<Vec<DefNumber>, StoreError> {
@@ -237,11 +276,11 @@ impl Store for RedbStore {
     }
 
     fn counters(&self) -> Result<Counters, StoreError> {
-        self.guarded(|| Ok(*self.reserved.lock()))
+        self.healed(|| Ok(*self.reserved.lock()))
     }
 
     fn define(&self, names: &[&str]) -> Result<Vec<DefNumber>, StoreError> {
-        self.guarded(|| {
+        self.healed(|| {
             let known = self.read_definitions()?;
             let number = |name: &&str| {
                 known
@@ -257,31 +296,31 @@ impl Store for RedbStore {
     }
 
     fn definitions(&self) -> Result<Vec<(DefNumber, Box<str>)>, StoreError> {
-        self.guarded(|| self.read_definitions())
+        self.healed(|| self.read_definitions())
     }
 
     fn find(&self, id: &TaskId) -> Result<Option<TaskNumber>, StoreError> {
-        self.guarded(|| self.read_number(id))
+        self.healed(|| self.read_number(id))
     }
 
     fn get(&self, task: TaskNumber) -> Result<Option<TaskRow>, StoreError> {
-        self.guarded(|| self.read_row(task))
+        self.healed(|| self.read_row(task))
     }
 
     fn value(&self, key: ValueKey) -> Result<Option<Vec<u8>>, StoreError> {
-        self.guarded(|| self.read_value(key))
+        self.healed(|| self.read_value(key))
     }
 
     fn inbox(&self, task: TaskNumber) -> Result<Inbox, StoreError> {
-        self.guarded(|| self.read_inbox(task))
+        self.healed(|| self.read_inbox(task))
     }
 
     fn inputs(&self, task: TaskNumber, limit: usize) -> Result<Vec<(u64, InputRow)>, StoreError> {
-        self.guarded(|| self.read_inputs(task, limit))
+        self.healed(|| self.read_inputs(task, limit))
     }
 
     fn receipt(&self, task: TaskNumber, input_id: &InputId) -> Result<Option<Receipt>, StoreError> {
-        self.guarded(|| self.read_receipt(task, input_id))
+        self.healed(|| self.read_receipt(task, input_id))
     }
 
     fn scan(
@@ -290,11 +329,11 @@ impl Store for RedbStore {
         after: Option<TaskNumber>,
         limit: usize,
     ) -> Result<Page, StoreError> {
-        self.guarded(|| self.read_page(scan, after, limit))
+        self.healed(|| self.read_page(scan.clone(), after, limit))
     }
 
     fn due(&self, def: DefNumber, times: Times, limit: usize) -> Result<Due, StoreError> {
-        self.guarded(|| self.read_due(def, times, limit))
+        self.healed(|| self.read_due(def, times, limit))
     }
 
     fn due_exactly(
@@ -304,15 +343,15 @@ impl Store for RedbStore {
         after: Option<TaskNumber>,
         limit: usize,
     ) -> Result<Vec<TaskNumber>, StoreError> {
-        self.guarded(|| self.read_due_exactly(def, at, after, limit))
+        self.healed(|| self.read_due_exactly(def, at, after, limit))
     }
 
     fn turn(&self, task: TaskNumber, slot: u64) -> Result<Option<TurnRow>, StoreError> {
-        self.guarded(|| self.read_turn(task, slot))
+        self.healed(|| self.read_turn(task, slot))
     }
 
     fn step(&self, task: TaskNumber, turn: u64, key: &str) -> Result<Option<StepRow>, StoreError> {
-        self.guarded(|| self.read_step(task, turn, key))
+        self.healed(|| self.read_step(task, turn, key))
     }
 
     fn steps(
@@ -322,11 +361,11 @@ impl Store for RedbStore {
         after: Option<&str>,
         limit: usize,
     ) -> Result<Vec<(Box<str>, StepRow)>, StoreError> {
-        self.guarded(|| self.read_steps(task, turn, after, limit))
+        self.healed(|| self.read_steps(task, turn, after, limit))
     }
 
     fn ask(&self, task: TaskNumber, key: &str) -> Result<Option<AskRow>, StoreError> {
-        self.guarded(|| self.read_ask(task, key))
+        self.healed(|| self.read_ask(task, key))
     }
 
     fn asks(
@@ -334,11 +373,11 @@ impl Store for RedbStore {
         from: Bound<(TaskNumber, &str)>,
         limit: usize,
     ) -> Result<Vec<FoundAsk>, StoreError> {
-        self.guarded(|| self.read_asks(from, limit))
+        self.healed(|| self.read_asks(from, limit))
     }
 
     fn runs(&self, task: TaskNumber) -> Result<Vec<RunRow>, StoreError> {
-        self.guarded(|| self.read_runs(task))
+        self.healed(|| self.read_runs(task))
     }
 
     fn segments(
@@ -347,15 +386,15 @@ impl Store for RedbStore {
         after: u64,
         limit_bytes: usize,
     ) -> Result<Vec<Segment>, StoreError> {
-        self.guarded(|| self.read_segments(task, after, limit_bytes))
+        self.healed(|| self.read_segments(task, after, limit_bytes))
     }
 
     fn stream_end(&self, task: TaskNumber) -> Result<Option<StreamEnd>, StoreError> {
-        self.guarded(|| self.read_stream_end(task))
+        self.healed(|| self.read_stream_end(task))
     }
 
     fn expired(&self, now: Micros, limit: usize) -> Result<Vec<TaskNumber>, StoreError> {
-        self.guarded(|| self.read_expired(now, limit))
+        self.healed(|| self.read_expired(now, limit))
     }
 
     fn expired_receipts(
@@ -363,15 +402,15 @@ impl Store for RedbStore {
         now: Micros,
         limit: usize,
     ) -> Result<Vec<ExpiredReceipt>, StoreError> {
-        self.guarded(|| self.read_expired_receipts(now, limit))
+        self.healed(|| self.read_expired_receipts(now, limit))
     }
 
     fn events(&self, after: Etag, limit: usize) -> Result<EventPage, StoreError> {
-        self.guarded(|| self.read_events(after, limit))
+        self.healed(|| self.read_events(after, limit))
     }
 
     fn ended_children(&self, family: Family) -> Result<u64, StoreError> {
-        self.guarded(|| self.read_ended_children(family))
+        self.healed(|| self.read_ended_children(family))
     }
 
     fn children(
@@ -380,7 +419,7 @@ impl Store for RedbStore {
         after: Option<TaskNumber>,
         limit: usize,
     ) -> Result<Vec<TaskNumber>, StoreError> {
-        self.guarded(|| self.read_children(family, after, limit))
+        self.healed(|| self.read_children(family, after, limit))
     }
 
     fn families_over(
@@ -388,31 +427,35 @@ impl Store for RedbStore {
         after: Option<Family>,
         limit: usize,
     ) -> Result<Vec<(Family, Fate)>, StoreError> {
-        self.guarded(|| self.read_families_over(after, limit))
+        self.healed(|| self.read_families_over(after, limit))
     }
 
     fn lives(&self) -> Result<Vec<LifeRow>, StoreError> {
-        self.guarded(|| self.read_lives())
+        self.healed(|| self.read_lives())
     }
 
     fn put_life(&self, life: &LifeRow) -> Result<(), StoreError> {
-        self.guarded(|| self.put_one_life(life))
+        self.healed(|| self.put_one_life(life))
     }
 
     fn indexes(&self) -> Result<Vec<IndexRow>, StoreError> {
-        self.guarded(|| self.read_indexes())
+        self.healed(|| self.read_indexes())
     }
 
     fn put_indexes(&self, indexes: &[IndexRow]) -> Result<(), StoreError> {
-        self.guarded(|| self.put_all_indexes(indexes))
+        self.healed(|| self.put_all_indexes(indexes))
     }
 
     fn leaving(&self, still_running: usize) {
-        self.lock.leave(still_running);
+        self.medium.leaving(still_running);
     }
 
     fn tidy(&self, events: EventsKept, limit: usize) -> Result<bool, StoreError> {
-        self.guarded(|| self.tidy_once(events, limit))
+        self.healed(|| self.tidy_once(events, limit))
+    }
+
+    fn reopen(&self) -> Result<(), StoreError> {
+        self.open_again()
     }
 
     fn commit(&self, batch: &[Commit]) -> Result<Vec<Result<Applied, Conflict>>, StoreError> {

@@ -1,8 +1,10 @@
 //! Opening a store: what is checked before anything is touched, and in which order.
 
-use super::backend::{Backend, Disk};
+use super::backend::{Backend, Counters as IoCounters, Disk};
 use super::create;
+use super::current::Current;
 use super::lock::Lock;
+use super::medium::{FileMedium, Medium};
 use super::open_error::OpenError;
 use super::platform::{self, FileId};
 use super::tables::{ETAGS, FORMAT, GENERATIONS, INCARNATION, META, SUPPORTED};
@@ -11,7 +13,8 @@ use crate::row::{Etag, Generation};
 use crate::store::Counters;
 use redb::backends::FileBackend;
 use redb::{
-    Builder, Database, DatabaseError, ReadableDatabase, ReadableTable, StorageError, TableError,
+    Builder, Database, DatabaseError, ReadableDatabase, ReadableTable, StorageBackend,
+    StorageError, TableError,
 };
 use std::fs::File;
 use std::io::{self, Read};
@@ -25,11 +28,10 @@ const MAGIC: [u8; 9] = *b"redb\x1A\x0A\xA9\x0D\x0A";
 
 /// Everything an open store is made of.
 pub(crate) struct Parts {
-    pub(crate) database: Database,
-    pub(crate) disk: Arc<Disk>,
-    pub(crate) lock: Lock,
+    pub(crate) current: Current,
+    pub(crate) medium: Arc<dyn Medium>,
     pub(crate) path: PathBuf,
-    pub(crate) file_id: FileId,
+    pub(crate) io: Arc<IoCounters>,
     pub(crate) facts: Facts,
     pub(crate) opened: Opened,
 }
@@ -68,8 +70,57 @@ pub(crate) fn open(
     };
     let failed = |error: io::Error| refused(&path, "open the store", &error);
     let file_id = FileId::of(&file).map_err(failed)?;
-    let file_bytes = file.metadata().map_err(failed)?.len();
-    let disk = Disk::held(FileBackend::new(file).map_err(|error| database_error(&path, error))?);
+    let backend = FileBackend::new(file).map_err(|error| database_error(&path, error))?;
+    let medium = FileMedium::new(path.clone(), lock, instance, file_id);
+    let found = Found {
+        backend: Box::new(backend),
+        created,
+    };
+    assemble(path, Arc::new(medium), found, options)
+}
+
+/// Opens or creates the store on a medium.
+///
+/// # Errors
+/// [`OpenError`]; nothing was changed.
+#[cfg(feature = "simulation")]
+pub(crate) fn open_medium(
+    medium: Arc<dyn Medium>,
+    options: &RedbOptions,
+    instance: u128,
+) -> Result<Parts, OpenError> {
+    let path = PathBuf::from("a simulated medium");
+    let failed = |error: io::Error| refused(&path, "open the store", &error);
+    let mut backend = medium.open().map_err(failed)?;
+    let created = backend.len().map_err(failed)? == 0;
+    if created {
+        let empty = Disk::held(backend, &Arc::default());
+        empty.release().map_err(failed)?;
+        create::build_on(Backend(empty), instance).map_err(|error| OpenError::Io {
+            what: "create the store",
+            message: error.to_string().into(),
+        })?;
+        backend = medium.open().map_err(failed)?;
+    }
+    assemble(path, medium, Found { backend, created }, options)
+}
+
+/// What is there, or was just made.
+struct Found {
+    backend: Box<dyn StorageBackend>,
+    created: bool,
+}
+
+fn assemble(
+    path: PathBuf,
+    medium: Arc<dyn Medium>,
+    Found { backend, created }: Found,
+    options: &RedbOptions,
+) -> Result<Parts, OpenError> {
+    let failed = |error: io::Error| refused(&path, "open the store", &error);
+    let file_bytes = backend.len().map_err(failed)?;
+    let io = Arc::default();
+    let disk = Disk::held(backend, &io);
     let repaired = Arc::new(AtomicBool::new(false));
     let (database, facts) = load(&path, options, &disk, &repaired)?;
     disk.release().map_err(failed)?;
@@ -80,18 +131,17 @@ pub(crate) fn open(
         format: facts.format,
     };
     Ok(Parts {
-        database,
-        disk,
-        lock,
+        current: Current { database, disk },
+        medium,
         path,
-        file_id,
+        io,
         facts,
         opened,
     })
 }
 
 /// Opens the file at `path` if it may be a store; `None` when nothing is there.
-fn examine(path: &Path) -> Result<Option<File>, OpenError> {
+pub(crate) fn examine(path: &Path) -> Result<Option<File>, OpenError> {
     let found = match std::fs::symlink_metadata(path) {
         Ok(found) => found,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return missing(path),
@@ -140,7 +190,7 @@ fn missing(path: &Path) -> Result<Option<File>, OpenError> {
 }
 
 /// Lets redb open the file and asks it what it is; everything redb writes meanwhile is held by `disk`.
-fn load(
+pub(crate) fn load(
     path: &Path,
     options: &RedbOptions,
     disk: &Arc<Disk>,

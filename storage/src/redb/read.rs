@@ -21,7 +21,8 @@ type Result<T> = std::result::Result<T, StoreError>;
 
 impl RedbStore {
     pub(super) fn begin_read(&self) -> Result<ReadTransaction> {
-        self.database.begin_read().map_err(fault)
+        self.database(|database| database.begin_read())?
+            .map_err(fault)
     }
 
     /// A table of what hangs on tasks, `None` when this one is gone: what is left of it then is nobody's.
