@@ -1,9 +1,12 @@
 //! One batch: read each task as the batch has left it, ask the machine, commit once, then answer and act.
+//!
+//! It has so many lines because what a batch goes through stands together, from its events to their effects.
 
 use crate::commits::{Commits, damaged};
 use crate::decision::{Brought, Decided, claims, event_row, with_output};
 use crate::env::Clock;
 use crate::feed::Feeds;
+use crate::held::Held;
 use crate::hub::{Answered, Hub};
 use crate::known::Known;
 use crate::machine::{self, Answer, Effect, Event, FamilyView, Named, Now, Transition, View};
@@ -14,10 +17,13 @@ use crate::request::{Draft, Request};
 use crate::stream::cell::Appended;
 use crate::turn::{Dispatcher, Entered};
 use crate::writer::{PhaseChange, Poison, Refused, Stop, Target, Upkeep};
-use outlive_storage::row::{Etag, EventKind, Generation, LifeRow, TaskNumber, ValueKey, ValueKind};
-use outlive_storage::{Counters, Store, StoreError, Write};
+use outlive_storage::row::{
+    Etag, EventKind, Generation, LifeRow, Micros, TaskNumber, ValueKey, ValueKind,
+};
+use outlive_storage::{Applied, Commit, Conflict, Counters, Store, StoreError, Write};
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 pub(crate) struct Batcher {
     store: Arc<dyn Store>,
@@ -33,6 +39,9 @@ pub(crate) struct Batcher {
     fatal: Option<StoreError>,
     life: LifeRow,
     feeds: Arc<Feeds>,
+    patience: Duration,
+    /// A batch whose commit failed; nothing else is decided before it is settled.
+    held: Option<Held>,
 }
 
 impl Batcher {
@@ -43,6 +52,7 @@ impl Batcher {
         registry: Arc<Registry>,
         dispatcher: Arc<Dispatcher>,
         (life, feeds): (LifeRow, Arc<Feeds>),
+        patience: Duration,
     ) -> Batcher {
         let poison = Arc::clone(&dispatcher.writer.poison);
         let known = Known::new(Arc::clone(&store));
@@ -59,6 +69,8 @@ impl Batcher {
             fatal: None,
             life,
             feeds,
+            patience,
+            held: None,
         }
     }
 
@@ -101,6 +113,8 @@ impl Batcher {
                 tracing::error!(target: "outlive::store", %error, "upkeep passes over an entry");
                 false
             }
+            // Without room nothing can be removed either; the sweeper comes again.
+            Err(StoreError::Full) => false,
             Err(error) => return self.fail(Vec::new(), error),
         };
         // A sweeper that is gone sweeps on at the next open.
@@ -160,21 +174,69 @@ impl Batcher {
         }
         let committed = meter::under_commit(&self.clock, || self.store.commit(&commits.list));
         match committed {
-            Ok(results) => match damaged(&commits.list, results) {
-                Ok(damaged) => {
-                    self.known.settle();
-                    self.refuse(&mut pending, &damaged);
-                    self.feeds.log.durable(self.etag);
-                    self.answer(pending);
-                    true
-                }
-                Err(error) => self.fail(pending, error),
-            },
+            Ok(results) => self.committed(pending, &commits.list, results),
             Err(error) => {
                 if cfg!(planted = "failed_commit_acknowledged") {
                     self.answer(std::mem::take(&mut pending));
                 }
-                self.fail(pending, error)
+                self.hold(Held::new(pending, commits.list, error, self.clock.own()))
+            }
+        }
+    }
+
+    /// The batch is durable: whoever waits is answered. False: the writer must end.
+    fn committed(
+        &mut self,
+        mut pending: Vec<Pending>,
+        commits: &[Commit],
+        results: Vec<Result<Applied, Conflict>>,
+    ) -> bool {
+        match damaged(commits, results) {
+            Ok(damaged) => {
+                self.known.settle();
+                self.refuse(&mut pending, &damaged);
+                self.feeds.log.durable(self.etag);
+                self.answer(pending);
+                true
+            }
+            Err(error) => self.fail(pending, error),
+        }
+    }
+
+    /// Keeps what could not be committed, and tries at once to settle it. False: the writer must end.
+    fn hold(&mut self, held: Held) -> bool {
+        tracing::warn!(target: "outlive::store", error = %held.error(), "the store failed; it is opened again");
+        self.held = Some(held);
+        if cfg!(planted = "failed_commit_ends_all") {
+            return self.settle(true);
+        }
+        self.settle(false)
+    }
+
+    /// When the held batch is to be settled next; `None` when none is held.
+    pub(crate) fn held_until(&self) -> Option<Micros> {
+        self.held.as_ref().map(Held::next_at)
+    }
+
+    /// Tries once more to settle the held batch, for the last time if the engine stops. False: the writer must end.
+    pub(crate) fn settle(&mut self, is_last: bool) -> bool {
+        let Some(mut held) = self.held.take() else {
+            return true;
+        };
+        match held.try_once(&*self.store, &self.clock) {
+            Ok(results) => {
+                self.poison.set_full(false);
+                let (pending, commits) = held.into_parts();
+                self.committed(pending, &commits, results)
+            }
+            Err(error) => {
+                let goes_on = held.goes_on(self.clock.own(), self.patience);
+                if is_last || !goes_on {
+                    return self.fail(held.into_parts().0, error);
+                }
+                self.poison.set_full(held.is_full());
+                self.held = Some(held);
+                true
             }
         }
     }
@@ -196,7 +258,12 @@ impl Batcher {
 
     /// What the machine makes of one event, added to the batch's commits.
     fn decide(&mut self, request: Request, commits: &mut Commits) -> Pending {
-        let Request { draft, reply, .. } = request;
+        let Request {
+            draft,
+            reply,
+            origin,
+            ..
+        } = request;
         let Draft {
             target,
             event,
@@ -236,8 +303,8 @@ impl Batcher {
             cell.close(refused.into());
         }
         match decided {
-            Ok(decided) => Pending::decided(decided, reply, (slot, sink)),
-            Err(refused) => Pending::refused(refused, reply, slot),
+            Ok(decided) => Pending::decided(decided, (reply, origin), (slot, sink)),
+            Err(refused) => Pending::refused(refused, (reply, origin), slot),
         }
     }
 

@@ -12,6 +12,7 @@ use crate::guard::GuardOptions;
 use crate::handler::{
     Erased, Handler, HandlerError, Reply, erase_blocking, erase_fn, erase_handler,
 };
+use crate::patient::PATIENCE;
 use crate::registry::{self, Registered};
 use crate::sleep::PARK_AFTER;
 use crate::stream::sink::{self, SinkError, StreamSink};
@@ -61,6 +62,7 @@ pub struct Builder {
     max_running: usize,
     max_blocking: usize,
     pub(crate) park_after: Duration,
+    patience: Duration,
     owner: Option<Box<str>>,
     session: Option<String>,
     events: bool,
@@ -80,6 +82,7 @@ impl Builder {
             max_running: MAX_RUNNING,
             max_blocking: MAX_BLOCKING,
             park_after: PARK_AFTER,
+            patience: PATIENCE,
             owner: None,
             session: None,
             events: true,
@@ -316,6 +319,19 @@ impl Builder {
         self
     }
 
+    /// How long a store may fail before the engine gives it up and stops: 10 s, unless said otherwise here.
+    ///
+    /// A store that fails is opened again at once, and then ever less often, up to twice a second. Meanwhile whoever has
+    /// asked for something waits, and handlers run on; what they bring stays in memory. A batch of changes that had failed
+    /// is looked for in the store and written again if it is missing. After this time callers are told that the outcome
+    /// is unknown ([`StartError::Unknown`](crate::StartError::Unknown)) and the engine stops. A disk that is full stops no
+    /// engine: callers whose call is under way wait that long, later ones are refused at once with
+    /// [`StoreError::Full`](crate::StoreError::Full), and work goes on by itself when there is room.
+    pub fn store_patience(mut self, patience: Duration) -> Builder {
+        self.patience = patience;
+        self
+    }
+
     /// For tests that cannot wait: the shortest time for which the poison guard watches, instead of 5 s. It must be longer
     /// than a handler takes to kill its process.
     #[doc(hidden)]
@@ -409,6 +425,7 @@ impl Builder {
             max_running: self.max_running,
             max_blocking: self.max_blocking,
             park_after: self.park_after,
+            patience: self.patience,
             creator,
             events: self.events,
             guard: self.guard,

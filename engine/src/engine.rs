@@ -18,6 +18,7 @@ use crate::indexes::Indexes;
 use crate::live::LiveTable;
 use crate::lives::Lives;
 use crate::machine::Claimant;
+use crate::patient::Patient;
 use crate::reader::Reader;
 use crate::recovery::{Recovery, RecoveryReport};
 use crate::registry::{Registered, Registry};
@@ -51,6 +52,7 @@ pub(crate) struct Parts {
     pub(crate) max_running: usize,
     pub(crate) max_blocking: usize,
     pub(crate) park_after: Duration,
+    pub(crate) patience: Duration,
     pub(crate) creator: Creator,
     /// Whether transitions are logged.
     pub(crate) events: bool,
@@ -184,7 +186,12 @@ impl Engine {
 
     pub(crate) fn begin(mut parts: Parts) -> Result<Engine, OpenError> {
         let handlers = std::mem::take(&mut parts.handlers);
-        let (store, place) = (Arc::clone(&parts.store), parts.place);
+        let place = parts.place;
+        let store: Arc<dyn Store> = Arc::new(Patient::new(
+            Arc::clone(&parts.store),
+            place,
+            parts.patience,
+        ));
         let counters = store.counters().map_err(OpenError::Store)?;
         parts.clock = parts.clock.of_life(Etag(counters.etag.0 + 1));
         let clock = parts.clock.clone();
@@ -210,6 +217,7 @@ impl Engine {
             registry,
             Arc::clone(&dispatcher),
             (life, Arc::clone(&feeds)),
+            parts.patience,
         );
         let writer_ended = writer::drive(batcher, receiver, &parts.spawner);
         let writer_ended = writer_ended.map_err(OpenError::Thread)?;

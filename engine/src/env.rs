@@ -274,6 +274,11 @@ pub(crate) fn program_name() -> String {
     stem.unwrap_or("outlive").to_owned()
 }
 
+/// Holds up this thread, which is the engine's own and drives no handler.
+pub(crate) fn pause(time: Duration) {
+    std::thread::sleep(time);
+}
+
 /// Whether this thread is unwinding from a panic.
 pub(crate) fn panicking() -> bool {
     std::thread::panicking()

@@ -85,6 +85,8 @@ mod guard;
 #[cfg(feature = "runtime")]
 mod handler;
 #[cfg(feature = "runtime")]
+mod held;
+#[cfg(feature = "runtime")]
 mod hold;
 #[cfg(feature = "runtime")]
 mod hub;
@@ -124,6 +126,8 @@ mod overdue;
 mod park;
 #[cfg(feature = "runtime")]
 mod parked;
+#[cfg(feature = "runtime")]
+mod patient;
 #[cfg(feature = "runtime")]
 mod pending;
 #[cfg(feature = "runtime")]

@@ -8,7 +8,7 @@ use crate::stream::cell::{Appended, Closed};
 use crate::stream::pump::Pumps;
 use crate::stream::sink::Brought;
 use crate::stream::tail::Standing;
-use crate::writer::{Refused, Settled, Told};
+use crate::writer::{Origin, Refused, Settled, Told};
 use outlive_storage::StoreError;
 use outlive_storage::row::{EventKind, TaskNumber, TaskRow};
 use std::sync::Arc;
@@ -17,6 +17,7 @@ use tokio::sync::oneshot;
 /// What is told and done once the batch is durable.
 pub(crate) struct Pending {
     pub(crate) reply: oneshot::Sender<Told>,
+    pub(crate) origin: Origin,
     pub(crate) told: Told,
     pub(crate) ephemeral: bool,
     pub(crate) task: TaskNumber,
@@ -38,11 +39,12 @@ impl Pending {
     /// An event that is carried out.
     pub(crate) fn decided(
         decided: Decided,
-        reply: oneshot::Sender<Told>,
+        (reply, origin): (oneshot::Sender<Told>, Origin),
         (slot, sink): (Option<Slot>, Option<Brought>),
     ) -> Pending {
         Pending {
             reply,
+            origin,
             told: Ok(Settled {
                 task: decided.task,
                 answer: decided.answer,
@@ -65,11 +67,12 @@ impl Pending {
     /// An event that changes nothing.
     pub(crate) fn refused(
         refused: Refused,
-        reply: oneshot::Sender<Told>,
+        (reply, origin): (oneshot::Sender<Told>, Origin),
         slot: Option<Slot>,
     ) -> Pending {
         Pending {
             reply,
+            origin,
             told: Err(refused),
             ephemeral: false,
             task: TaskNumber(0),
@@ -92,6 +95,19 @@ impl Pending {
         self.row = None;
         if let Some(appended) = self.appended.take() {
             appended.refuse(Closed::Store(error.clone()));
+        }
+    }
+
+    /// A caller has waited long enough for a commit that is still tried: it learns that the outcome is unknown. What asked
+    /// from within the engine waits on.
+    pub(crate) fn leave(&mut self, error: &StoreError) {
+        match self.origin {
+            Origin::Engine => {}
+            Origin::Caller => {
+                let reply = std::mem::replace(&mut self.reply, oneshot::channel().0);
+                // A caller that left asks again by itself.
+                let _ = reply.send(Err(Refused::Unknown(error.clone())));
+            }
         }
     }
 

@@ -4,7 +4,7 @@ use crate::flow::Slot;
 use crate::machine::Event;
 use crate::stream::cell::StreamCell;
 use crate::stream::sink::Brought;
-use crate::writer::{Room, Target, Told};
+use crate::writer::{Origin, Room, Target, Told};
 use outlive_storage::row::{StreamEntry, TaskNumber};
 use std::sync::Arc;
 use tokio::sync::oneshot;
@@ -13,6 +13,7 @@ use tokio::sync::oneshot;
 pub(crate) struct Request {
     pub(crate) draft: Draft,
     pub(crate) reply: oneshot::Sender<Told>,
+    pub(crate) origin: Origin,
     _room: Option<Room>,
 }
 
@@ -21,6 +22,7 @@ impl Request {
         Request {
             draft,
             reply,
+            origin: room.origin,
             _room: Some(room),
         }
     }
@@ -30,6 +32,7 @@ impl Request {
         Request {
             draft: Draft::bare(Target::Number(parent), Event::ChildEnded),
             reply: oneshot::channel().0,
+            origin: Origin::Engine,
             _room: None,
         }
     }
@@ -46,6 +49,7 @@ impl Request {
                 ..bare
             },
             reply: oneshot::channel().0,
+            origin: Origin::Engine,
             _room: None,
         }
     }

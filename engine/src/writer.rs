@@ -16,8 +16,10 @@ use outlive_storage::id::TaskId;
 use outlive_storage::row::{GuardPhase, Micros, TaskNumber};
 use outlive_storage::{EventsKept, StoreError};
 use parking_lot::Mutex;
+use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
@@ -69,6 +71,8 @@ pub(crate) struct Settled {
 /// Room for an event, which is given back when the event is answered.
 pub(crate) struct Room {
     _permit: OwnedSemaphorePermit,
+    /// Who asked for it.
+    pub(crate) origin: Origin,
 }
 
 /// The poison guard enters a phase, which is put down beside the batches.
@@ -106,18 +110,30 @@ pub(crate) enum Receiver {
     Inline(mpsc::UnboundedReceiver<Message>),
 }
 
-/// The cause for which the writer stopped, told to every caller.
+/// The cause for which the writer stopped, told to every caller; or that it has no room at present.
 #[derive(Debug, Default)]
-pub(crate) struct Poison(Mutex<Option<Stop>>);
+pub(crate) struct Poison {
+    stop: Mutex<Option<Stop>>,
+    full: AtomicBool,
+}
 
 impl Poison {
     /// The first cause stays.
     pub(crate) fn set(&self, stop: Stop) {
-        self.0.lock().get_or_insert(stop);
+        self.stop.lock().get_or_insert(stop);
     }
 
     pub(crate) fn get(&self) -> Option<Stop> {
-        self.0.lock().clone()
+        self.stop.lock().clone()
+    }
+
+    /// Whether the disk is full, so that a batch waits for room.
+    pub(crate) fn set_full(&self, full: bool) {
+        self.full.store(full, Ordering::Release);
+    }
+
+    fn is_full(&self) -> bool {
+        self.full.load(Ordering::Acquire)
     }
 }
 
@@ -192,6 +208,12 @@ impl Writer {
         if let Some(stop) = self.poison.get() {
             return Err(Refused::Stopped(stop));
         }
+        // Callers need not wait behind a batch for which there is no room. What the engine itself asks for waits.
+        let waits =
+            matches!(room.origin, Origin::Engine) || cfg!(planted = "callers_wait_for_room");
+        if self.poison.is_full() && !waits {
+            return Err(Refused::Unreadable(StoreError::Full));
+        }
         let request = Request::new(draft, room, reply);
         let message = Message::Event(Box::new(request));
         if !self.pass(message) {
@@ -216,7 +238,10 @@ impl Writer {
         let permit = Arc::clone(semaphore).acquire_many_owned(kib).await;
         // INVARIANT: nothing closes the semaphores.
         let permit = permit.expect("the semaphore is never closed");
-        Room { _permit: permit }
+        Room {
+            _permit: permit,
+            origin,
+        }
     }
 
     /// Ends the writer because the store, or a part of the engine, has failed.
@@ -339,6 +364,8 @@ struct Gone;
 struct Guarded {
     batcher: Batcher,
     lingering: Lingering,
+    /// What came while a failed batch was held. Its room is taken until it is answered, so it is bounded.
+    stash: VecDeque<Message>,
 }
 
 impl Guarded {
@@ -346,18 +373,30 @@ impl Guarded {
         Guarded {
             batcher,
             lingering: Lingering::default(),
+            stash: VecDeque::new(),
         }
     }
 
     /// How long the writer may wait for something to do; `None`: as long as it takes.
     fn patience(&self) -> Option<Duration> {
-        let due = self.lingering.due()?;
+        let due = match self.batcher.held_until() {
+            Some(held_until) => held_until,
+            None if !self.stash.is_empty() => return Some(Duration::ZERO),
+            None => self.lingering.due()?,
+        };
         let now = self.batcher.clock().own();
         Some(Duration::from_micros(due.0.saturating_sub(now.0)))
     }
 
     /// Carries out what waits, of which this is the first, if there is a first. False: the writer must end.
-    fn go_on(&mut self, first: Option<Message>, more: impl FnMut() -> Option<Message>) -> bool {
+    fn go_on(&mut self, first: Option<Message>, mut more: impl FnMut() -> Option<Message>) -> bool {
+        self.stash.extend(first);
+        if self.batcher.held_until().is_some() {
+            return self.settle(more);
+        }
+        let stash = &mut self.stash;
+        let first = stash.pop_front();
+        let more = || stash.pop_front().or_else(&mut more);
         let mut gathered = gather(first, more, &mut self.lingering);
         let idle = gathered.requests.is_empty() && gathered.then.is_none();
         if idle && self.patience().is_none_or(|wait| !wait.is_zero()) {
@@ -378,6 +417,20 @@ impl Guarded {
         self.carry_out(gathered)
     }
 
+    /// A failed batch is held: what comes meanwhile waits behind it. False: the writer must end.
+    fn settle(&mut self, more: impl FnMut() -> Option<Message>) -> bool {
+        self.stash.extend(std::iter::from_fn(more));
+        let stops = self
+            .stash
+            .iter()
+            .any(|message| matches!(message, Message::Stop));
+        let waits = self.patience().is_some_and(|wait| !wait.is_zero());
+        if waits && !stops {
+            return true;
+        }
+        self.batcher.settle(stops)
+    }
+
     /// One batch, and what comes after it. False: the writer must end.
     fn carry_out(&mut self, Gathered { requests, then }: Gathered) -> bool {
         if !self.batcher.run(requests) {
@@ -395,9 +448,9 @@ impl Guarded {
     }
 
     /// Closes the door first, so that nothing can be sent that nobody reads, then answers what was already sent.
-    fn refuse_rest(&self, mut more: impl FnMut() -> Option<Message>) {
+    fn refuse_rest(&mut self, mut more: impl FnMut() -> Option<Message>) {
         self.batcher.poison().set(Stop::Shutdown);
-        while let Some(message) = more() {
+        while let Some(message) = self.stash.pop_front().or_else(&mut more) {
             let stop = self.batcher.poison().get().unwrap_or(Stop::Shutdown);
             match message {
                 Message::Event(request) => {

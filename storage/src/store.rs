@@ -1,4 +1,4 @@
-//! The trait every store keeps: small, object-safe, blocking.
+//! The trait every store keeps: small, object-safe, blocking. It has so many lines because each promise is said here.
 
 use crate::commit::{Applied, Commit, Conflict};
 use crate::id::{InputId, TaskId};

@@ -37,6 +37,12 @@ pub struct Faulty {
     pub damaged_steps: AtomicU64,
     /// Every row that a commit is about is damaged: nothing of the commit is written.
     pub damaged_rows: AtomicBool,
+    /// When it is opened again it is well, and fails at nothing that it was told before. Otherwise it stays failed.
+    pub heals: AtomicBool,
+    /// It has no room: commits fail, and are not in the store.
+    pub full: AtomicBool,
+    /// How often it was opened again.
+    pub reopens: AtomicU64,
     /// Called before the next large value is read, on the thread that reads it.
     pub before_value: Hook,
     /// Called before the next commit, on the thread that writes.
@@ -97,6 +103,9 @@ impl Faulty {
         &self,
         write: impl FnOnce(&MemStore) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
+        if is_set(&self.full) {
+            return Err(StoreError::Full);
+        }
         if is_set(&self.fail_before_commit) {
             return Err(failure());
         }
@@ -347,6 +356,26 @@ impl Store for Faulty {
 
     fn put_indexes(&self, indexes: &[IndexRow]) -> Result<(), StoreError> {
         self.written(|store| store.put_indexes(indexes))
+    }
+
+    fn reopen(&self) -> Result<(), StoreError> {
+        self.reopens.fetch_add(1, Ordering::SeqCst);
+        let broken_from = self.broken_from.load(Ordering::SeqCst);
+        let broken = broken_from > 0 && self.commits.load(Ordering::SeqCst) >= broken_from;
+        let told = [
+            &self.fail_before_commit,
+            &self.fail_after_commit,
+            &self.fail_reads,
+        ];
+        if is_set(&self.heals) {
+            for flag in told {
+                flag.store(false, Ordering::SeqCst);
+            }
+            self.broken_from.store(0, Ordering::SeqCst);
+        } else if broken || told.into_iter().any(is_set) {
+            return Err(failure());
+        }
+        Ok(())
     }
 
     fn leaving(&self, still_running: usize) {

@@ -16,6 +16,10 @@ use std::path::{Path, PathBuf};
 ///
 /// [`RedbStore::open`](super::RedbStore::open) has the one of a real file. A simulation brings its own, to
 /// [`RedbStore::on_medium`](super::RedbStore::on_medium).
+#[cfg_attr(
+    not(feature = "simulation"),
+    expect(unreachable_pub, reason = "seen from outside by simulations alone")
+)]
 pub trait Medium: fmt::Debug + Send + Sync + 'static {
     /// Opens what is there, with nothing of it held back by an earlier handle, which is closed. An empty medium has the
     /// length zero.

@@ -185,17 +185,6 @@ impl RedbStore {
         answer
     }
 
-    /// Runs one call that may be made twice: once more after the file was opened again, if it fails or one before has.
-    fn healed<T>(&self, call: impl Fn() -> Result<T, StoreError>) -> Result<T, StoreError> {
-        match self.guarded(&call) {
-            Err(failure) if !failure.is_of_one_entry() && !cfg!(planted = "reads_not_healed") => {
-                self.open_again()?;
-                self.guarded(call)
-            }
-            answer => answer,
-        }
-    }
-
     /// Opens the file again after a failure.
     fn open_again(&self) -> Result<(), StoreError> {
         let mut current = self.current.write();
@@ -276,11 +265,11 @@ impl Store for RedbStore {
     }
 
     fn counters(&self) -> Result<Counters, StoreError> {
-        self.healed(|| Ok(*self.reserved.lock()))
+        self.guarded(|| Ok(*self.reserved.lock()))
     }
 
     fn define(&self, names: &[&str]) -> Result<Vec<DefNumber>, StoreError> {
-        self.healed(|| {
+        self.guarded(|| {
             let known = self.read_definitions()?;
             let number = |name: &&str| {
                 known
@@ -296,31 +285,31 @@ impl Store for RedbStore {
     }
 
     fn definitions(&self) -> Result<Vec<(DefNumber, Box<str>)>, StoreError> {
-        self.healed(|| self.read_definitions())
+        self.guarded(|| self.read_definitions())
     }
 
     fn find(&self, id: &TaskId) -> Result<Option<TaskNumber>, StoreError> {
-        self.healed(|| self.read_number(id))
+        self.guarded(|| self.read_number(id))
     }
 
     fn get(&self, task: TaskNumber) -> Result<Option<TaskRow>, StoreError> {
-        self.healed(|| self.read_row(task))
+        self.guarded(|| self.read_row(task))
     }
 
     fn value(&self, key: ValueKey) -> Result<Option<Vec<u8>>, StoreError> {
-        self.healed(|| self.read_value(key))
+        self.guarded(|| self.read_value(key))
     }
 
     fn inbox(&self, task: TaskNumber) -> Result<Inbox, StoreError> {
-        self.healed(|| self.read_inbox(task))
+        self.guarded(|| self.read_inbox(task))
     }
 
     fn inputs(&self, task: TaskNumber, limit: usize) -> Result<Vec<(u64, InputRow)>, StoreError> {
-        self.healed(|| self.read_inputs(task, limit))
+        self.guarded(|| self.read_inputs(task, limit))
     }
 
     fn receipt(&self, task: TaskNumber, input_id: &InputId) -> Result<Option<Receipt>, StoreError> {
-        self.healed(|| self.read_receipt(task, input_id))
+        self.guarded(|| self.read_receipt(task, input_id))
     }
 
     fn scan(
@@ -329,11 +318,11 @@ impl Store for RedbStore {
         after: Option<TaskNumber>,
         limit: usize,
     ) -> Result<Page, StoreError> {
-        self.healed(|| self.read_page(scan.clone(), after, limit))
+        self.guarded(|| self.read_page(scan, after, limit))
     }
 
     fn due(&self, def: DefNumber, times: Times, limit: usize) -> Result<Due, StoreError> {
-        self.healed(|| self.read_due(def, times, limit))
+        self.guarded(|| self.read_due(def, times, limit))
     }
 
     fn due_exactly(
@@ -343,15 +332,15 @@ impl Store for RedbStore {
         after: Option<TaskNumber>,
         limit: usize,
     ) -> Result<Vec<TaskNumber>, StoreError> {
-        self.healed(|| self.read_due_exactly(def, at, after, limit))
+        self.guarded(|| self.read_due_exactly(def, at, after, limit))
     }
 
     fn turn(&self, task: TaskNumber, slot: u64) -> Result<Option<TurnRow>, StoreError> {
-        self.healed(|| self.read_turn(task, slot))
+        self.guarded(|| self.read_turn(task, slot))
     }
 
     fn step(&self, task: TaskNumber, turn: u64, key: &str) -> Result<Option<StepRow>, StoreError> {
-        self.healed(|| self.read_step(task, turn, key))
+        self.guarded(|| self.read_step(task, turn, key))
     }
 
     fn steps(
@@ -361,11 +350,11 @@ impl Store for RedbStore {
         after: Option<&str>,
         limit: usize,
     ) -> Result<Vec<(Box<str>, StepRow)>, StoreError> {
-        self.healed(|| self.read_steps(task, turn, after, limit))
+        self.guarded(|| self.read_steps(task, turn, after, limit))
     }
 
     fn ask(&self, task: TaskNumber, key: &str) -> Result<Option<AskRow>, StoreError> {
-        self.healed(|| self.read_ask(task, key))
+        self.guarded(|| self.read_ask(task, key))
     }
 
     fn asks(
@@ -373,11 +362,11 @@ impl Store for RedbStore {
         from: Bound<(TaskNumber, &str)>,
         limit: usize,
     ) -> Result<Vec<FoundAsk>, StoreError> {
-        self.healed(|| self.read_asks(from, limit))
+        self.guarded(|| self.read_asks(from, limit))
     }
 
     fn runs(&self, task: TaskNumber) -> Result<Vec<RunRow>, StoreError> {
-        self.healed(|| self.read_runs(task))
+        self.guarded(|| self.read_runs(task))
     }
 
     fn segments(
@@ -386,15 +375,15 @@ impl Store for RedbStore {
         after: u64,
         limit_bytes: usize,
     ) -> Result<Vec<Segment>, StoreError> {
-        self.healed(|| self.read_segments(task, after, limit_bytes))
+        self.guarded(|| self.read_segments(task, after, limit_bytes))
     }
 
     fn stream_end(&self, task: TaskNumber) -> Result<Option<StreamEnd>, StoreError> {
-        self.healed(|| self.read_stream_end(task))
+        self.guarded(|| self.read_stream_end(task))
     }
 
     fn expired(&self, now: Micros, limit: usize) -> Result<Vec<TaskNumber>, StoreError> {
-        self.healed(|| self.read_expired(now, limit))
+        self.guarded(|| self.read_expired(now, limit))
     }
 
     fn expired_receipts(
@@ -402,15 +391,15 @@ impl Store for RedbStore {
         now: Micros,
         limit: usize,
     ) -> Result<Vec<ExpiredReceipt>, StoreError> {
-        self.healed(|| self.read_expired_receipts(now, limit))
+        self.guarded(|| self.read_expired_receipts(now, limit))
     }
 
     fn events(&self, after: Etag, limit: usize) -> Result<EventPage, StoreError> {
-        self.healed(|| self.read_events(after, limit))
+        self.guarded(|| self.read_events(after, limit))
     }
 
     fn ended_children(&self, family: Family) -> Result<u64, StoreError> {
-        self.healed(|| self.read_ended_children(family))
+        self.guarded(|| self.read_ended_children(family))
     }
 
     fn children(
@@ -419,7 +408,7 @@ impl Store for RedbStore {
         after: Option<TaskNumber>,
         limit: usize,
     ) -> Result<Vec<TaskNumber>, StoreError> {
-        self.healed(|| self.read_children(family, after, limit))
+        self.guarded(|| self.read_children(family, after, limit))
     }
 
     fn families_over(
@@ -427,23 +416,23 @@ impl Store for RedbStore {
         after: Option<Family>,
         limit: usize,
     ) -> Result<Vec<(Family, Fate)>, StoreError> {
-        self.healed(|| self.read_families_over(after, limit))
+        self.guarded(|| self.read_families_over(after, limit))
     }
 
     fn lives(&self) -> Result<Vec<LifeRow>, StoreError> {
-        self.healed(|| self.read_lives())
+        self.guarded(|| self.read_lives())
     }
 
     fn put_life(&self, life: &LifeRow) -> Result<(), StoreError> {
-        self.healed(|| self.put_one_life(life))
+        self.guarded(|| self.put_one_life(life))
     }
 
     fn indexes(&self) -> Result<Vec<IndexRow>, StoreError> {
-        self.healed(|| self.read_indexes())
+        self.guarded(|| self.read_indexes())
     }
 
     fn put_indexes(&self, indexes: &[IndexRow]) -> Result<(), StoreError> {
-        self.healed(|| self.put_all_indexes(indexes))
+        self.guarded(|| self.put_all_indexes(indexes))
     }
 
     fn leaving(&self, still_running: usize) {
@@ -451,7 +440,7 @@ impl Store for RedbStore {
     }
 
     fn tidy(&self, events: EventsKept, limit: usize) -> Result<bool, StoreError> {
-        self.healed(|| self.tidy_once(events, limit))
+        self.guarded(|| self.tidy_once(events, limit))
     }
 
     fn reopen(&self) -> Result<(), StoreError> {

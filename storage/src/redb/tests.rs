@@ -270,11 +270,10 @@ fn a_replaced_file_stops_the_store_before_it_acknowledges() {
                 path: moved.to_str().unwrap().into()
             })
         );
-        let again = store.commit(&[start(&pending(20, "b"))]);
-        assert!(matches!(again, Err(StoreError::Poisoned { .. })));
-        // A read would open the file again, and does not open somebody else's.
         let read = store.find(&pending(20, "b").id);
-        assert!(matches!(read, Err(StoreError::Replaced { .. })));
+        assert!(matches!(read, Err(StoreError::Poisoned { .. })));
+        // Somebody else's file is not opened either.
+        assert!(matches!(store.reopen(), Err(StoreError::Replaced { .. })));
         assert_eq!(fs::read(&moved).unwrap(), b"another");
     }
 }

@@ -74,6 +74,7 @@ async fn with_death_at(commit: u64, answer_lost: bool) -> (Life, Life, usize) {
     faulty.answer_lost.store(answer_lost, Ordering::SeqCst);
     let (first, second) = (world.clone(), world.clone());
     let builder = Engine::on_store(Arc::clone(&faulty) as Arc<dyn Store>).inline();
+    let builder = builder.store_patience(Duration::ZERO);
     let builder = builder.task(TASK, move |ctx, n| talks(first.clone(), ctx, n));
     let engine = builder.open().await.unwrap();
     let before = match engine.start(TASK, ID, &0).input_id("one").await {

@@ -29,6 +29,8 @@ struct Crash {
     commit: u64,
     /// Whether it is in the store all the same.
     applied: bool,
+    /// Whether the store is well again once it was opened again, so that nobody dies.
+    heals: bool,
 }
 
 /// What is left of a play.
@@ -52,9 +54,11 @@ async fn play(crashes: &[Crash]) -> Played {
         if let Some(crash) = crash {
             store.broken_from.store(crash.commit, Ordering::SeqCst);
             store.answer_lost.store(crash.applied, Ordering::SeqCst);
+            store.heals.store(crash.heals, Ordering::SeqCst);
         }
         let stage = stage.next_life(life == 0);
         let builder = Engine::on_store(Arc::<Faulty>::clone(&store)).inline();
+        let builder = builder.store_patience(Duration::ZERO);
         let engine = stage.act_in(builder).open().await.unwrap();
         engine.recovery().await;
         if crash.is_none() && life > 0 {
@@ -250,7 +254,11 @@ fn assert_same(played: &Played, reference: &[String], crashes: &[Crash]) {
 }
 
 fn crash(commit: u64, applied: bool) -> Crash {
-    Crash { commit, applied }
+    Crash {
+        commit,
+        applied,
+        heals: false,
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -271,6 +279,27 @@ async fn a_death_at_any_commit_loses_nothing_and_doubles_nothing() {
         }
     }
     println!("{commits} commits, {deaths} deaths, nothing lost and nothing doubled");
+}
+
+/// A store that fails for a moment is opened again and asked what became of the batch.
+#[tokio::test(start_paused = true)]
+async fn a_failure_that_the_store_gets_over_is_noticed_by_nobody() {
+    let whole = play(&[]).await;
+    let (reference, commits) = (summary(&whole), whole.commits[0]);
+    for commit in 1..=commits {
+        for applied in [false, true] {
+            let failure = [Crash {
+                commit,
+                applied,
+                heals: true,
+            }];
+            let played = play(&failure).await;
+            assert_eq!(played.commits.len(), 1, "{failure:?} ended its engine");
+            assert_same(&played, &reference, &failure);
+            assert_eq!(played.entered.len(), whole.entered.len(), "{failure:?}");
+        }
+    }
+    println!("{commits} commits, each failed and each lost its answer: noticed by nobody");
 }
 
 /// Commits of a life in which its recovery takes place, and a few more.

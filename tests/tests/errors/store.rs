@@ -9,7 +9,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 async fn on(store: &Arc<Faulty>) -> Engine {
-    let engine = with_task(Engine::on_store(Arc::<Faulty>::clone(store)));
+    let builder = Engine::on_store(Arc::<Faulty>::clone(store)).store_patience(Duration::ZERO);
+    let engine = with_task(builder);
     let engine = engine.open().await.unwrap();
     engine.recovery().await;
     engine

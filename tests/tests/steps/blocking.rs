@@ -75,7 +75,7 @@ async fn a_death_at_any_commit_of_a_blocking_handler_runs_no_recorded_step_again
         let faulty = Faulty::on(&world.store);
         faulty.broken_from.store(commit, Ordering::SeqCst);
         faulty.answer_lost.store(answer_lost, Ordering::SeqCst);
-        let builder = Engine::on_store(faulty);
+        let builder = Engine::on_store(faulty).store_patience(Duration::ZERO);
         let engine = blocking(builder, &world, pipeline).open().await.unwrap();
         let died = match engine.start(TASK, ID, &0).input_id("one").await {
             Ok(run) => run.result().await.is_err(),

@@ -6,6 +6,7 @@ use outlive_storage::{MemStore, Store};
 use outlive_tests::faulty::Faulty;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 const STEPS: u32 = 6;
 
@@ -34,6 +35,7 @@ async fn with_death_at(commit: u64, answer_lost: bool) -> (bool, Vec<String>, St
     faulty.answer_lost.store(answer_lost, Ordering::SeqCst);
     let (first, second) = (world.clone(), world.clone());
     let builder = Engine::on_store(Arc::clone(&faulty) as Arc<dyn Store>).inline();
+    let builder = builder.store_patience(Duration::ZERO);
     let engine = builder.task(TASK, move |ctx, n| pipeline(first.clone(), ctx, n));
     let engine = engine.open().await.unwrap();
     let run = match engine.start(TASK, ID, &0).input_id("one").await {

@@ -1,0 +1,117 @@
+//! A batch whose commit failed: it may be in the store or not, and is kept until that is known.
+//!
+//! The store is opened again and asked. A batch that is there is answered, one that is not is committed again: nobody
+//! who waits notices more than the delay, and what a handler has done stays in memory meanwhile.
+
+use crate::env::{self, Clock};
+use crate::meter;
+use crate::patient::{PAUSE_MAX, PAUSE_MIN};
+use crate::pending::Pending;
+use outlive_storage::row::Micros;
+use outlive_storage::{Applied, Commit, Conflict, Store, StoreError, settle};
+use std::time::Duration;
+
+/// The batch, and how often it was tried.
+pub(crate) struct Held {
+    pending: Vec<Pending>,
+    commits: Vec<Commit>,
+    /// How the store failed last.
+    error: StoreError,
+    /// The engine's own time.
+    since: Micros,
+    next_at: Micros,
+    pause: Duration,
+    /// Callers have been told that they need not wait.
+    left: bool,
+}
+
+impl Held {
+    pub(crate) fn new(
+        pending: Vec<Pending>,
+        commits: Vec<Commit>,
+        error: StoreError,
+        now: Micros,
+    ) -> Held {
+        Held {
+            pending,
+            commits,
+            error,
+            since: now,
+            next_at: now,
+            pause: PAUSE_MIN,
+            left: false,
+        }
+    }
+
+    pub(crate) fn error(&self) -> &StoreError {
+        &self.error
+    }
+
+    pub(crate) fn next_at(&self) -> Micros {
+        self.next_at
+    }
+
+    /// True while there is no room for what is to be written.
+    pub(crate) fn is_full(&self) -> bool {
+        matches!(self.error, StoreError::Full)
+    }
+
+    /// What is answered, and what was to be written.
+    pub(crate) fn into_parts(self) -> (Vec<Pending>, Vec<Commit>) {
+        (self.pending, self.commits)
+    }
+
+    /// Opens the store again, asks it for the batch, and commits that again where it is missing.
+    ///
+    /// # Errors
+    /// The store's; it may be tried again.
+    pub(crate) fn try_once(
+        &mut self,
+        store: &dyn Store,
+        clock: &Clock,
+    ) -> Result<Vec<Result<Applied, Conflict>>, StoreError> {
+        let settled = store.reopen().and_then(|()| {
+            let there = match cfg!(planted = "unsettled_batch_sent_again") {
+                true => None,
+                false => settle(store, &self.commits)?,
+            };
+            match there {
+                Some(answers) => Ok(answers),
+                None => meter::under_commit(clock, || store.commit(&self.commits)),
+            }
+        });
+        if let Err(error) = &settled {
+            self.error = error.clone();
+            self.next_at = Micros(clock.own().0.saturating_add(env::micros(self.pause)));
+            self.pause = PAUSE_MAX.min(self.pause * 2);
+        }
+        settled
+    }
+
+    /// After a try that failed: whether there is to be another one. Callers are told when they have waited long enough.
+    pub(crate) fn goes_on(&mut self, now: Micros, patience: Duration) -> bool {
+        let waited = Duration::from_micros(now.0.saturating_sub(self.since.0));
+        let is_over = waited >= patience && !cfg!(planted = "settles_for_ever");
+        let hopeless = match &self.error {
+            // Room may be made at any time, by anybody.
+            StoreError::Full => {
+                if is_over && !self.left {
+                    self.left = true;
+                    for one in &mut self.pending {
+                        one.leave(&self.error);
+                    }
+                }
+                return !cfg!(planted = "full_disk_ends_all");
+            }
+            StoreError::Failed { .. } | StoreError::Poisoned { .. } => false,
+            // Somebody else's file is there, or the batch is at fault.
+            StoreError::Replaced { .. }
+            | StoreError::Corrupt { .. }
+            | StoreError::TooNew { .. }
+            | StoreError::Malformed { .. } => true,
+            // Of a later version of the storage: nothing is known of it.
+            _ => true,
+        };
+        !hopeless && !is_over
+    }
+}
