@@ -229,6 +229,13 @@ impl Batcher {
                 let (pending, commits) = held.into_parts();
                 self.committed(pending, &commits, results)
             }
+            Err(_) if held.is_refusable(&*self.store) => {
+                // What was decided for these callers never was: whoever comes next is told what the store says.
+                self.known.forget_all();
+                self.poison.set_full(false);
+                held.refuse();
+                true
+            }
             Err(error) => {
                 let goes_on = held.goes_on(self.clock.own(), self.patience);
                 if is_last || !goes_on {

@@ -325,8 +325,9 @@ impl Builder {
     /// asked for something waits, and handlers run on; what they bring stays in memory. A batch of changes that had failed
     /// is looked for in the store and written again if it is missing. After this time callers are told that the outcome
     /// is unknown ([`StartError::Unknown`](crate::StartError::Unknown)) and the engine stops. A disk that is full stops no
-    /// engine: callers whose call is under way wait that long, later ones are refused at once with
-    /// [`StoreError::Full`](crate::StoreError::Full), and work goes on by itself when there is room.
+    /// engine: callers are refused with [`StoreError::Full`](crate::StoreError::Full), and nothing of what they asked has
+    /// happened; what handlers bring waits, and so, for this time, does a call that shares its commit. Work goes on by
+    /// itself when there is room.
     pub fn store_patience(mut self, patience: Duration) -> Builder {
         self.patience = patience;
         self

@@ -7,6 +7,7 @@ use crate::env::{self, Clock};
 use crate::meter;
 use crate::patient::{PAUSE_MAX, PAUSE_MIN};
 use crate::pending::Pending;
+use crate::writer::Origin;
 use outlive_storage::row::Micros;
 use outlive_storage::{Applied, Commit, Conflict, Store, StoreError, settle};
 use std::time::Duration;
@@ -86,6 +87,25 @@ impl Held {
             self.pause = PAUSE_MAX.min(self.pause * 2);
         }
         settled
+    }
+
+    /// After a try that failed: whether there is no room for what callers alone have asked, and nothing of it is in the
+    /// store.
+    pub(crate) fn is_refusable(&self, store: &dyn Store) -> bool {
+        let by_callers = |one: &Pending| matches!(one.origin, Origin::Caller);
+        if !self.is_full() || !self.pending.iter().all(by_callers) {
+            return false;
+        }
+        // The last try may be there although it failed.
+        let there = store.reopen().and_then(|()| settle(store, &self.commits));
+        matches!(there, Ok(None)) && !cfg!(planted = "full_disk_refuses_nobody")
+    }
+
+    /// There is no room for it: nothing of it will happen.
+    pub(crate) fn refuse(self) {
+        for one in self.pending {
+            one.refuse_all(&self.error);
+        }
     }
 
     /// After a try that failed: whether there is to be another one. Callers are told when they have waited long enough.

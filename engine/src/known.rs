@@ -240,6 +240,14 @@ impl Known {
         }
     }
 
+    /// The batch never was: everything is read from the store again.
+    pub(crate) fn forget_all(&mut self) {
+        self.settle();
+        if !cfg!(planted = "refused_batch_remembered") {
+            self.live.clear();
+        }
+    }
+
     /// The batch is durable: what the store shows now need not be remembered, except what runs.
     pub(crate) fn settle(&mut self) {
         self.fresh_ids.clear();

@@ -111,6 +111,12 @@ impl Pending {
         }
     }
 
+    /// Nothing of the batch was written.
+    pub(crate) fn refuse_all(mut self, error: &StoreError) {
+        self.refuse(error);
+        let _ = self.reply.send(self.told);
+    }
+
     /// The commit failed: it may or may not have happened.
     pub(crate) fn fail(self, error: &StoreError) {
         if let Some(appended) = self.appended {

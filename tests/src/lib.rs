@@ -3,6 +3,7 @@
 pub mod aged;
 pub mod chance;
 pub mod faulty;
+pub mod faulty_disk;
 pub mod gate;
 pub mod home;
 pub mod kill;

@@ -139,13 +139,39 @@ async fn a_full_disk_refuses_callers_and_work_goes_on_when_there_is_room() {
     assert_eq!(entered.take(), [1, 3], "each once");
 }
 
-/// A caller whose call is under way when the disk fills up need not wait for somebody to make room.
 #[tokio::test(start_paused = true)]
-async fn who_waits_for_room_is_told_that_the_outcome_is_unknown() {
+async fn a_call_for_which_there_is_no_room_is_refused_and_holds_up_nobody() {
     let store = Faulty::on(&Arc::new(MemStore::new()));
     let (engine, entered) = on(&store, &Gate::closed()).await;
+    engine.run(TASK, "old", &1).await.unwrap();
     set(&store.full, true);
     let began = Instant::now();
+    for _ in 0..2 {
+        let refused = engine.start(TASK, "a", &2).input_id("one").await;
+        assert!(
+            matches!(refused, Err(StartError::Store(StoreError::Full))),
+            "{refused:?}"
+        );
+    }
+    assert_eq!(began.elapsed(), Duration::ZERO);
+    assert!(engine.get("a").await.unwrap().is_none());
+    set(&store.full, false);
+    let later = engine.start(TASK, "a", &2).input_id("one").await.unwrap();
+    assert_eq!(later.accepted(), Some(Accepted::Started));
+    assert_eq!(later.result().await.unwrap(), 2);
+    assert_eq!(entered.take(), [1, 2], "each once");
+}
+
+/// A caller that shares a commit with a handler need not wait for somebody to make room.
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_room_is_told_that_the_outcome_is_unknown() {
+    let (store, gate) = (Faulty::on(&Arc::new(MemStore::new())), Gate::closed());
+    let (engine, entered) = on(&store, &gate).await;
+    let running = engine.start(HELD, "running", &1).await.unwrap();
+    set(&store.full, true);
+    let began = Instant::now();
+    // The handler comes to its step in the same moment.
+    gate.let_through(1);
     let unknown = engine.start(TASK, "a", &1).input_id("one").await;
     let Err(StartError::Unknown {
         cause: StoreError::Full,
@@ -157,7 +183,7 @@ async fn who_waits_for_room_is_told_that_the_outcome_is_unknown() {
     let took = began.elapsed();
     assert!(took >= PATIENCE && took < 2 * PATIENCE, "{took:?}");
     set(&store.full, false);
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(running.result().await.unwrap(), 2);
     let again = engine.start(TASK, "a", &1).input_id("one").await.unwrap();
     assert_eq!(
         again.accepted(),
@@ -165,14 +191,17 @@ async fn who_waits_for_room_is_told_that_the_outcome_is_unknown() {
         "it was still tried"
     );
     assert_eq!(again.result().await.unwrap(), 1);
-    assert_eq!(entered.take(), [1], "once");
+    assert_eq!(entered.take(), [1, 1], "each once");
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_engine_that_stops_does_not_wait_for_room() {
     let store = Faulty::on(&Arc::new(MemStore::new()));
-    let (engine, _) = on(&store, &Gate::closed()).await;
+    let gate = Gate::closed();
+    let (engine, _) = on(&store, &gate).await;
+    engine.start(HELD, "running", &1).await.unwrap();
     set(&store.full, true);
+    gate.let_through(1);
     let start = engine.start(TASK, "a", &1);
     let stop = async {
         tokio::time::sleep(Duration::from_secs(1)).await;

@@ -102,6 +102,12 @@ impl Disk {
         self.sync_failed.load(Ordering::Acquire)
     }
 
+    /// As if a sync had failed.
+    #[cfg(test)]
+    pub(crate) fn pretend_failed_sync(&self) {
+        self.sync_failed.store(true, Ordering::Release);
+    }
+
     /// Nothing is written any more.
     pub(crate) fn give_up(&self) {
         self.given_up.store(true, Ordering::Release);

@@ -1,5 +1,6 @@
 //! The file's life: created whole, opened by one, never written over.
 
+mod failures;
 mod upkeep;
 
 use super::*;
@@ -7,7 +8,7 @@ use crate::commit::Expect;
 use crate::conformance::rows::{
     by_etag, claimed, commit, ended, found, get, moved, one, pending, put, running, start, started,
 };
-use crate::row::{Etag, Generation};
+use crate::row::{Etag, Generation, TaskNumber};
 use crate::store::Scan;
 use std::fs;
 use tempfile::TempDir;
