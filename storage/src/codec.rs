@@ -93,11 +93,13 @@ pub(crate) fn header(task: TaskNumber, bytes: &[u8]) -> Result<Header> {
     let known = head[3] == BINCODE && head[5] < Priority::LEVELS && head[6] == 0 && head[7] == 0;
     let line = Line::of_parts(u64_at(head, 36), u64_at(head, 44).cast_signed());
     let place = place_of(head[4], line, u64_at(head, 52));
-    let (true, true, true, Some(place)) = (
+    let family = family_of(u64_at(head, 60), u64_at(head, 68));
+    let (true, true, true, Some(place), Some(family)) = (
         crc_ok || cfg!(planted = "crc_not_checked"),
         whole,
         known,
         place,
+        family,
     ) else {
         return Err(slot.corrupt());
     };
@@ -108,7 +110,7 @@ pub(crate) fn header(task: TaskNumber, bytes: &[u8]) -> Result<Header> {
         priority: Priority::new(head[5]),
         place,
         run: u32_at(head, 28),
-        family: family_of(u64_at(head, 60), u64_at(head, 68)),
+        family,
         identity_crc: u32_at(head, 32),
     })
 }
@@ -257,6 +259,26 @@ fn seal_short(slot: Slot<'_>, out: &mut Vec<u8>) {
     out.extend_from_slice(&crc.to_le_bytes());
 }
 
+/// Makes lengths and checksums right, whatever the rest is.
+#[cfg(feature = "fuzzing")]
+pub(crate) fn seal(slot: Slot<'_>, row: bool, bytes: &mut [u8]) {
+    let head_len = if row { HEADER_LEN } else { SHORT_LEN };
+    let Some(body_len) = bytes.len().checked_sub(head_len + CRC_LEN) else {
+        return;
+    };
+    let (head, sealed) = bytes.split_at_mut(head_len);
+    let len = (body_len as u32).to_le_bytes();
+    if row {
+        head[HEADER_LEN - 8..HEADER_LEN - 4].copy_from_slice(&len);
+        let crc = crc(slot, &head[..HEADER_LEN - 4]);
+        head[HEADER_LEN - 4..].copy_from_slice(&crc.to_le_bytes());
+    } else {
+        head[4..].copy_from_slice(&len);
+    }
+    let (body, crc) = sealed.split_at_mut(body_len);
+    crc.copy_from_slice(&crc_of_body(slot, body).to_le_bytes());
+}
+
 /// The body and checksum of a short envelope, whose fixed part is checked bit by bit rather than by a checksum:
 /// each of its fields has exactly one right value.
 fn short<'a>(slot: Slot<'_>, magic: [u8; 2], codec: u8, bytes: &'a [u8]) -> Result<&'a [u8]> {
@@ -332,9 +354,13 @@ fn family_bytes(family: Option<Family>) -> (u64, u64) {
     family.map_or((0, 0), |family| (family.task.0, family.turn))
 }
 
-fn family_of(parent: u64, turn: u64) -> Option<Family> {
+fn family_of(parent: u64, turn: u64) -> Option<Option<Family>> {
     let task = TaskNumber(parent);
-    (parent > 0).then_some(Family { task, turn })
+    match (parent, turn) {
+        (0, 0) => Some(None),
+        (0, _) if !cfg!(planted = "turn_without_parent") => None,
+        _ => Some((parent > 0).then_some(Family { task, turn })),
+    }
 }
 
 fn place_parts(place: Place) -> (u8, (u64, i64), u64) {

@@ -9,6 +9,8 @@ pub mod commit;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
 mod due;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod header;
 pub mod id;
 pub mod mem;

@@ -20,6 +20,7 @@ mod options;
 mod other;
 #[cfg(not(unix))]
 use other as platform;
+mod panics;
 mod read;
 mod stream;
 mod tables;
@@ -185,6 +186,11 @@ impl RedbStore {
         answer
     }
 
+    /// As [`RedbStore::guarded`], for calls that only read.
+    fn reading<T>(&self, call: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
+        self.guarded(|| panics::told(call))
+    }
+
     /// Opens the file again after a failure.
     fn open_again(&self) -> Result<(), StoreError> {
         let mut current = self.current.write();
@@ -270,7 +276,7 @@ impl Store for RedbStore {
 
     fn define(&self, names: &[&str]) -> Result<Vec<DefNumber>, StoreError> {
         self.guarded(|| {
-            let known = self.read_definitions()?;
+            let known = panics::told(|| self.read_definitions())?;
             let number = |name: &&str| {
                 known
                     .iter()
@@ -285,31 +291,31 @@ impl Store for RedbStore {
     }
 
     fn definitions(&self) -> Result<Vec<(DefNumber, Box<str>)>, StoreError> {
-        self.guarded(|| self.read_definitions())
+        self.reading(|| self.read_definitions())
     }
 
     fn find(&self, id: &TaskId) -> Result<Option<TaskNumber>, StoreError> {
-        self.guarded(|| self.read_number(id))
+        self.reading(|| self.read_number(id))
     }
 
     fn get(&self, task: TaskNumber) -> Result<Option<TaskRow>, StoreError> {
-        self.guarded(|| self.read_row(task))
+        self.reading(|| self.read_row(task))
     }
 
     fn value(&self, key: ValueKey) -> Result<Option<Vec<u8>>, StoreError> {
-        self.guarded(|| self.read_value(key))
+        self.reading(|| self.read_value(key))
     }
 
     fn inbox(&self, task: TaskNumber) -> Result<Inbox, StoreError> {
-        self.guarded(|| self.read_inbox(task))
+        self.reading(|| self.read_inbox(task))
     }
 
     fn inputs(&self, task: TaskNumber, limit: usize) -> Result<Vec<(u64, InputRow)>, StoreError> {
-        self.guarded(|| self.read_inputs(task, limit))
+        self.reading(|| self.read_inputs(task, limit))
     }
 
     fn receipt(&self, task: TaskNumber, input_id: &InputId) -> Result<Option<Receipt>, StoreError> {
-        self.guarded(|| self.read_receipt(task, input_id))
+        self.reading(|| self.read_receipt(task, input_id))
     }
 
     fn scan(
@@ -318,11 +324,11 @@ impl Store for RedbStore {
         after: Option<TaskNumber>,
         limit: usize,
     ) -> Result<Page, StoreError> {
-        self.guarded(|| self.read_page(scan, after, limit))
+        self.reading(|| self.read_page(scan, after, limit))
     }
 
     fn due(&self, def: DefNumber, times: Times, limit: usize) -> Result<Due, StoreError> {
-        self.guarded(|| self.read_due(def, times, limit))
+        self.reading(|| self.read_due(def, times, limit))
     }
 
     fn due_exactly(
@@ -332,15 +338,15 @@ impl Store for RedbStore {
         after: Option<TaskNumber>,
         limit: usize,
     ) -> Result<Vec<TaskNumber>, StoreError> {
-        self.guarded(|| self.read_due_exactly(def, at, after, limit))
+        self.reading(|| self.read_due_exactly(def, at, after, limit))
     }
 
     fn turn(&self, task: TaskNumber, slot: u64) -> Result<Option<TurnRow>, StoreError> {
-        self.guarded(|| self.read_turn(task, slot))
+        self.reading(|| self.read_turn(task, slot))
     }
 
     fn step(&self, task: TaskNumber, turn: u64, key: &str) -> Result<Option<StepRow>, StoreError> {
-        self.guarded(|| self.read_step(task, turn, key))
+        self.reading(|| self.read_step(task, turn, key))
     }
 
     fn steps(
@@ -350,11 +356,11 @@ impl Store for RedbStore {
         after: Option<&str>,
         limit: usize,
     ) -> Result<Vec<(Box<str>, StepRow)>, StoreError> {
-        self.guarded(|| self.read_steps(task, turn, after, limit))
+        self.reading(|| self.read_steps(task, turn, after, limit))
     }
 
     fn ask(&self, task: TaskNumber, key: &str) -> Result<Option<AskRow>, StoreError> {
-        self.guarded(|| self.read_ask(task, key))
+        self.reading(|| self.read_ask(task, key))
     }
 
     fn asks(
@@ -362,11 +368,11 @@ impl Store for RedbStore {
         from: Bound<(TaskNumber, &str)>,
         limit: usize,
     ) -> Result<Vec<FoundAsk>, StoreError> {
-        self.guarded(|| self.read_asks(from, limit))
+        self.reading(|| self.read_asks(from, limit))
     }
 
     fn runs(&self, task: TaskNumber) -> Result<Vec<RunRow>, StoreError> {
-        self.guarded(|| self.read_runs(task))
+        self.reading(|| self.read_runs(task))
     }
 
     fn segments(
@@ -375,15 +381,15 @@ impl Store for RedbStore {
         after: u64,
         limit_bytes: usize,
     ) -> Result<Vec<Segment>, StoreError> {
-        self.guarded(|| self.read_segments(task, after, limit_bytes))
+        self.reading(|| self.read_segments(task, after, limit_bytes))
     }
 
     fn stream_end(&self, task: TaskNumber) -> Result<Option<StreamEnd>, StoreError> {
-        self.guarded(|| self.read_stream_end(task))
+        self.reading(|| self.read_stream_end(task))
     }
 
     fn expired(&self, now: Micros, limit: usize) -> Result<Vec<TaskNumber>, StoreError> {
-        self.guarded(|| self.read_expired(now, limit))
+        self.reading(|| self.read_expired(now, limit))
     }
 
     fn expired_receipts(
@@ -391,15 +397,15 @@ impl Store for RedbStore {
         now: Micros,
         limit: usize,
     ) -> Result<Vec<ExpiredReceipt>, StoreError> {
-        self.guarded(|| self.read_expired_receipts(now, limit))
+        self.reading(|| self.read_expired_receipts(now, limit))
     }
 
     fn events(&self, after: Etag, limit: usize) -> Result<EventPage, StoreError> {
-        self.guarded(|| self.read_events(after, limit))
+        self.reading(|| self.read_events(after, limit))
     }
 
     fn ended_children(&self, family: Family) -> Result<u64, StoreError> {
-        self.guarded(|| self.read_ended_children(family))
+        self.reading(|| self.read_ended_children(family))
     }
 
     fn children(
@@ -408,7 +414,7 @@ impl Store for RedbStore {
         after: Option<TaskNumber>,
         limit: usize,
     ) -> Result<Vec<TaskNumber>, StoreError> {
-        self.guarded(|| self.read_children(family, after, limit))
+        self.reading(|| self.read_children(family, after, limit))
     }
 
     fn families_over(
@@ -416,11 +422,11 @@ impl Store for RedbStore {
         after: Option<Family>,
         limit: usize,
     ) -> Result<Vec<(Family, Fate)>, StoreError> {
-        self.guarded(|| self.read_families_over(after, limit))
+        self.reading(|| self.read_families_over(after, limit))
     }
 
     fn lives(&self) -> Result<Vec<LifeRow>, StoreError> {
-        self.guarded(|| self.read_lives())
+        self.reading(|| self.read_lives())
     }
 
     fn put_life(&self, life: &LifeRow) -> Result<(), StoreError> {
@@ -428,7 +434,7 @@ impl Store for RedbStore {
     }
 
     fn indexes(&self) -> Result<Vec<IndexRow>, StoreError> {
-        self.guarded(|| self.read_indexes())
+        self.reading(|| self.read_indexes())
     }
 
     fn put_indexes(&self, indexes: &[IndexRow]) -> Result<(), StoreError> {

@@ -1,24 +1,21 @@
 //! Threads that compare and swap rows at the store itself: the row of an id is a register with an etag, and a lease.
 
 use crate::{Campaign, KEYS, THREADS};
-use outlive::{Ctx, Engine, HandlerError, TaskDef};
 use outlive_storage::id::TaskId;
 use outlive_storage::row::{
     Etag, Generation, Lease, Micros, Place, State, TaskNumber, TaskRow, ValueKey, ValueKind,
     WaitReason,
 };
-use outlive_storage::{
-    Applied, Commit, Conflict, Expect, MemStore, Scan, Store, StoreError, Write,
-};
+use outlive_storage::{Applied, Commit, Conflict, Expect, MemStore, Store, StoreError, Write};
 use outlive_tests::chance::Chance;
 use outlive_tests::faulty::Faulty;
 use outlive_tests::history::History;
 use outlive_tests::home::Home;
 use outlive_tests::linear::Thing;
+use outlive_tests::made::template;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 /// What each thread asks for in one history.
 const OPERATIONS: usize = 40;
@@ -123,26 +120,6 @@ impl Thing for Register {
     fn only_looked(_: &Asked, answer: &Answer) -> bool {
         *answer != Answer::Done
     }
-}
-
-/// A task as an engine starts it, from which the rows of the threads are made.
-fn template() -> TaskRow {
-    const LATER: TaskDef<u32, u32> = TaskDef::new("later");
-    let store = Arc::new(MemStore::new());
-    let mut builder = tokio::runtime::Builder::new_current_thread();
-    let runtime = builder.enable_all().build().expect("a runtime");
-    runtime.block_on(async {
-        let later = |_: Ctx, n| async move { Ok::<_, HandlerError>(n) };
-        let builder = Engine::on_store(Arc::<MemStore>::clone(&store)).inline();
-        let engine = builder.task(LATER, later).open().await.expect("it opens");
-        let start = engine.start(LATER, "a", &1);
-        start
-            .start_in(Duration::from_secs(1))
-            .await
-            .expect("it starts");
-    });
-    let mut page = store.scan(Scan::All, None, 1).expect("a page");
-    page.rows.remove(0).row.expect("the row")
 }
 
 /// What the threads of one history share.

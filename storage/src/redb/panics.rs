@@ -1,0 +1,21 @@
+//! Damage over which redb panics: it believes what stands in a page, and a page is not checked when it is read.
+
+use crate::store::StoreError;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+/// Runs a call that only reads. Nothing is half done when it panics: a read transaction leaves nothing behind, and redb
+/// holds none of its locks while it looks into a page.
+///
+/// # Errors
+/// [`StoreError::Corrupt`] for a panic; what the call fails with.
+pub(super) fn told<T>(call: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
+    if cfg!(planted = "read_panics") {
+        return call();
+    }
+    catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|_| {
+        Err(StoreError::Corrupt {
+            table: "unknown",
+            key: "on a damaged page".into(),
+        })
+    })
+}
