@@ -14,5 +14,7 @@ pub mod linear;
 pub mod made;
 pub mod play;
 pub mod process;
+pub mod shown;
+pub mod soak;
 pub mod steer;
 pub mod tables;
