@@ -2,5 +2,9 @@
 
 pub mod child;
 pub mod log;
+pub mod long;
+pub mod marks;
 pub mod oracle;
+pub mod owners;
+pub mod short;
 pub mod work;

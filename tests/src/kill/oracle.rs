@@ -1,6 +1,7 @@
 //! The oracle: knows from the outside log what the file must say, and counts every contradiction.
 
 use super::log::{Key, Line};
+use super::marks::{Marks, Wrong};
 use super::work::{hash, output};
 use std::collections::{HashMap, HashSet};
 
@@ -50,12 +51,18 @@ pub struct Counts {
     pub reused: u64,
     /// Outputs that are not what the input asked for.
     pub wrong: u64,
+    /// Tasks that were taken for what kills its process.
+    pub quarantined: u64,
+    /// Starts of which nobody could say whether they had happened.
+    pub unknown: u64,
+    /// Refused, and there all the same.
+    pub present: u64,
 }
 
 impl Counts {
     /// Everything that must not be.
     pub fn violations(&self) -> u64 {
-        self.lost + self.doubled + self.reused + self.wrong
+        self.lost + self.doubled + self.reused + self.wrong + self.quarantined + self.present
     }
 }
 
@@ -70,6 +77,8 @@ pub struct Oracle {
     unanswered: HashSet<Key>,
     /// Listed as ended in the present life, which may have entered and ended them before it listed them.
     ended: HashSet<String>,
+    /// What handlers left behind.
+    pub marks: Marks,
     /// What was counted so far.
     pub counts: Counts,
 }
@@ -85,9 +94,31 @@ impl Oracle {
         }
     }
 
+    /// Another file, on which nothing is known.
+    pub fn begins_anew(&mut self) {
+        let (counts, marks) = (self.counts, std::mem::take(&mut self.marks));
+        *self = Oracle {
+            counts,
+            marks: marks.begins_anew(),
+            ..Oracle::default()
+        };
+    }
+
     fn take(&mut self, line: Line) {
+        if let Some(wrong) = self.marks.take(&line) {
+            self.tell(&wrong);
+        }
         match line {
-            Line::Began(_) => {}
+            Line::Began(_)
+            | Line::Ran { .. }
+            | Line::Recorded { .. }
+            | Line::Emitted { .. }
+            | Line::Child { .. }
+            | Line::ChildEnded { .. }
+            | Line::Answered { .. }
+            | Line::Heard { .. } => {}
+            // It stays open: the next process is asked.
+            Line::Unknown(_) => self.counts.unknown += 1,
             Line::Told(key) => self.inputs.entry(key).or_default().open = true,
             Line::Acknowledged(key) => {
                 let input = self.inputs.entry(key).or_default();
@@ -183,14 +214,16 @@ impl Oracle {
             let ["L", id, generation, ended] = words[..] else {
                 continue;
             };
+            if ended == "quarantined" {
+                self.counts.quarantined += 1;
+                self.show("quarantined", id);
+            }
             found.insert(id, (generation.parse().unwrap_or(0), ended == "1"));
         }
-        let acknowledged: HashSet<String> = self
-            .inputs
-            .iter()
-            .filter(|(_, input)| input.acknowledged)
-            .map(|(key, _)| key.id.clone())
-            .collect();
+        let acknowledged = self.inputs.iter().filter(|(_, input)| input.acknowledged);
+        let acknowledged = acknowledged.map(|(key, _)| key.id.clone());
+        let acknowledged: HashSet<String> =
+            acknowledged.chain(self.marks.children().cloned()).collect();
         for id in acknowledged {
             let Some((generation, ended)) = found.get(id.as_str()).copied() else {
                 self.lost(&format!("{id} was acknowledged and is not in the file"));
@@ -210,18 +243,28 @@ impl Oracle {
         }
     }
 
-    /// Takes what the last process got for each input, as `F id input how output` lines.
+    /// Takes what the last process got for each input, as `F id input how output` lines, and whether it found those that
+    /// were refused, as `P id input present` lines.
     pub fn finished(&mut self, lines: &[String]) {
         let mut answers = HashMap::new();
         for line in lines {
             let words: Vec<&str> = line.split(' ').collect();
-            let ["F", id, input, how, output] = words[..] else {
-                continue;
+            let key = |id: &str, input: &str| Key {
+                id: id.to_owned(),
+                input: input.to_owned(),
             };
-            let (id, input) = (id.to_owned(), input.to_owned());
-            answers.insert(Key { id, input }, (how, output.parse().unwrap_or(0)));
+            match words[..] {
+                ["F", id, input, how, output] => {
+                    let output = output.parse().unwrap_or(0);
+                    answers.insert(key(id, input), (how, output));
+                }
+                ["P", id, input, "present"] => {
+                    self.counts.present += 1;
+                    self.show("present", &format!("{id} {input} was refused"));
+                }
+                _ => {}
+            }
         }
-        self.counts.unanswered = self.unanswered.len() as u64;
         let acknowledged: Vec<Key> = self
             .inputs
             .iter()
@@ -238,9 +281,26 @@ impl Oracle {
                 None => self.lost(&format!("{key:?} was acknowledged and has no end")),
             }
         }
+        for wrong in self.marks.streams(lines) {
+            self.tell(&wrong);
+        }
         for key in std::mem::take(&mut self.unanswered) {
-            let kept = answers.get(&key).is_some_and(|(how, _)| *how == "attached");
-            self.counts.unanswered_kept += u64::from(kept);
+            self.settled(&key, answers.get(&key).copied());
+        }
+    }
+
+    /// What the last process was told of a start that no answer had come for: it happens now, or had happened.
+    fn settled(&mut self, key: &Key, answer: Option<(&str, u64)>) {
+        self.counts.unanswered += 1;
+        match answer {
+            // A steered task may have ended in the meantime.
+            Some(("refused", _)) => {}
+            Some((how, found)) if found == hash(output(key).as_bytes()) => {
+                self.counts.unanswered_kept += u64::from(how == "attached");
+            }
+            other => self.wrong(&format!(
+                "{key:?} is not settled by asking again: {other:?}"
+            )),
         }
     }
 
@@ -250,6 +310,14 @@ impl Oracle {
             if line.starts_with("L ") && !line.ends_with(" 1") {
                 self.lost(&format!("not ended: {line}"));
             }
+        }
+    }
+
+    fn tell(&mut self, wrong: &Wrong) {
+        match wrong {
+            Wrong::Lost(what) => self.lost(what),
+            Wrong::Doubled(what) => self.doubled(what),
+            Wrong::Other(what) => self.wrong(what),
         }
     }
 
