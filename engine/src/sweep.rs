@@ -20,6 +20,9 @@ use std::time::Duration;
 
 /// The first look after an open: what the last process left unfinished comes first.
 const FIRST_LOOK: Duration = Duration::from_secs(5);
+/// Between two commits of a sweep before that: a program whose lives are all shorter would never remove anything, and one
+/// that has just begun has better things to do than to wait for a disk.
+const EARLY_PAUSE: Duration = Duration::from_millis(20);
 /// From the end of one look to the next: an idle engine wakes no more often for this.
 const BETWEEN_LOOKS: Duration = Duration::from_secs(60);
 /// Tasks removed, or receipts forgotten, with one commit.
@@ -94,24 +97,40 @@ impl Sweep {
 
     /// Sweeps until the engine stops.
     pub(crate) async fn run(mut self) {
-        env::sleep(FIRST_LOOK).await;
+        let first_look = self.clock.times().own.plus(micros(FIRST_LOOK));
+        if !cfg!(planted = "short_lives_never_sweep") {
+            self.looked(Some(first_look)).await;
+        }
+        let early = self.clock.times().own;
+        env::sleep(Duration::from_micros(first_look.0.saturating_sub(early.0))).await;
         loop {
-            match self.look().await {
-                Ok(()) => {}
-                // The loop ends with the engine, and this with the loop.
-                Err(ReadError::Stopped) => std::future::pending().await,
-                Err(ReadError::Store(error)) => {
-                    tracing::error!(target: "outlive::store", %error, "retention passes over an entry");
-                }
-            }
+            self.looked(None).await;
             env::sleep(BETWEEN_LOOKS).await;
         }
     }
 
+    /// One look, with pauses where it is to be over at a moment, whatever is left.
+    async fn looked(&mut self, until: Option<Micros>) {
+        match self.look(until).await {
+            Ok(()) => {}
+            // The loop ends with the engine, and this with the loop.
+            Err(ReadError::Stopped) => std::future::pending().await,
+            Err(ReadError::Store(error)) => {
+                tracing::error!(target: "outlive::store", %error, "retention passes over an entry");
+            }
+        }
+    }
+
     /// Removes whatever may go by now.
-    async fn look(&mut self) -> Result<(), ReadError> {
+    async fn look(&mut self, until: Option<Micros>) -> Result<(), ReadError> {
         (self.removed, self.forgotten) = (0, 0);
-        while self.step().await? {}
+        while self.step().await? {
+            let Some(until) = until else { continue };
+            env::sleep(EARLY_PAUSE).await;
+            if self.clock.times().own >= until {
+                break;
+            }
+        }
         let (removed, forgotten) = (self.removed, self.forgotten);
         if removed + forgotten > 0 {
             tracing::info!(target: "outlive::retention", removed, forgotten, "retention.sweep");
