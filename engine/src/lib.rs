@@ -286,7 +286,7 @@ pub use stream::{
     ITEM_MAX, STREAM_BUFFER, STREAM_BUFFERS, STREAM_MAX, STREAM_READER_MAX, StreamMemory,
 };
 #[cfg(feature = "runtime")]
-pub use value::{VALUE_MAX, ValueError};
+pub use value::{VALUE_DEPTH_MAX, VALUE_MAX, ValueError};
 #[cfg(feature = "runtime")]
 pub use value_type::ValueType;
 #[cfg(feature = "runtime")]

@@ -3,10 +3,16 @@
 use outlive_storage::row::Payload;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::Serializer;
+use serde_json::ser::Formatter;
 use sha2::{Digest, Sha256};
+use std::io;
 
 /// Largest input or output, in bytes of JSON: 10 MiB.
 pub const VALUE_MAX: u64 = 10 * 1024 * 1024;
+
+/// Deepest nesting of arrays and objects in the JSON of a value: what is deeper could be written and not be read again.
+pub const VALUE_DEPTH_MAX: usize = 127;
 
 /// A value cannot be kept. Nothing was written.
 #[derive(Debug, thiserror::Error)]
@@ -24,6 +30,15 @@ pub enum ValueError {
         /// The limit in bytes.
         limit: u64,
     },
+    /// Its JSON has arrays and objects in each other deeper than the limit: make it flatter, for example a list of nodes
+    /// that name their parents.
+    #[error("the {what} nests deeper than {limit}; make it flatter")]
+    TooDeep {
+        /// `input` or `output`.
+        what: &'static str,
+        /// The limit: [`VALUE_DEPTH_MAX`].
+        limit: usize,
+    },
     /// It has no JSON form (for example a map whose keys are not text): change the type.
     #[error("the {what} has no JSON form: {error}")]
     NotJson {
@@ -38,16 +53,113 @@ pub(crate) fn encode<T: Serialize + ?Sized>(
     what: &'static str,
     value: &T,
 ) -> Result<Vec<u8>, ValueError> {
-    let bytes = serde_json::to_vec(value).map_err(|error| ValueError::NotJson { what, error })?;
-    let size = bytes.len() as u64;
-    if size > VALUE_MAX {
-        return Err(ValueError::TooLarge {
+    match json(value, VALUE_MAX) {
+        Ok(Json::Fits(bytes)) => Ok(bytes),
+        Ok(Json::TooLarge { size }) => Err(ValueError::TooLarge {
             what,
             size,
             limit: VALUE_MAX,
-        });
+        }),
+        Ok(Json::TooDeep) => Err(ValueError::TooDeep {
+            what,
+            limit: VALUE_DEPTH_MAX,
+        }),
+        Err(error) => Err(ValueError::NotJson { what, error }),
     }
-    Ok(bytes)
+}
+
+/// The JSON of a value, or why it cannot be kept.
+pub(crate) enum Json {
+    Fits(Vec<u8>),
+    TooLarge { size: u64 },
+    TooDeep,
+}
+
+/// The JSON of a value, in no more memory than the limit, however large it is, and no more of the stack than what can be
+/// read again takes, however deep.
+pub(crate) fn json<T: Serialize + ?Sized>(
+    value: &T,
+    limit: u64,
+) -> Result<Json, serde_json::Error> {
+    let mut bounded = Bounded {
+        bytes: Vec::new(),
+        size: 0,
+        limit,
+    };
+    let mut depth = Depth::default();
+    let formatter = &mut depth;
+    let written = value.serialize(&mut Serializer::with_formatter(&mut bounded, formatter));
+    if depth.is_passed {
+        return Ok(Json::TooDeep);
+    }
+    written?;
+    if bounded.size > limit {
+        return Ok(Json::TooLarge { size: bounded.size });
+    }
+    Ok(Json::Fits(bounded.bytes))
+}
+
+/// Keeps what is written for as long as it fits, and counts all of it.
+struct Bounded {
+    bytes: Vec<u8>,
+    size: u64,
+    limit: u64,
+}
+
+impl io::Write for Bounded {
+    fn write(&mut self, part: &[u8]) -> io::Result<usize> {
+        self.size += part.len() as u64;
+        if self.size <= self.limit || cfg!(planted = "large_value_written_out") {
+            self.bytes.extend_from_slice(part);
+        } else {
+            self.bytes = Vec::new();
+        }
+        Ok(part.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Writes JSON without spaces, down to the depth that can be read again.
+#[derive(Default)]
+struct Depth {
+    depth: usize,
+    is_passed: bool,
+}
+
+impl Depth {
+    fn enter(&mut self) -> io::Result<()> {
+        self.depth += 1;
+        if self.depth > VALUE_DEPTH_MAX && !cfg!(planted = "deep_value_taken") {
+            self.is_passed = true;
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        Ok(())
+    }
+}
+
+impl Formatter for &mut Depth {
+    fn begin_array<W: ?Sized + io::Write>(&mut self, writer: &mut W) -> io::Result<()> {
+        self.enter()?;
+        writer.write_all(b"[")
+    }
+
+    fn end_array<W: ?Sized + io::Write>(&mut self, writer: &mut W) -> io::Result<()> {
+        self.depth -= 1;
+        writer.write_all(b"]")
+    }
+
+    fn begin_object<W: ?Sized + io::Write>(&mut self, writer: &mut W) -> io::Result<()> {
+        self.enter()?;
+        writer.write_all(b"{")
+    }
+
+    fn end_object<W: ?Sized + io::Write>(&mut self, writer: &mut W) -> io::Result<()> {
+        self.depth -= 1;
+        writer.write_all(b"}")
+    }
 }
 
 pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, serde_json::Error> {

@@ -3,6 +3,7 @@
 use crate::ctx::{Ctx, CtxCore};
 use crate::step::StepCtx;
 use crate::stream::ITEM_MAX;
+use crate::value::{self, Json, VALUE_DEPTH_MAX};
 use crate::writer::Stop;
 use outlive_storage::StoreError;
 use serde::Serialize;
@@ -20,6 +21,12 @@ pub enum EmitError {
         size: u64,
         /// The limit in bytes: [`ITEM_MAX`](crate::ITEM_MAX).
         limit: u64,
+    },
+    /// Its JSON nests deeper than what can be read again: make it flatter. Nothing was added.
+    #[error("the item nests deeper than {limit}; make it flatter")]
+    TooDeep {
+        /// The limit: [`VALUE_DEPTH_MAX`](crate::VALUE_DEPTH_MAX).
+        limit: usize,
     },
     /// It has no JSON form (for example a map whose keys are not text): change the type. Nothing was added.
     #[error("the item has no JSON form: {0}")]
@@ -149,13 +156,17 @@ impl<S: Serialize> StepCtx<S> {
 }
 
 fn encode<S: Serialize>(item: &S) -> Result<Vec<u8>, EmitError> {
-    let bytes = serde_json::to_vec(item).map_err(EmitError::NotJson)?;
-    let size = bytes.len() as u64;
-    if size > ITEM_MAX && !cfg!(planted = "large_item_taken") {
-        return Err(EmitError::TooLarge {
-            size,
-            limit: ITEM_MAX,
-        });
+    let limit = if cfg!(planted = "large_item_taken") {
+        u64::MAX
+    } else {
+        ITEM_MAX
+    };
+    match value::json(item, limit) {
+        Ok(Json::Fits(bytes)) => Ok(bytes),
+        Ok(Json::TooLarge { size }) => Err(EmitError::TooLarge { size, limit }),
+        Ok(Json::TooDeep) => Err(EmitError::TooDeep {
+            limit: VALUE_DEPTH_MAX,
+        }),
+        Err(error) => Err(EmitError::NotJson(error)),
     }
-    Ok(bytes)
 }
