@@ -58,6 +58,16 @@ impl Other {
         Other::run(command, name, path)
     }
 
+    /// As [`Other::test`], run by another program, which is given the test's own and its arguments as its last ones.
+    ///
+    /// # Panics
+    /// When there is no process to be had.
+    pub fn test_by(by: &[&str], name: &str, path: &Path) -> Other {
+        let mut command = Command::new(by[0]);
+        command.args(&by[1..]).arg(this_program());
+        Other::run(command, name, path)
+    }
+
     fn run(mut command: Command, name: &str, path: &Path) -> Other {
         command
             .args(["--exact", name, "--nocapture"])

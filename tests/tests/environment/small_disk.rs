@@ -1,0 +1,229 @@
+//! A real disk that is full: a file system of three megabytes, where one may be mounted.
+
+use outlive::{
+    Accepted, Ctx, Engine, GetError, HandlerError, OpenError, ResultError, RunError, StartError,
+    TaskDef,
+};
+use outlive_tests::process::{self, Other};
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+const TASK: TaskDef<String, u32> = TaskDef::new("task");
+/// An input; some tens of them fill the disk.
+const INPUT_BYTES: usize = 20 * 1024;
+const TASKS_MAX: u32 = 1000;
+/// What is on the disk beside the file, until there is room again.
+const BALLAST_BYTES: usize = 1 << 20;
+/// Work that has not gone on by then does not by itself.
+const RESUMES_WITHIN: Duration = Duration::from_secs(10);
+
+/// In a mount namespace of its own, so that nobody else sees it and it goes with the process.
+const MOUNTED: [&str; 5] = [
+    "unshare",
+    "-m",
+    "sh",
+    "-c",
+    "mount -t tmpfs -o size=3m,mode=700 tmpfs \"$OUTLIVE_CHILD_PATH\" && exec \"$@\"",
+];
+
+fn may_mount(directory: &Path) -> bool {
+    let tried = Command::new(MOUNTED[0])
+        .args(&MOUNTED[1..])
+        .args(["sh", "true"])
+        .env("OUTLIVE_CHILD_PATH", directory)
+        .stderr(Stdio::null())
+        .status();
+    tried.is_ok_and(|status| status.success())
+}
+
+/// What the process on the small disk has to say, to its last word.
+fn told(name: &str) -> Option<Vec<String>> {
+    let directory = tempfile::tempdir().unwrap();
+    if !may_mount(directory.path()) {
+        println!("not run: no file system may be mounted here");
+        return None;
+    }
+    let by: Vec<&str> = MOUNTED.into_iter().chain(["sh"]).collect();
+    let mut other = Other::test_by(&by, name, directory.path());
+    let told: Vec<String> = std::iter::from_fn(|| other.word()).collect();
+    other.end();
+    Some(told)
+}
+
+async fn open(path: &Path) -> Result<Engine, OpenError> {
+    let count = |_: Ctx, text: String| async move { Ok::<_, HandlerError>(text.len() as u32) };
+    Engine::builder(path).task(TASK, count).open().await
+}
+
+fn input() -> String {
+    "x".repeat(INPUT_BYTES)
+}
+
+fn id(n: u32) -> String {
+    format!("t{n}")
+}
+
+/// Fills the disk up to the last byte.
+fn fill(path: &Path) {
+    let mut file = std::fs::File::create(path).unwrap();
+    let page = [7; 4096];
+    while file.write_all(&page).is_ok() {}
+}
+
+/// What was acknowledged before the disk was full, and what of the last start is not known.
+struct Full {
+    acknowledged: Vec<u32>,
+    unknown: Option<u32>,
+    why: String,
+}
+
+async fn until_full(engine: &Engine) -> Full {
+    let mut acknowledged = Vec::new();
+    for n in 0..TASKS_MAX {
+        let start = engine.start(TASK, id(n), &input()).input_id("one");
+        let refused = match start.await {
+            Ok(run) => {
+                acknowledged.push(n);
+                run.result().await.map_err(RunError::from)
+            }
+            Err(error) => Err(error.into()),
+        };
+        let Err(why) = refused else { continue };
+        let is_unknown = matches!(why, RunError::Start(StartError::Unknown { .. }));
+        return Full {
+            acknowledged,
+            unknown: is_unknown.then_some(n),
+            why: format!("{why:?}"),
+        };
+    }
+    panic!("the disk takes everything");
+}
+
+/// Starts something until it is taken; `None` when that does not come to pass.
+async fn resumes(engine: &Engine) -> Option<Duration> {
+    let began = Instant::now();
+    while began.elapsed() < RESUMES_WITHIN {
+        match engine.run(TASK, "after", &input()).await {
+            Ok(_) => return Some(began.elapsed()),
+            Err(RunError::Start(StartError::Store(_) | StartError::Unknown { .. }))
+            | Err(RunError::Result(ResultError::Store(_))) => {}
+            Err(other) => panic!("{other:?}"),
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    None
+}
+
+/// Everything that was acknowledged is there, and what is unknown is settled by asking again.
+async fn all_there(engine: &Engine, full: &Full) {
+    for n in &full.acknowledged {
+        let run = engine.start(TASK, id(*n), &input()).input_id("one").await;
+        let run = run.unwrap();
+        assert_eq!(run.accepted(), Some(Accepted::Attached), "{n} is lost");
+        assert_eq!(run.result().await.unwrap(), INPUT_BYTES as u32);
+    }
+    if let Some(n) = full.unknown {
+        let run = engine.start(TASK, id(n), &input()).input_id("one").await;
+        assert_eq!(run.unwrap().result().await.unwrap(), INPUT_BYTES as u32);
+    }
+}
+
+/// Not a test of its own: fills the disk with tasks, makes room, and goes on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn child_that_commits() {
+    let Some(disk) = process::path() else {
+        return;
+    };
+    let (path, ballast) = (disk.join("tasks.redb"), disk.join("ballast"));
+    let mut engine = open(&path).await.unwrap();
+    std::fs::write(&ballast, vec![7; BALLAST_BYTES]).unwrap();
+    let full = until_full(&engine).await;
+    process::say(&format!(
+        "full after {} tasks: {}",
+        full.acknowledged.len(),
+        full.why
+    ));
+    let read = engine.get(id(full.acknowledged[0])).await;
+    process::say(match &read {
+        Ok(Some(_)) => "reads go on",
+        Ok(None) => "a task is lost",
+        Err(GetError::Store(_)) => "reads fail",
+        Err(_) => "another error",
+    });
+    std::fs::remove_file(&ballast).unwrap();
+    match resumes(&engine).await {
+        Some(after) => process::say(&format!("resumed by itself after {after:?}")),
+        None => {
+            engine.shutdown(Duration::from_millis(100)).await;
+            drop(engine);
+            engine = open(&path).await.unwrap();
+            assert!(resumes(&engine).await.is_some(), "there is room");
+            process::say("resumed by an open");
+        }
+    }
+    all_there(&engine, &full).await;
+    engine.shutdown(Duration::from_secs(1)).await;
+    process::say("all there");
+}
+
+#[test]
+fn a_disk_that_is_full_loses_nothing_and_work_goes_on_when_there_is_room() {
+    let Some(told) = told("small_disk::child_that_commits") else {
+        return;
+    };
+    println!("{}", told.join("; "));
+    assert!(told[0].starts_with("full after"), "{told:?}");
+    assert!(
+        ["reads go on", "reads fail"].contains(&told[1].as_str()),
+        "{told:?}"
+    );
+    assert!(told[2].starts_with("resumed"), "{told:?}");
+    assert_eq!(told[3], "all there");
+}
+
+/// Not a test of its own: creates and opens where there is no room.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn child_that_opens() {
+    let Some(disk) = process::path() else {
+        return;
+    };
+    let (path, other) = (disk.join("tasks.redb"), disk.join("other.redb"));
+    let (room, ballast) = (disk.join("room"), disk.join("ballast"));
+    let engine = open(&path).await.unwrap();
+    std::fs::write(&room, vec![7; BALLAST_BYTES]).unwrap();
+    let full = until_full(&engine).await;
+    engine.shutdown(Duration::ZERO).await;
+    drop(engine);
+    fill(&ballast);
+
+    let created = open(&other).await;
+    assert!(matches!(created, Err(OpenError::File(_))), "{created:?}");
+    assert!(!other.exists(), "half a file has its name");
+    process::say("no file is created");
+    match open(&path).await {
+        Ok(engine) => {
+            process::say("opened without room");
+            engine.shutdown(Duration::ZERO).await;
+        }
+        Err(OpenError::File(_) | OpenError::Store(_)) => process::say("not opened without room"),
+        Err(other) => panic!("{other:?}"),
+    }
+    std::fs::remove_file(&room).unwrap();
+    let engine = open(&path).await.unwrap();
+    all_there(&engine, &full).await;
+    engine.shutdown(Duration::from_secs(1)).await;
+    open(&other).await.unwrap();
+    process::say("all there");
+}
+
+#[test]
+fn an_open_on_a_full_disk_is_refused_or_works_and_leaves_everything_there() {
+    let Some(told) = told("small_disk::child_that_opens") else {
+        return;
+    };
+    println!("{}", told.join("; "));
+    assert_eq!(told.first().map(String::as_str), Some("no file is created"));
+    assert_eq!(told.last().map(String::as_str), Some("all there"));
+}
