@@ -103,6 +103,7 @@ impl Alarms {
                 }
             };
             tokio::select! {
+                biased;
                 () = changed => {}
                 () = slept => {}
             }

@@ -59,6 +59,7 @@ impl<S> OneStep<'_, S> {
         drop(self.under_way.lock().take());
         loop {
             let over = tokio::select! {
+                biased;
                 // The sender lives in the turn, so there is always a next change to wait for.
                 _ = wakes.changed() => false,
                 () = self.reach(until) => true,

@@ -356,6 +356,7 @@ impl<S> Ctx<S> {
     pub async fn cancelled(&self) {
         if cfg!(planted = "shutdown_cancels") {
             tokio::select! {
+                biased;
                 () = self.shutdown() => return,
                 () = self.core.signal.cancelled() => return,
             }

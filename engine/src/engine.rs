@@ -489,6 +489,7 @@ impl std::fmt::Debug for Engine {
 
 async fn within(limit: Duration, work: impl Future<Output = ()>) {
     tokio::select! {
+        biased;
         () = work => {}
         () = env::sleep(limit) => {}
     }

@@ -132,6 +132,7 @@ impl EngineLoop {
             }
         };
         tokio::select! {
+            biased;
             () = until_over => {}
             () = alarms.run(&live, &writer, clock) => {}
             () = sweep.run() => {}
@@ -164,6 +165,7 @@ impl EngineLoop {
                 }
             };
             tokio::select! {
+                biased;
                 () = self.tools.slots.wake.notified() => {}
                 () = slept => {}
                 _ = stopping.wait_for(|stopping| *stopping) => {}

@@ -233,6 +233,7 @@ impl<'a, S> OneStep<'a, S> {
             return Some(running.await);
         };
         tokio::select! {
+            biased;
             result = running => Some(result),
             () = env::sleep(limit) => None,
         }
@@ -324,6 +325,7 @@ impl<'a, S> OneStep<'a, S> {
         let _waits = core.steps.wait(wait, long);
         drop(self.under_way.lock().take());
         tokio::select! {
+            biased;
             () = core.clock.reach(until) => Ok(()),
             () = core.steps.ended() => Err(StepError::TurnOver),
         }
@@ -347,6 +349,7 @@ impl<'a, S> OneStep<'a, S> {
         loop {
             drop(self.under_way.lock().take());
             tokio::select! {
+                biased;
                 _ = wakes.changed() => {}
                 () = steps.ended() => return Err(StepError::TurnOver),
             }

@@ -184,6 +184,7 @@ impl Dispatcher {
                 let call = (Arc::clone(&core), Arc::clone(&slot));
                 let _over = Over(Arc::clone(&core.steps));
                 let end = tokio::select! {
+                    biased;
                     called = self.call(registered, call, input) => turn_end(called, registered),
                     end = park::set_aside(&core) => (end, None),
                     // Its turn stays in progress and is recovered at the next open.

@@ -208,6 +208,7 @@ impl TurnSteps {
         let quiet =
             |state: &State| state.under_way == 0 || cfg!(planted = "parked_over_running_steps");
         tokio::select! {
+            biased;
             () = self.until(quiet) => {}
             () = env::sleep(ASIDE_WAIT), if !cfg!(planted = "parked_when_quiet_alone") => {}
         }

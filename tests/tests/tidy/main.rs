@@ -147,6 +147,24 @@ fn only_env_asks_the_system_for_the_time() {
 }
 
 #[test]
+fn no_select_of_a_library_decides_by_chance() {
+    let rule = |file: &Source| {
+        let selects = file.code.split("tokio::select! {").skip(1);
+        let by_chance = selects.filter(|branches| !branches.trim_start().starts_with("biased;"));
+        let count = by_chance.count();
+        refuse_if(
+            file.is_library() && count > 0,
+            format!("{count} of its selects are not biased; the order of branches is chance"),
+        )
+    };
+    holds(
+        rule,
+        "engine/src/x.rs",
+        "fn f() {\n    tokio::select! {\n        () = one => {}\n    }\n}\n",
+    );
+}
+
+#[test]
 fn only_the_shell_blocks_on_a_future() {
     const HOMES: [&str; 3] = [
         "engine/src/env.rs",
