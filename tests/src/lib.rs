@@ -18,3 +18,4 @@ pub mod shown;
 pub mod soak;
 pub mod steer;
 pub mod tables;
+pub mod world;

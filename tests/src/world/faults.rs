@@ -1,0 +1,331 @@
+//! The store of one life of an engine: now and then a write of it fails, is there although it failed, or is the last thing
+//! that its process does.
+
+use super::dice::Dice;
+use super::scene::World;
+use outlive_storage::id::{InputId, TaskId};
+use outlive_storage::row::{
+    AskRow, DefNumber, Etag, Family, Fate, IndexRow, InputRow, LifeRow, Micros, Receipt, RunRow,
+    StepRow, TaskNumber, TaskRow, Times, TurnRow, ValueKey,
+};
+use outlive_storage::{
+    Applied, Commit, Conflict, Counters, Due, EventPage, EventsKept, ExpiredReceipt, FoundAsk,
+    Inbox, MemStore, Page, Scan, Segment, Sharing, Store, StoreError, StreamEnd,
+};
+use parking_lot::Mutex;
+use std::ops::Bound;
+use std::sync::Arc;
+use tokio::sync::Notify;
+
+/// What happens to one write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// It fails, and is not in the store.
+    Refused,
+    /// It fails, and is in the store.
+    AnswerLost,
+    /// The process dies before it.
+    KilledBefore,
+    /// The process dies after it, and before anybody is told.
+    KilledAfter,
+}
+
+/// When writes fail: by seed, and no more often than a world can bear.
+#[derive(Debug)]
+pub struct Plan {
+    dice: Dice,
+    /// So often of a thousand writes.
+    permille: u64,
+    left: u32,
+}
+
+impl Plan {
+    /// The faults of one world.
+    pub fn new(seed: u64) -> Plan {
+        let mut dice = Dice::of(seed, 2);
+        let permille = *dice.one(&[0, 30, 60, 100, 200]);
+        let left = dice.from_to(1, 12) as u32;
+        Plan {
+            dice,
+            permille,
+            left,
+        }
+    }
+
+    /// What happens to the next write.
+    fn next(&mut self) -> Option<Fault> {
+        let hit = self.dice.below(1_000) < self.permille;
+        if !hit || self.left == 0 {
+            return None;
+        }
+        self.left -= 1;
+        Some(self.dice.weighted(&[
+            (3, Fault::Refused),
+            (3, Fault::AnswerLost),
+            (2, Fault::KilledBefore),
+            (3, Fault::KilledAfter),
+        ]))
+    }
+
+    /// Nothing fails from now on.
+    pub fn rest(&mut self) {
+        self.left = 0;
+    }
+}
+
+/// How the store takes it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mood {
+    Whole,
+    /// A write failed: it takes nothing more until it is opened again.
+    Failed,
+    /// Its process is dead.
+    Dead,
+}
+
+/// One life's store.
+pub struct FaultStore {
+    world: Arc<World>,
+    mood: Mutex<Mood>,
+    /// Wakes whoever drives the life: it is over.
+    pub over: Notify,
+}
+
+impl FaultStore {
+    /// For one life of a world.
+    pub fn new(world: &Arc<World>) -> Arc<FaultStore> {
+        Arc::new(FaultStore {
+            world: Arc::clone(world),
+            mood: Mutex::new(Mood::Whole),
+            over: Notify::new(),
+        })
+    }
+
+    /// Its process dies here: nobody does or hears anything more.
+    pub fn kill(&self) {
+        *self.mood.lock() = Mood::Dead;
+        self.over.notify_one();
+    }
+
+    /// The store for reads, while it can be read.
+    fn read(&self) -> Result<&MemStore, StoreError> {
+        match *self.mood.lock() {
+            Mood::Whole => Ok(&self.world.truth),
+            Mood::Failed | Mood::Dead => Err(StoreError::Poisoned {
+                cause: "an earlier write failed".into(),
+            }),
+        }
+    }
+
+    /// Writes, unless a fault comes between.
+    fn write<T>(
+        &self,
+        what: &str,
+        write: impl FnOnce(&MemStore) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let store = self.read()?;
+        let fault = {
+            let mut state = self.world.state.lock();
+            let fault = state.faults.next();
+            if let Some(fault) = fault {
+                state.counts.fault(fault);
+                state.trace.line(format_args!("{fault:?} at {what}"));
+            }
+            fault
+        };
+        let applied = match fault {
+            None => return write(store),
+            Some(Fault::Refused | Fault::KilledBefore) => None,
+            Some(Fault::AnswerLost | Fault::KilledAfter) => Some(write(store)),
+        };
+        drop(applied);
+        match fault {
+            Some(Fault::KilledBefore | Fault::KilledAfter) => self.kill(),
+            Some(Fault::Refused | Fault::AnswerLost) | None => *self.mood.lock() = Mood::Failed,
+        }
+        Err(StoreError::Failed {
+            message: "a fault of the plan".into(),
+        })
+    }
+}
+
+impl Store for FaultStore {
+    fn sharing(&self) -> Sharing {
+        self.world.truth.sharing()
+    }
+
+    fn counters(&self) -> Result<Counters, StoreError> {
+        self.read()?.counters()
+    }
+
+    fn define(&self, names: &[&str]) -> Result<Vec<DefNumber>, StoreError> {
+        self.write("define", |store| store.define(names))
+    }
+
+    fn definitions(&self) -> Result<Vec<(DefNumber, Box<str>)>, StoreError> {
+        self.read()?.definitions()
+    }
+
+    fn find(&self, id: &TaskId) -> Result<Option<TaskNumber>, StoreError> {
+        self.read()?.find(id)
+    }
+
+    fn get(&self, task: TaskNumber) -> Result<Option<TaskRow>, StoreError> {
+        self.read()?.get(task)
+    }
+
+    fn value(&self, key: ValueKey) -> Result<Option<Vec<u8>>, StoreError> {
+        self.read()?.value(key)
+    }
+
+    fn inbox(&self, task: TaskNumber) -> Result<Inbox, StoreError> {
+        self.read()?.inbox(task)
+    }
+
+    fn inputs(&self, task: TaskNumber, limit: usize) -> Result<Vec<(u64, InputRow)>, StoreError> {
+        self.read()?.inputs(task, limit)
+    }
+
+    fn receipt(&self, task: TaskNumber, input_id: &InputId) -> Result<Option<Receipt>, StoreError> {
+        self.read()?.receipt(task, input_id)
+    }
+
+    fn scan(
+        &self,
+        scan: Scan,
+        after: Option<TaskNumber>,
+        limit: usize,
+    ) -> Result<Page, StoreError> {
+        self.read()?.scan(scan, after, limit)
+    }
+
+    fn due(&self, def: DefNumber, times: Times, limit: usize) -> Result<Due, StoreError> {
+        self.read()?.due(def, times, limit)
+    }
+
+    fn due_exactly(
+        &self,
+        def: DefNumber,
+        at: Micros,
+        after: Option<TaskNumber>,
+        limit: usize,
+    ) -> Result<Vec<TaskNumber>, StoreError> {
+        self.read()?.due_exactly(def, at, after, limit)
+    }
+
+    fn turn(&self, task: TaskNumber, slot: u64) -> Result<Option<TurnRow>, StoreError> {
+        self.read()?.turn(task, slot)
+    }
+
+    fn step(&self, task: TaskNumber, turn: u64, key: &str) -> Result<Option<StepRow>, StoreError> {
+        self.read()?.step(task, turn, key)
+    }
+
+    fn steps(
+        &self,
+        task: TaskNumber,
+        turn: u64,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<(Box<str>, StepRow)>, StoreError> {
+        self.read()?.steps(task, turn, after, limit)
+    }
+
+    fn ask(&self, task: TaskNumber, key: &str) -> Result<Option<AskRow>, StoreError> {
+        self.read()?.ask(task, key)
+    }
+
+    fn asks(
+        &self,
+        from: Bound<(TaskNumber, &str)>,
+        limit: usize,
+    ) -> Result<Vec<FoundAsk>, StoreError> {
+        self.read()?.asks(from, limit)
+    }
+
+    fn runs(&self, task: TaskNumber) -> Result<Vec<RunRow>, StoreError> {
+        self.read()?.runs(task)
+    }
+
+    fn segments(
+        &self,
+        task: TaskNumber,
+        after: u64,
+        limit_bytes: usize,
+    ) -> Result<Vec<Segment>, StoreError> {
+        self.read()?.segments(task, after, limit_bytes)
+    }
+
+    fn stream_end(&self, task: TaskNumber) -> Result<Option<StreamEnd>, StoreError> {
+        self.read()?.stream_end(task)
+    }
+
+    fn expired(&self, now: Micros, limit: usize) -> Result<Vec<TaskNumber>, StoreError> {
+        self.read()?.expired(now, limit)
+    }
+
+    fn expired_receipts(
+        &self,
+        now: Micros,
+        limit: usize,
+    ) -> Result<Vec<ExpiredReceipt>, StoreError> {
+        self.read()?.expired_receipts(now, limit)
+    }
+
+    fn events(&self, after: Etag, limit: usize) -> Result<EventPage, StoreError> {
+        self.read()?.events(after, limit)
+    }
+
+    fn ended_children(&self, family: Family) -> Result<u64, StoreError> {
+        self.read()?.ended_children(family)
+    }
+
+    fn children(
+        &self,
+        family: Family,
+        after: Option<TaskNumber>,
+        limit: usize,
+    ) -> Result<Vec<TaskNumber>, StoreError> {
+        self.read()?.children(family, after, limit)
+    }
+
+    fn families_over(
+        &self,
+        after: Option<Family>,
+        limit: usize,
+    ) -> Result<Vec<(Family, Fate)>, StoreError> {
+        self.read()?.families_over(after, limit)
+    }
+
+    fn lives(&self) -> Result<Vec<LifeRow>, StoreError> {
+        self.read()?.lives()
+    }
+
+    fn put_life(&self, life: &LifeRow) -> Result<(), StoreError> {
+        self.write("the life", |store| {
+            store.put_life(life)?;
+            self.world.state.lock().ledger.life(life);
+            Ok(())
+        })
+    }
+
+    fn indexes(&self) -> Result<Vec<IndexRow>, StoreError> {
+        self.read()?.indexes()
+    }
+
+    fn put_indexes(&self, indexes: &[IndexRow]) -> Result<(), StoreError> {
+        self.write("the indexes", |store| store.put_indexes(indexes))
+    }
+
+    fn leaving(&self, still_running: usize) {
+        self.world.truth.leaving(still_running);
+    }
+
+    fn tidy(&self, events: EventsKept, limit: usize) -> Result<bool, StoreError> {
+        self.write("tidy", |store| store.tidy(events, limit))
+    }
+
+    fn commit(&self, batch: &[Commit]) -> Result<Vec<Result<Applied, Conflict>>, StoreError> {
+        self.write("a commit", |store| self.world.commit(store, batch))
+    }
+}
