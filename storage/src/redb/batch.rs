@@ -1,7 +1,7 @@
 //! The open tables of one batch, and what its commits write to them.
 
 use super::families::Families;
-use super::fault;
+use super::{fault, seal};
 use super::hanging::Hanging;
 use super::tables::{BY_DEFINITION, BY_LABEL, DUE, EVENTS, EXPIRY, GARBAGE, IDS, RUNNING, TASKS};
 use crate::codec;
@@ -22,7 +22,7 @@ pub(super) type Bytes = &'static [u8];
 pub(super) struct Tables<'t> {
     txn: &'t WriteTransaction,
     tasks: Table<'t, u64, Bytes>,
-    ids: Table<'t, &'static str, u64>,
+    ids: Table<'t, &'static str, (u64, u32)>,
     by_definition: Table<'t, (u32, u64), ()>,
     by_label: Option<Table<'t, (u32, &'static str, u64), ()>>,
     due: Table<'t, DueKey, ()>,
@@ -157,7 +157,9 @@ impl<'t> Tables<'t> {
 
     /// The index entries that a task keeps from its start to its removal.
     fn put_identity(&mut self, task: TaskNumber, row: &TaskRow) -> Result<(), StoreError> {
-        self.ids.insert(row.id.as_str(), task.0).map_err(fault)?;
+        let id = row.id.as_str();
+        let sealed = seal::of_id(id, task.0);
+        self.ids.insert(id, sealed).map_err(fault)?;
         self.by_definition
             .insert((row.def.0, task.0), ())
             .map_err(fault)?;
@@ -291,7 +293,8 @@ pub(super) fn opened<T>(
 impl Rows for Tables<'_> {
     fn number(&self, id: &TaskId) -> Result<Option<TaskNumber>, StoreError> {
         let found = self.ids.get(id.as_str()).map_err(fault)?;
-        Ok(found.map(|number| TaskNumber(number.value())))
+        let number = found.map(|found| seal::open_id(id.as_str(), found.value()));
+        Ok(number.transpose()?.map(TaskNumber))
     }
 
     fn header(&self, task: TaskNumber) -> Result<Option<Result<Header, StoreError>>, StoreError> {

@@ -114,7 +114,7 @@ fn is_leftover(store: &OsStr, name: &OsStr) -> bool {
     middle.is_some_and(|hex| hex.len() == 32 && hex.iter().all(u8::is_ascii_hexdigit))
 }
 
-fn build(file: &File, incarnation: u128) -> Result<(), redb::Error> {
+pub(super) fn build(file: &File, incarnation: u128) -> Result<(), redb::Error> {
     build_on(FileBackend::new(file.try_clone()?)?, incarnation)
 }
 

@@ -2,12 +2,16 @@
 
 mod asks;
 mod backend;
+mod backup;
 mod batch;
 mod commit;
+mod copy_error;
 mod create;
 mod current;
 mod families;
+mod fresh;
 mod hanging;
+mod ids;
 mod indexes;
 mod lists;
 mod lives;
@@ -22,6 +26,9 @@ mod other;
 use other as platform;
 mod panics;
 mod read;
+mod report;
+mod salvage;
+mod seal;
 mod stream;
 mod tables;
 mod tidy;
@@ -29,13 +36,20 @@ mod tidy;
 mod unix;
 #[cfg(unix)]
 use unix as platform;
+mod untouched;
+mod verify;
 
 pub use backend::IoCounts;
+pub use backup::{CopyReport, restore};
+pub use copy_error::CopyError;
 pub use create::create_private_directory;
 #[cfg(feature = "simulation")]
 pub use medium::Medium;
 pub use open_error::OpenError;
 pub use options::{OnRepair, Opened, RedbOptions};
+pub use report::{FINDINGS_MAX, Finding, Findings, TableCount, Wrong};
+pub use salvage::{Found as FoundBy, SalvageReport, TableSaved, salvage};
+pub use verify::{PageCheck, VerifyReport, verify};
 
 use crate::commit::{Applied, Commit, Conflict};
 use crate::id::{InputId, TaskId};
@@ -228,16 +242,17 @@ impl RedbStore {
             let mut table = txn.open_table(tables::DEFINITIONS).map_err(fault)?;
             let mut highest = 0;
             for entry in table.iter().map_err(fault)? {
-                highest = highest.max(entry.map_err(fault)?.1.value());
+                highest = highest.max(entry.map_err(fault)?.1.value().0);
             }
             for name in names {
                 let known = table
                     .get(*name)
                     .map_err(fault)?
-                    .map(|number| number.value());
+                    .map(|number| number.value().0);
                 let number = known.unwrap_or(highest + 1);
                 if known.is_none() {
-                    table.insert(*name, number).map_err(fault)?;
+                    let sealed = seal::of_name(name, number);
+                    table.insert(*name, sealed).map_err(fault)?;
                     highest = number;
                 }
                 numbers.push(DefNumber(number));

@@ -141,7 +141,7 @@ fn assemble(
 }
 
 /// Opens the file at `path` if it may be a store; `None` when nothing is there.
-pub(crate) fn examine(path: &Path) -> Result<Option<File>, OpenError> {
+pub(super) fn examine(path: &Path) -> Result<Option<File>, OpenError> {
     let found = match std::fs::symlink_metadata(path) {
         Ok(found) => found,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return missing(path),
@@ -223,7 +223,7 @@ pub(crate) fn load(
     })
 }
 
-fn facts(path: &Path, database: &Database) -> Result<Facts, OpenError> {
+pub(super) fn facts(path: &Path, database: &Database) -> Result<Facts, OpenError> {
     let damaged = |error: redb::Error| OpenError::Damaged {
         message: error.to_string().into(),
     };
@@ -266,7 +266,7 @@ fn facts(path: &Path, database: &Database) -> Result<Facts, OpenError> {
     })
 }
 
-fn database_error(path: &Path, error: DatabaseError) -> OpenError {
+pub(super) fn database_error(path: &Path, error: DatabaseError) -> OpenError {
     match error {
         // The lock file was removed under a living engine, or the file has a second name.
         DatabaseError::DatabaseAlreadyOpen => OpenError::AlreadyRunning {

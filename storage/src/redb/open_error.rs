@@ -46,6 +46,12 @@ pub enum OpenError {
         /// The directory.
         path: PathBuf,
     },
+    /// There is no file under the path of one that is to be read: look for it elsewhere.
+    #[error("there is no file {}", path.display())]
+    Missing {
+        /// The path.
+        path: PathBuf,
+    },
     /// The file system is read-only: choose a path that can be written.
     #[error("{} is on a read-only file system; choose a path that can be written", path.display())]
     ReadOnly {

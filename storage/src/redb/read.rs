@@ -3,7 +3,7 @@
 use super::tables::{
     DEFINITIONS, EVENTS, IDS, INPUTS, META, RECEIPTS, RUNS, STEPS, TASKS, TRIMMED, TURNS, VALUES,
 };
-use super::{RedbStore, fault};
+use super::{RedbStore, fault, ids, seal};
 use crate::codec;
 use crate::id::{InputId, TaskId};
 use crate::receipt::KeptReceipt;
@@ -45,7 +45,8 @@ impl RedbStore {
         let mut definitions = Vec::new();
         for entry in table.iter().map_err(fault)? {
             let (name, number) = entry.map_err(fault)?;
-            definitions.push((DefNumber(number.value()), Box::from(name.value())));
+            let number = seal::open_name(name.value(), number.value())?;
+            definitions.push((DefNumber(number), Box::from(name.value())));
         }
         definitions.sort_unstable();
         Ok(definitions)
@@ -53,8 +54,7 @@ impl RedbStore {
 
     pub(crate) fn read_number(&self, id: &TaskId) -> Result<Option<TaskNumber>> {
         let table = self.begin_read()?.open_table(IDS).map_err(fault)?;
-        let found = table.get(id.as_str()).map_err(fault)?;
-        Ok(found.map(|number| TaskNumber(number.value())))
+        ids::number(&table, id.as_str())
     }
 
     pub(crate) fn read_row(&self, task: TaskNumber) -> Result<Option<TaskRow>> {

@@ -7,10 +7,10 @@ type Table<K, V> = TableDefinition<'static, K, V>;
 
 /// Task number → encoded row.
 pub(crate) const TASKS: Table<u64, &[u8]> = Table::new("tasks");
-/// Caller's id → task number.
-pub(crate) const IDS: Table<&str, u64> = Table::new("ids");
-/// Task name → definition number.
-pub(crate) const DEFINITIONS: Table<&str, u32> = Table::new("definitions");
+/// Caller's id → task number, sealed.
+pub(crate) const IDS: Table<&str, (u64, u32)> = Table::new("ids");
+/// Task name → definition number, sealed.
+pub(crate) const DEFINITIONS: Table<&str, (u32, u32)> = Table::new("definitions");
 /// Definition number, task number: every task.
 pub(crate) const BY_DEFINITION: Table<(u32, u64), ()> = Table::new("by_definition");
 /// Definition number, label, task number: every task that carries a label.

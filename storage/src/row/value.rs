@@ -58,6 +58,16 @@ impl ValueKind {
             ValueKind::Metadata => 3,
         }
     }
+
+    /// The kind that this byte stands for.
+    pub const fn of_byte(byte: u8) -> Option<ValueKind> {
+        match byte {
+            1 => Some(ValueKind::Input),
+            2 => Some(ValueKind::Output),
+            3 => Some(ValueKind::Metadata),
+            _ => None,
+        }
+    }
 }
 
 /// The key of one large value.

@@ -1,0 +1,157 @@
+//! A new file of what is whole in a damaged one, also in one that redb refuses to open.
+//!
+//! The damaged file is read as bytes. Its trees are followed from the root of the last commit, so that nothing comes
+//! back that was removed; each entry is taken when its checksum, which covers its key, is right. Where a tree is broken,
+//! every page of the file is looked at, and of each entry that no tree leads to the newest version is taken, unless the
+//! log says that its task was removed. All that only repeats what rows say is built anew.
+
+mod gather;
+mod pages;
+mod rows;
+mod settle;
+mod shelf;
+mod trees;
+
+use super::copy_error::CopyError;
+use super::fresh::Fresh;
+use super::lock::Lock;
+use super::open::refused;
+use super::open_error::OpenError;
+use super::report::Findings;
+use pages::Pages;
+use rows::Rows;
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::path::Path;
+use trees::Trees;
+
+pub(super) use shelf::{Shelf, said};
+pub use trees::Found;
+
+/// What was saved of one table, and what was not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TableSaved {
+    /// The table.
+    pub table: &'static str,
+    /// Entries in the new file.
+    pub saved: u64,
+    /// Entries that were there by the table's own word and are not in the new file.
+    pub lost: u64,
+}
+
+/// What [`salvage`] did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SalvageReport {
+    /// How the rows were found.
+    pub found: Found,
+    /// The tables whose entries are more than indexes.
+    pub tables: Vec<TableSaved>,
+    /// What is damaged or missing.
+    pub findings: Findings,
+    /// Tasks of which only an earlier version was found: the log has a later transition. They go on from there.
+    pub outdated: u64,
+}
+
+impl SalvageReport {
+    /// Entries in the new file.
+    pub fn saved(&self) -> u64 {
+        self.tables.iter().map(|table| table.saved).sum()
+    }
+
+    /// Entries known to be lost.
+    pub fn lost(&self) -> u64 {
+        self.tables.iter().map(|table| table.lost).sum()
+    }
+}
+
+/// Makes a new file at `to` of what is whole in the file at `from`, which no engine may be on. `instance` is a fresh
+/// chance number and becomes the new file's incarnation, `now_us` is the wall clock in microseconds.
+///
+/// When it returns, the new file is whole and durable; until then nothing lies under its path. The damaged file is not
+/// changed. Etags and generations of the new file begin far above all that were found, so that nothing decided on the old
+/// one is taken for a decision on it. Tasks that were running are recovered by the next open, as after a crash. A task
+/// whose row is lost is lost with all that hangs on it; a definition whose name is lost is called `lost.definition.N`,
+/// which [`formerly`](https://docs.rs/outlive) takes over.
+///
+/// ```
+/// use outlive_storage::redb::{RedbOptions, RedbStore, salvage};
+/// let directory = tempfile::tempdir().unwrap();
+/// let [from, to] = ["damaged.redb", "saved.redb"].map(|name| directory.path().join(name));
+/// drop(RedbStore::open(&from, RedbOptions::default(), 1, 0).unwrap());
+/// assert_eq!(salvage(&from, &to, 2, 0).unwrap().lost(), 0);
+/// assert!(RedbStore::open(&to, RedbOptions::default(), 3, 0).is_ok());
+/// ```
+///
+/// # Errors
+/// [`CopyError::Exists`]: give another path for the new file. [`CopyError::From`]: an engine is on the damaged file, or
+/// it holds nothing of this library. [`CopyError::To`], [`CopyError::Full`], [`CopyError::Failed`]: the new file cannot
+/// be written. Damage is not an error.
+pub fn salvage(
+    from: &Path,
+    to: &Path,
+    instance: u128,
+    now_us: u64,
+) -> Result<SalvageReport, CopyError> {
+    let from = std::path::absolute(from)
+        .map_err(|error| CopyError::From(refused(from, "find the store", &error)))?;
+    look(&from).map_err(CopyError::From)?;
+    let _lock = Lock::take(&from, instance, now_us).map_err(CopyError::From)?;
+    let file = look(&from).map_err(CopyError::From)?;
+    let pages = Pages::new(file)
+        .map_err(|error| CopyError::From(refused(&from, "read the store", &error)))?;
+    let fresh = Fresh::begin(to, instance, now_us)?;
+    let trees = Trees::find(&pages);
+    let mut report = SalvageReport {
+        found: trees.found,
+        tables: Vec::new(),
+        findings: Findings::default(),
+        outdated: 0,
+    };
+    fresh.fill(|txn| {
+        let mut rows = Rows::open(txn)?;
+        let gathered = gather::gather(&pages, &trees, &mut rows, &mut report.findings)?;
+        if trees.found == Found::NotFound && rows.etag == 0 && gathered.names.is_empty() {
+            let path = from.clone();
+            return Err(CopyError::From(OpenError::NotAStore { path }));
+        }
+        report.outdated = gathered.outdated(&rows)?;
+        let expected = gathered.expected.clone();
+        let counters = settle::settle(txn, &mut rows, gathered, &mut report.findings)?;
+        report.tables = counts(&rows, &expected)?;
+        Ok(counters)
+    })?;
+    fresh.publish()?;
+    Ok(report)
+}
+
+/// The file, whatever it holds, if it is one.
+fn look(path: &Path) -> Result<File, OpenError> {
+    let failed = |error: std::io::Error| refused(path, "open the store", &error);
+    let missing = std::io::ErrorKind::NotFound;
+    let owned = || path.to_owned();
+    match std::fs::symlink_metadata(path) {
+        Err(error) if error.kind() == missing => Err(OpenError::Missing { path: owned() }),
+        Err(error) => Err(failed(error)),
+        Ok(found) if found.is_symlink() => Err(OpenError::Symlink { path: owned() }),
+        Ok(found) if found.is_dir() => Err(OpenError::IsDirectory { path: owned() }),
+        Ok(found) if !found.is_file() => Err(OpenError::NotAStore { path: owned() }),
+        Ok(found) if found.len() == 0 => Err(OpenError::Empty { path: owned() }),
+        Ok(_) => File::open(path).map_err(failed),
+    }
+}
+
+fn counts(rows: &Rows<'_>, expected: &BTreeMap<Shelf, u64>) -> Result<Vec<TableSaved>, CopyError> {
+    let mut tables = Vec::new();
+    for shelf in Shelf::ALL {
+        let saved = rows.len(shelf)?;
+        let expected = expected.get(&shelf).copied().unwrap_or(0);
+        tables.push(TableSaved {
+            table: shelf.name(),
+            saved,
+            lost: expected.saturating_sub(saved),
+        });
+    }
+    Ok(tables)
+}

@@ -1,0 +1,309 @@
+//! Gathering what is whole: along the trees first, then, where a tree is broken, from every page of the file.
+
+use super::pages::{Kind, PAGE, PageRef, Pages, Root, Widths, u32_at, u64_at};
+use super::rows::{Put, Rows};
+use super::shelf::{Shelf, said};
+use super::trees::{Trees, walk};
+use crate::codec;
+use crate::id::is_name;
+use crate::redb::copy_error::CopyError;
+use crate::redb::fresh::written;
+use crate::redb::report::{Findings, Wrong};
+use crate::redb::seal;
+use crate::row::{Etag, EventKind, EventRow, TaskNumber};
+use crate::slot::Slot;
+use crate::store::StoreError;
+
+use redb::ReadableTable;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+
+type Result<T> = std::result::Result<T, CopyError>;
+
+/// The bytes of a value that tell whether it may be an entry.
+const MAGIC_LEN: usize = 2;
+
+/// What was gathered beside the rows.
+#[derive(Default)]
+pub(super) struct Gathered {
+    /// Names and their numbers.
+    pub(super) names: BTreeMap<u32, Box<str>>,
+    /// Ends of children counted, by parent and turn.
+    pub(super) wakes: BTreeMap<(u64, u64), u64>,
+    /// Turns that are over, by parent and turn, and why their children are to end.
+    pub(super) over: BTreeMap<(u64, u64), Option<Box<str>>>,
+    /// The highest numbers that the file's own counters had reserved.
+    pub(super) etag: u64,
+    pub(super) generation: u64,
+    /// The highest etag whose event was removed.
+    pub(super) trimmed: u64,
+    /// How many entries each table had by its own word.
+    pub(super) expected: BTreeMap<Shelf, u64>,
+    /// Tables of which something was looked for page by page.
+    pub(super) searched: BTreeSet<Shelf>,
+    /// Tasks that were removed, by the log.
+    removed: HashSet<u64>,
+    /// The latest etag of each task whose row was found page by page, by the log.
+    pub(super) latest: BTreeMap<u64, u64>,
+}
+
+/// Fills the rows, and answers what else was found.
+///
+/// # Errors
+/// [`CopyError`] of the new file: nothing in the damaged one is an error.
+pub(super) fn gather(
+    pages: &Pages,
+    trees: &Trees,
+    rows: &mut Rows<'_>,
+    findings: &mut Findings,
+) -> Result<Gathered> {
+    let mut gathered = Gathered::default();
+    for shelf in Shelf::ALL {
+        let whole = match trees.root(shelf.name()) {
+            Some(root) => gathered.along(pages, (shelf, root), rows, findings)?,
+            // An empty table has no root; who lists the tables lists all of them.
+            None => trees.names(shelf.name()),
+        };
+        if !whole {
+            gathered.searched.insert(shelf);
+        }
+    }
+    gathered.others(pages, trees);
+    let names_known = trees.root("definitions").is_some() && !gathered.names.is_empty();
+    if !gathered.searched.is_empty() || !names_known {
+        gathered.note_removed(rows)?;
+        gathered.search(pages, rows)?;
+    }
+    Ok(gathered)
+}
+
+impl Gathered {
+    /// Takes what a tree has. True when nothing of it is missing.
+    fn along(
+        &mut self,
+        pages: &Pages,
+        (shelf, root): (Shelf, Root),
+        rows: &mut Rows<'_>,
+        findings: &mut Findings,
+    ) -> Result<bool> {
+        let mut failed = None;
+        let mut saved = 0;
+        let walked = walk(pages, root.page, &mut |offset| {
+            let leaf = pages.leaf(offset, shelf.widths());
+            for pair in 0..leaf.pairs() {
+                let key = leaf.key(pair);
+                let slot = key.as_deref().and_then(|key| shelf.slot(key));
+                let (Some(slot), Some(value)) = (slot, leaf.value(pair)) else {
+                    let place = format_args!("page {} pair {pair}", offset / PAGE);
+                    findings.add(shelf.name(), place, Wrong::Damaged);
+                    continue;
+                };
+                match said(slot, &value) {
+                    Ok(said) => match rows.put(slot, &value, said) {
+                        Ok(Put::New) => saved += 1,
+                        Ok(Put::Newer | Put::Known) => {}
+                        Err(error) => failed = failed.take().or(Some(error)),
+                    },
+                    Err(StoreError::TooNew { .. }) => {
+                        findings.add(shelf.name(), slot, Wrong::TooNew);
+                    }
+                    Err(_) => findings.add(shelf.name(), slot, Wrong::Damaged),
+                }
+            }
+            leaf.pairs() as u64
+        });
+        if let Some(error) = failed {
+            return Err(error);
+        }
+        self.expected.insert(shelf, root.entries);
+        if walked.broken > 0 {
+            findings.add(shelf.name(), "", Wrong::Unreadable);
+        }
+        Ok(walked.broken == 0 && saved >= root.entries)
+    }
+
+    /// The tables whose entries do not prove themselves, as far as they make sense.
+    fn others(&mut self, pages: &Pages, trees: &Trees) {
+        pairs(pages, trees.root("definitions"), (None, Some(8)), |key, value| {
+            self.name(key, value);
+        });
+        pairs(pages, trees.root("etags"), (Some(16), Some(8)), |_, value| {
+            self.etag = self.etag.max(u64_at(value, 0).unwrap_or(0));
+        });
+        let generations = trees.root("lease_generations");
+        pairs(pages, generations, (Some(16), Some(8)), |_, value| {
+            self.generation = self.generation.max(u64_at(value, 0).unwrap_or(0));
+        });
+        pairs(pages, trees.root("meta"), (None, Some(16)), |key, value| {
+            if key == crate::redb::tables::TRIMMED.as_bytes() {
+                self.trimmed = u64_at(value, 0).unwrap_or(0);
+            }
+        });
+        pairs(pages, trees.root("wakes"), (Some(16), Some(8)), |key, value| {
+            if let Some(family) = family(key) {
+                self.wakes.insert(family, u64_at(value, 0).unwrap_or(0));
+            }
+        });
+        pairs(pages, trees.root("families_over"), (Some(16), None), |key, value| {
+            let Some(family) = family(key) else { return };
+            let reason = match value {
+                [1, text @ ..] => std::str::from_utf8(text).ok().map(Box::from),
+                _ => None,
+            };
+            self.over.insert(family, reason);
+        });
+    }
+
+    /// A name with its number, if it is sealed: then it is one, wherever it was found.
+    fn name(&mut self, key: &[u8], value: &[u8]) {
+        let (Ok(name), Some(number), Some(found)) = (
+            std::str::from_utf8(key),
+            u32_at(value, 0),
+            u32_at(value, 4),
+        ) else {
+            return;
+        };
+        if is_name(name) && seal::open_name(name, (number, found)).is_ok() {
+            self.names.insert(number, name.into());
+        }
+    }
+
+    /// What the log says of tasks, before rows are taken from pages that no tree leads to: those may be long gone.
+    fn note_removed(&mut self, rows: &Rows<'_>) -> Result<()> {
+        for entry in rows.events.iter().map_err(written)? {
+            let (etag, bytes) = entry.map_err(written)?;
+            let slot = Slot::Event(Etag(etag.value()));
+            let Ok(event) = codec::decode::<EventRow>(slot, bytes.value()) else {
+                continue;
+            };
+            self.latest.insert(event.task.0, event.etag.0);
+            if event.kind == EventKind::Removed {
+                self.removed.insert(event.task.0);
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks at every page of the file, whichever tree it belongs or belonged to.
+    fn search(&mut self, pages: &Pages, rows: &mut Rows<'_>) -> Result<()> {
+        // Tasks first: what hangs on them is taken only where there is one.
+        let (first, rest): (Vec<Shelf>, Vec<Shelf>) = (self.searched.iter().copied())
+            .partition(|shelf| matches!(shelf, Shelf::Events | Shelf::Tasks));
+        for shelves in [first, rest] {
+            for offset in (PAGE..pages.len).step_by(PAGE as usize) {
+                if pages.kind(offset) != Kind::Leaf {
+                    continue;
+                }
+                for shelf in &shelves {
+                    self.take_page(pages, (offset, *shelf), rows)?;
+                }
+                let widths = Widths {
+                    key: None,
+                    value: Some(8),
+                };
+                let leaf = pages.leaf(offset, widths);
+                for pair in 0..leaf.pairs() {
+                    let (Some(key), Some(value)) = (leaf.key(pair), leaf.value(pair)) else {
+                        break;
+                    };
+                    self.name(&key, &value);
+                }
+            }
+            if !shelves.is_empty() {
+                self.note_removed(rows)?;
+                self.drop_removed(rows)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn take_page(
+        &mut self,
+        pages: &Pages,
+        (offset, shelf): (u64, Shelf),
+        rows: &mut Rows<'_>,
+    ) -> Result<()> {
+        let leaf = pages.leaf(offset, shelf.widths());
+        for pair in 0..leaf.pairs() {
+            let start = leaf.value_start(pair, MAGIC_LEN);
+            if !start.is_some_and(|(start, _)| shelf.begins(&start)) {
+                continue;
+            }
+            let (Some(key), Some(value)) = (leaf.key(pair), leaf.value(pair)) else {
+                continue;
+            };
+            let Some(slot) = shelf.slot(&key) else {
+                continue;
+            };
+            if self.is_of_nobody(slot, rows)? {
+                continue;
+            }
+            if let Ok(said) = said(slot, &value) {
+                rows.put(slot, &value, said)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// True for what hangs on no task there is.
+    fn is_of_nobody(&self, slot: Slot<'_>, rows: &Rows<'_>) -> Result<bool> {
+        let task = match slot {
+            Slot::Task(task) => return Ok(self.removed.contains(&task.0)),
+            Slot::Event(_) | Slot::Life(..) => return Ok(false),
+            Slot::Value(key) => key.task,
+            Slot::Input(task, _)
+            | Slot::Receipt(task, _)
+            | Slot::Turn(task, _)
+            | Slot::Run(task, _)
+            | Slot::Segment(task, _)
+            | Slot::Step(task, ..)
+            | Slot::Ask(task, _) => task,
+        };
+        Ok(rows.tasks.get(task.0).map_err(written)?.is_none())
+    }
+
+    /// Rows found page by page of which the log knows a later transition.
+    pub(super) fn outdated(&self, rows: &Rows<'_>) -> Result<u64> {
+        let mut outdated = 0;
+        for (task, etag) in &self.latest {
+            let Some(bytes) = rows.tasks.get(*task).map_err(written)? else {
+                continue;
+            };
+            let header = codec::header(TaskNumber(*task), bytes.value());
+            outdated += u64::from(header.is_ok_and(|header| header.etag.0 < *etag));
+        }
+        Ok(outdated)
+    }
+
+    /// Rows that were taken before the log was known to say that they are gone.
+    fn drop_removed(&mut self, rows: &mut Rows<'_>) -> Result<()> {
+        for task in &self.removed {
+            rows.tasks.remove(*task).map_err(written)?;
+        }
+        Ok(())
+    }
+}
+
+fn family(key: &[u8]) -> Option<(u64, u64)> {
+    Some((u64_at(key, 0)?, u64_at(key, 8)?))
+}
+
+fn pairs(
+    pages: &Pages,
+    root: Option<Root>,
+    (key, value): (Option<usize>, Option<usize>),
+    mut take: impl FnMut(&[u8], &[u8]),
+) {
+    let Some(root): Option<Root> = root else {
+        return;
+    };
+    let page: PageRef = root.page;
+    walk(pages, page, &mut |offset| {
+        let leaf = pages.leaf(offset, Widths { key, value });
+        for pair in 0..leaf.pairs() {
+            if let (Some(key), Some(value)) = (leaf.key(pair), leaf.value(pair)) {
+                take(&key, &value);
+            }
+        }
+        leaf.pairs() as u64
+    });
+}

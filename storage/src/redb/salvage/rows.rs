@@ -1,0 +1,135 @@
+//! The rows of the new file, put as they are found.
+
+use super::shelf::{Said, Shelf, said};
+use crate::redb::batch::Bytes;
+use crate::redb::copy_error::CopyError;
+use crate::redb::fresh::written;
+use crate::redb::tables::{
+    ASKS, EVENTS, INPUTS, LIVES, RECEIPTS, RUNS, STEPS, STREAM, TASKS, TURNS, VALUES,
+};
+use crate::slot::Slot;
+use redb::{ReadableTable, ReadableTableMetadata, Table, WriteTransaction};
+
+type Result<T> = std::result::Result<T, CopyError>;
+
+/// The tables of what proves itself, open for writing.
+pub(super) struct Rows<'t> {
+    pub(super) tasks: Table<'t, u64, Bytes>,
+    pub(super) values: Table<'t, (u64, u8, u64), Bytes>,
+    pub(super) inputs: Table<'t, (u64, u64), Bytes>,
+    pub(super) receipts: Table<'t, (u64, &'static str), Bytes>,
+    pub(super) turns: Table<'t, (u64, u64), Bytes>,
+    pub(super) steps: Table<'t, (u64, u64, &'static str), Bytes>,
+    pub(super) asks: Table<'t, (u64, &'static str), Bytes>,
+    pub(super) runs: Table<'t, (u64, u32), Bytes>,
+    pub(super) stream: Table<'t, (u64, u64), Bytes>,
+    pub(super) events: Table<'t, u64, Bytes>,
+    pub(super) lives: Table<'t, (u64, u128), Bytes>,
+    /// The highest numbers in anything that was put.
+    pub(super) etag: u64,
+    pub(super) generation: u64,
+}
+
+/// What became of an entry that was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Put {
+    /// It is a new one.
+    New,
+    /// It took the place of an older version.
+    Newer,
+    /// The same one, or a later version, was there.
+    Known,
+}
+
+impl<'t> Rows<'t> {
+    pub(super) fn open(txn: &'t WriteTransaction) -> Result<Rows<'t>> {
+        Ok(Rows {
+            tasks: txn.open_table(TASKS).map_err(written)?,
+            values: txn.open_table(VALUES).map_err(written)?,
+            inputs: txn.open_table(INPUTS).map_err(written)?,
+            receipts: txn.open_table(RECEIPTS).map_err(written)?,
+            turns: txn.open_table(TURNS).map_err(written)?,
+            steps: txn.open_table(STEPS).map_err(written)?,
+            asks: txn.open_table(ASKS).map_err(written)?,
+            runs: txn.open_table(RUNS).map_err(written)?,
+            stream: txn.open_table(STREAM).map_err(written)?,
+            events: txn.open_table(EVENTS).map_err(written)?,
+            lives: txn.open_table(LIVES).map_err(written)?,
+            etag: 0,
+            generation: 0,
+        })
+    }
+
+    /// Puts a whole entry, unless a later version of it is there.
+    pub(super) fn put(&mut self, slot: Slot<'_>, value: &[u8], of: Said) -> Result<Put> {
+        let there = self.get(slot)?;
+        let put = match there.map(|there| said(slot, &there)) {
+            None | Some(Err(_)) => Put::New,
+            Some(Ok(there)) if of.age > there.age && !cfg!(planted = "salvage_keeps_older") => {
+                Put::Newer
+            }
+            Some(Ok(_)) => return Ok(Put::Known),
+        };
+        self.insert(slot, value)?;
+        self.etag = self.etag.max(of.etag);
+        self.generation = self.generation.max(of.generation);
+        Ok(put)
+    }
+
+    fn get(&self, slot: Slot<'_>) -> Result<Option<Vec<u8>>> {
+        let found = match slot {
+            Slot::Task(task) => self.tasks.get(task.0),
+            Slot::Value(key) => self.values.get((key.task.0, key.kind.byte(), key.index)),
+            Slot::Input(task, seq) => self.inputs.get((task.0, seq)),
+            Slot::Receipt(task, input_id) => self.receipts.get((task.0, input_id)),
+            Slot::Turn(task, at) => self.turns.get((task.0, at)),
+            Slot::Run(task, at) => self.runs.get((task.0, at)),
+            Slot::Segment(task, first) => self.stream.get((task.0, first)),
+            Slot::Event(etag) => self.events.get(etag.0),
+            Slot::Step(task, turn, key) => self.steps.get((task.0, turn, key)),
+            Slot::Ask(task, key) => self.asks.get((task.0, key)),
+            Slot::Life(position, instance) => self.lives.get((position, instance)),
+        };
+        Ok(found.map_err(written)?.map(|found| found.value().to_vec()))
+    }
+
+    fn insert(&mut self, slot: Slot<'_>, value: &[u8]) -> Result<()> {
+        let put = match slot {
+            Slot::Task(task) => self.tasks.insert(task.0, value).map(drop),
+            Slot::Value(key) => {
+                let key = (key.task.0, key.kind.byte(), key.index);
+                self.values.insert(key, value).map(drop)
+            }
+            Slot::Input(task, seq) => self.inputs.insert((task.0, seq), value).map(drop),
+            Slot::Receipt(task, id) => self.receipts.insert((task.0, id), value).map(drop),
+            Slot::Turn(task, at) => self.turns.insert((task.0, at), value).map(drop),
+            Slot::Run(task, at) => self.runs.insert((task.0, at), value).map(drop),
+            Slot::Segment(task, first) => self.stream.insert((task.0, first), value).map(drop),
+            Slot::Event(etag) => self.events.insert(etag.0, value).map(drop),
+            Slot::Step(task, turn, key) => self.steps.insert((task.0, turn, key), value).map(drop),
+            Slot::Ask(task, key) => self.asks.insert((task.0, key), value).map(drop),
+            Slot::Life(position, instance) => {
+                self.lives.insert((position, instance), value).map(drop)
+            }
+        };
+        put.map_err(written)
+    }
+
+    /// How many entries a table has.
+    pub(super) fn len(&self, shelf: Shelf) -> Result<u64> {
+        let len = match shelf {
+            Shelf::Tasks => self.tasks.len(),
+            Shelf::Values => self.values.len(),
+            Shelf::Inputs => self.inputs.len(),
+            Shelf::Receipts => self.receipts.len(),
+            Shelf::Turns => self.turns.len(),
+            Shelf::Steps => self.steps.len(),
+            Shelf::Asks => self.asks.len(),
+            Shelf::Runs => self.runs.len(),
+            Shelf::Stream => self.stream.len(),
+            Shelf::Events => self.events.len(),
+            Shelf::Lives => self.lives.len(),
+        };
+        len.map_err(written)
+    }
+}
