@@ -517,8 +517,9 @@ fn open_file(
     use outlive_storage::redb::{OpenError as FileError, RedbStore};
     match RedbStore::open(path, options, instance, now.0) {
         Ok(store) => {
-            let opened = Opened::of(store.path(), *store.opened(), now);
-            Ok((Arc::new(store), opened))
+            let store = Arc::new(store);
+            let opened = Opened::of(&store, now);
+            Ok((store, opened))
         }
         Err(FileError::AlreadyRunning {
             pid, still_running, ..

@@ -69,6 +69,9 @@ pub(crate) struct Shared {
     /// By what tasks are listed without looking at each.
     pub(crate) indexes: Indexes,
     pub(crate) feeds: Arc<Feeds>,
+    /// The way to the file, if there is one.
+    #[cfg(feature = "redb")]
+    pub(crate) door: Option<crate::store::Door>,
     recovery: watch::Receiver<Option<RecoveryReport>>,
 }
 
@@ -240,6 +243,8 @@ impl Engine {
             dispatcher,
             indexes,
             feeds,
+            #[cfg(feature = "redb")]
+            door: parts.opened.door.clone(),
             recovery,
         });
         let ending = Mutex::new(Ending::NotYet([loop_ended, writer_ended]));

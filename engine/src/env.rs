@@ -213,6 +213,12 @@ fn wall() -> Micros {
 }
 
 impl Clock {
+    /// What the system's wall clock shows, for work without an engine.
+    #[cfg(feature = "redb")]
+    pub(crate) fn now_of_system() -> Micros {
+        wall()
+    }
+
     /// Resolves when the deadline comes.
     pub(crate) async fn reach(&self, deadline: Deadline) {
         loop {

@@ -7,6 +7,8 @@
 //! Without default features only [`machine`] is built: the pure core, which needs neither a runtime nor a store.
 
 pub mod machine;
+#[cfg(feature = "redb")]
+pub mod store;
 #[cfg(feature = "runtime")]
 pub mod telemetry;
 #[cfg(feature = "testing")]

@@ -40,6 +40,9 @@ pub(crate) struct Opened {
     pub(crate) repaired: bool,
     /// When the open began.
     pub(crate) began: Micros,
+    /// The way to the file, if there is one.
+    #[cfg(feature = "redb")]
+    pub(crate) door: Option<crate::store::Door>,
 }
 
 impl Opened {
@@ -52,15 +55,17 @@ impl Opened {
             created: false,
             repaired: false,
             began,
+            #[cfg(feature = "redb")]
+            door: None,
         }
     }
 
     #[cfg(feature = "redb")]
     pub(crate) fn of(
-        file: &std::path::Path,
-        opened: outlive_storage::redb::Opened,
+        store: &std::sync::Arc<outlive_storage::RedbStore>,
         began: Micros,
     ) -> Opened {
+        let (file, opened) = (store.path(), store.opened());
         Opened {
             file: file.display().to_string(),
             format: opened.format,
@@ -68,6 +73,7 @@ impl Opened {
             created: opened.created,
             repaired: opened.repaired,
             began,
+            door: Some(std::sync::Arc::downgrade(store)),
         }
     }
 

@@ -1,0 +1,115 @@
+//! A file and its copies: looked over, salvaged, backed up and restored, apart from any engine.
+//!
+//! What is here needs no engine and no runtime, and blocks for as long as the file is long; call it on a thread that may
+//! wait. The copy of a file that an engine works on is [`Engine::backup`].
+
+use crate::engine::Engine;
+use crate::env;
+use outlive_storage::redb::RedbStore;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Weak};
+use tokio::sync::oneshot;
+
+pub use outlive_storage::redb::{
+    CopyError, CopyReport, FINDINGS_MAX, Finding, Findings, FoundBy, OpenError, PageCheck,
+    SalvageReport, TableCount, TableSaved, VerifyReport, Wrong,
+};
+
+/// Reads the whole file, on which no engine may be, and says what is wrong with it; nothing is changed.
+///
+/// ```
+/// use outlive::{Engine, store};
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let directory = tempfile::tempdir()?;
+/// # let path = directory.path().join("tasks.redb");
+/// let engine = Engine::builder(&path).open().await?;
+/// engine.shutdown(std::time::Duration::from_secs(1)).await;
+/// let report = store::verify(&path)?;
+/// for finding in report.findings.named() {
+///     println!("{finding}");
+/// }
+/// assert!(report.is_whole());
+/// # Ok(()) }
+/// ```
+///
+/// # Errors
+/// [`OpenError`]: the file cannot be read at all; what to do is in each variant. Damage is in the report.
+pub fn verify(path: impl AsRef<Path>) -> Result<VerifyReport, OpenError> {
+    let now = env::Clock::now_of_system();
+    outlive_storage::redb::verify(path.as_ref(), env::fresh_instance(), now.0)
+}
+
+/// Makes a new file at `to` of what is whole in the damaged file at `from`, also where that does not open any more. The
+/// damaged file is not changed. An engine opened on the new file recovers what ran, as after a crash.
+///
+/// # Errors
+/// [`CopyError`]: what to do is in each variant. Nothing lies at `to` then, if nothing did before.
+pub fn salvage(from: impl AsRef<Path>, to: impl AsRef<Path>) -> Result<SalvageReport, CopyError> {
+    let now = env::Clock::now_of_system();
+    let instance = env::fresh_instance();
+    outlive_storage::redb::salvage(from.as_ref(), to.as_ref(), instance, now.0)
+}
+
+/// Makes a file at `to`, where nothing may lie, of a backup, which is not changed. It is a file of its own: etags and
+/// generations begin far above those of the original and of the backup. An engine opened on it recovers what ran when the
+/// backup was made, as after a crash.
+///
+/// # Errors
+/// [`CopyError`]: what to do is in each variant; [`CopyError::Exists`] when something lies at `to`, which is never written
+/// over.
+pub fn restore(backup: impl AsRef<Path>, to: impl AsRef<Path>) -> Result<CopyReport, CopyError> {
+    let now = env::Clock::now_of_system();
+    let instance = env::fresh_instance();
+    outlive_storage::redb::restore(backup.as_ref(), to.as_ref(), instance, now.0)
+}
+
+/// The way to the engine's file, if it has one. It does not keep the file open.
+pub(crate) type Door = Weak<RedbStore>;
+
+impl Engine {
+    /// Copies the engine's file to `to`, where nothing may lie, while the engine works on. When this returns, the copy is
+    /// whole and durable, readable by its owner only.
+    ///
+    /// Everything acknowledged before the call is in it, and each task is in it as one commit left it. Tasks that run at
+    /// that moment are recovered by the first engine that opens the copy, as after a crash. Etags and generations of the
+    /// copy begin 2^32 above those of this file, so that nothing decided on one of the two is taken for a decision on the
+    /// other; the effect ids of steps stay what they are. Pages freed meanwhile are not used again before the copy is done,
+    /// so the file grows by what is written in that time. The copy goes on when this future is dropped.
+    ///
+    /// ```
+    /// # use outlive::{Ctx, Engine, HandlerError, TaskDef, store};
+    /// # const ECHO: TaskDef<u32, u32> = TaskDef::new("echo");
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let directory = tempfile::tempdir()?;
+    /// # let [path, backup, restored] = ["a.redb", "b.redb", "c.redb"].map(|name| directory.path().join(name));
+    /// # let engine = Engine::builder(&path).task(ECHO, |_: Ctx, n| async move { Ok::<_, HandlerError>(n) }).open().await?;
+    /// engine.run(ECHO, "a", &1).await?;
+    /// let copy = engine.backup(&backup).await?;
+    /// assert_eq!(copy.entries("tasks"), 1);
+    /// store::restore(&backup, &restored)?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// [`CopyError`]: what to do is in each variant. The engine goes on in every case. [`CopyError::NoFile`] for an engine
+    /// in memory or on a store of the caller's.
+    pub async fn backup(&self, to: impl Into<PathBuf>) -> Result<CopyReport, CopyError> {
+        let to = to.into();
+        let door = self.shared().door.as_ref().ok_or(CopyError::NoFile)?;
+        let store: Arc<RedbStore> = door.upgrade().ok_or(CopyError::Stopped)?;
+        let now = self.shared().dispatcher.clock.now();
+        let (sender, copied) = oneshot::channel();
+        let copy = move || {
+            let copied = store.backup(&to, env::fresh_instance(), now.0);
+            // The file must be free when the answer is out, not a moment later.
+            drop(store);
+            // A caller that left loses nothing: the copy is there.
+            let _ = sender.send(copied);
+        };
+        let failed = |error: std::io::Error| CopyError::Failed {
+            message: error.to_string().into(),
+        };
+        env::thread("outlive-backup", copy).map_err(failed)?;
+        copied.await.map_err(|_| CopyError::Stopped)?
+    }
+}
