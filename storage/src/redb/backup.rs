@@ -71,6 +71,8 @@ impl RedbStore {
     /// [`CopyError::To`], [`CopyError::Full`], [`CopyError::Failed`]: the copy cannot be written. The store goes on in
     /// every case.
     pub fn backup(&self, to: &Path, instance: u128, now_us: u64) -> Result<CopyReport, CopyError> {
+        // Held to the end: a file that is opened again meanwhile would give away pages that are still to be copied.
+        let _current = self.current.read_recursive();
         let begin = || {
             self.begin_read().map_err(|error| CopyError::Unreadable {
                 message: error.to_string().into(),
