@@ -128,3 +128,21 @@ fn every_given_table_has_its_name() {
         assert!(read(&file).contains(&defined), "{name}");
     }
 }
+
+/// Older versions of redb lose acknowledged data, and bincode 3 is an empty crate: each is held where it was tried.
+#[test]
+fn the_store_is_built_on_versions_that_were_tried() {
+    let lock = read("Cargo.lock");
+    let version = |name: &str| -> Vec<u32> {
+        let entry = format!("name = \"{name}\"\nversion = \"");
+        let (_, after) = lock.split_once(&entry).expect("it is locked");
+        assert!(!after.contains(&entry), "{name} is there once");
+        let (version, _) = after.split_once('"').expect("a version");
+        let parts = version.split('.').map(|part| part.parse().expect("a number"));
+        parts.collect()
+    };
+    assert!(version("redb") >= vec![4, 6, 0], "{:?}", version("redb"));
+    assert_eq!(version("bincode"), [2, 0, 1]);
+    let manifest = read("Cargo.toml");
+    assert!(manifest.contains("bincode = { version = \"=2.0.1\""));
+}
