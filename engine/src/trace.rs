@@ -61,10 +61,7 @@ impl Opened {
     }
 
     #[cfg(feature = "redb")]
-    pub(crate) fn of(
-        store: &std::sync::Arc<outlive_storage::RedbStore>,
-        began: Micros,
-    ) -> Opened {
+    pub(crate) fn of(store: &std::sync::Arc<outlive_storage::RedbStore>, began: Micros) -> Opened {
         let (file, opened) = (store.path(), store.opened());
         Opened {
             file: file.display().to_string(),

@@ -436,15 +436,28 @@ impl Guarded {
         if !self.batcher.run(requests) {
             return false;
         }
+        let is_held = self.batcher.held_until().is_some();
         match then {
             None => true,
+            // What comes after a batch that is held waits behind it.
+            Some(Then::Phase(change)) if is_held => self.put_off(Message::Phase(change)),
+            Some(Then::Upkeep(upkeep)) if is_held => self.put_off(Message::Upkeep(upkeep)),
             Some(Then::Phase(change)) => self.batcher.enter_phase(change),
             Some(Then::Upkeep(upkeep)) => self.batcher.tidy(upkeep),
             Some(Then::Stop) => {
-                self.batcher.stopped();
+                // Its last try: whoever waits for it would be told that nothing has happened.
+                if cfg!(planted = "stop_forgets_held") || self.batcher.settle(true) {
+                    self.batcher.stopped();
+                }
                 false
             }
         }
+    }
+
+    /// Before anything that has come since. The writer goes on.
+    fn put_off(&mut self, message: Message) -> bool {
+        self.stash.push_front(message);
+        true
     }
 
     /// Closes the door first, so that nothing can be sent that nobody reads, then answers what was already sent.
