@@ -3,6 +3,7 @@
 
 mod after;
 mod asks;
+mod asks_walk;
 mod cancel;
 mod ends;
 mod family;

@@ -125,7 +125,7 @@ async fn round(end: End, chance: &mut Chance) -> [u64; 3] {
 /// when the engine was told to stop right behind it.
 #[test]
 fn every_caller_of_the_real_writer_is_answered_once_and_rightly() {
-    let rounds = number("OUTLIVE_ROUNDS").unwrap_or(300);
+    let rounds = number("OUTLIVE_ROUNDS").unwrap_or(150);
     let seed = number("OUTLIVE_SEED").unwrap_or(1);
     println!("OUTLIVE_SEED={seed}");
     let mut builder = tokio::runtime::Builder::new_multi_thread();
