@@ -178,7 +178,11 @@ fn draw(
         payload: input.payload.clone(),
         steered: true,
     };
-    let mut writes = vec![Write::PopInput { seq }];
+    let mut writes = Vec::new();
+    // In the commit of the turn it becomes: between two there would be an input that waits and is worked.
+    if !cfg!(planted = "drained_in_two_commits") {
+        writes.push(Write::PopInput { seq });
+    }
     writes.extend(begin(view, row, next, following));
     next.inputs_waiting = next.inputs_waiting.saturating_sub(1);
     writes.push(Write::Receipt {

@@ -151,6 +151,9 @@ pub(super) fn further_input(
             OnConflict::Refuse if cfg!(planted = "terminal_overwritten") => {
                 Ok(restart(view, row, *input, Vec::new(), now))
             }
+            OnConflict::Refuse if cfg!(planted = "pushed_into_ended") => {
+                queue(view, row, *input, now)
+            }
             OnConflict::Refuse => Err(Rejected::conflict(row)),
         },
     }

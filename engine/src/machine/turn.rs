@@ -208,6 +208,7 @@ fn check_abandoned(row: &TaskRow, claimant: &Claimant, own: bool) -> Result<Micr
         State::InProgress {
             lease, started_at, ..
         } if lease.instance != claimant.instance || own => Ok(*started_at),
+        State::Completed { at, .. } if cfg!(planted = "rescued_after_its_end") => Ok(*at),
         State::InProgress { .. }
         | State::Pending { .. }
         | State::Suspended { .. }
