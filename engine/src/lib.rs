@@ -250,7 +250,7 @@ pub use input_error::{InputError, PendingError, TakeError};
 #[cfg(feature = "runtime")]
 pub use list::{Cursor, InvalidCursor, LIST_LIMIT, LIST_MAX, LIST_TIME, List, Listing};
 #[cfg(feature = "runtime")]
-pub use metadata::{METADATA_KEY_MAX, METADATA_MAX, Metadata, MetadataError};
+pub use metadata::{METADATA_DEPTH_MAX, METADATA_KEY_MAX, METADATA_MAX, Metadata, MetadataError};
 #[cfg(feature = "runtime")]
 pub use options::{GRACE, KEEP, KEEP_TURNS, TaskOptions};
 #[cfg(feature = "runtime")]

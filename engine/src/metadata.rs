@@ -1,5 +1,6 @@
 //! Metadata: a small JSON map that a running turn keeps up to date and everybody else can read.
 
+use crate::value::{self, Json, VALUE_DEPTH_MAX};
 use parking_lot::Mutex;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -12,6 +13,8 @@ use tokio::sync::Notify;
 pub const METADATA_MAX: u64 = 1024 * 1024;
 /// Longest key and longest name of a namespace, in bytes.
 pub const METADATA_KEY_MAX: usize = 256;
+/// Deepest nesting of arrays and objects in a value: all metadata of a task is one JSON text, two levels above it.
+pub const METADATA_DEPTH_MAX: usize = VALUE_DEPTH_MAX - 2;
 
 /// The namespace of [`Ctx::metadata`](crate::Ctx::metadata).
 const DEFAULT: &str = "default";
@@ -42,6 +45,14 @@ pub enum MetadataError {
     Name {
         /// The name.
         name: String,
+    },
+    /// The value under the key would nest deeper than what can be read again: make it flatter.
+    #[error("metadata {key:?} would nest deeper than {limit}; make it flatter")]
+    TooDeep {
+        /// The key.
+        key: String,
+        /// The limit: [`METADATA_DEPTH_MAX`].
+        limit: usize,
     },
     /// The value has no JSON form: change the type.
     #[error("the value of metadata {key:?} has no JSON form")]
@@ -156,6 +167,38 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Namespaces, serde_json::Error> {
     serde_json::from_slice(bytes)
 }
 
+/// The value under a key, unless it is refused whatever else there is: neither memory nor stack is spent on it.
+fn value_of(key: &str, value: &impl Serialize) -> Result<Value, MetadataError> {
+    let not_json = |_| MetadataError::NotJson {
+        key: key.to_owned(),
+    };
+    match value::json(value, METADATA_MAX).map_err(not_json)? {
+        Json::Fits(_) => serde_json::to_value(value).map_err(not_json),
+        Json::TooLarge { size } => Err(MetadataError::TooLarge {
+            size,
+            limit: METADATA_MAX,
+        }),
+        Json::TooDeep => Err(too_deep(key)),
+    }
+}
+
+fn too_deep(key: &str) -> MetadataError {
+    MetadataError::TooDeep {
+        key: key.to_owned(),
+        limit: METADATA_DEPTH_MAX,
+    }
+}
+
+/// How many arrays and objects are in each other. What is in memory is nowhere deeper than a value may be.
+fn depth(value: &Value) -> usize {
+    let deepest = match value {
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => return 0,
+        Value::Array(items) => items.iter().map(depth).max(),
+        Value::Object(entries) => entries.values().map(depth).max(),
+    };
+    1 + deepest.unwrap_or(0)
+}
+
 /// An upper bound of what an entry adds to the JSON of all.
 fn size_of(namespace: &str, (key, value): (&String, &Value)) -> u64 {
     let value = serde_json::to_vec(value).map_or(0, |bytes| bytes.len());
@@ -230,12 +273,10 @@ impl Metadata {
     /// Puts a value under a key.
     ///
     /// # Errors
-    /// [`MetadataError::Name`], [`MetadataError::TooLarge`], [`MetadataError::NotJson`]: nothing changed.
+    /// [`MetadataError::Name`], [`MetadataError::TooLarge`], [`MetadataError::TooDeep`], [`MetadataError::NotJson`]: nothing
+    /// changed.
     pub fn set(&self, key: &str, value: impl Serialize) -> Result<(), MetadataError> {
-        let not_json = |_| MetadataError::NotJson {
-            key: key.to_owned(),
-        };
-        let value = serde_json::to_value(value).map_err(not_json)?;
+        let value = value_of(key, &value)?;
         self.change(key, |_| Ok((value, ())))
     }
 
@@ -264,10 +305,7 @@ impl Metadata {
     /// # Errors
     /// [`MetadataError::MetadataType`] when it is not an array, and as for [`Metadata::set`]: nothing changed.
     pub fn append(&self, key: &str, item: impl Serialize) -> Result<usize, MetadataError> {
-        let not_json = |_| MetadataError::NotJson {
-            key: key.to_owned(),
-        };
-        let item = serde_json::to_value(item).map_err(not_json)?;
+        let item = value_of(key, &item)?;
         self.change(key, |old| {
             let mut items = match old {
                 None => Vec::new(),
@@ -361,6 +399,9 @@ impl Metadata {
             .get(&self.namespace)
             .and_then(|entries| entries.get(key));
         let (value, answer) = next(old)?;
+        if depth(&value) > METADATA_DEPTH_MAX && !cfg!(planted = "deep_metadata_taken") {
+            return Err(too_deep(key));
+        }
         let freed = old.map_or(0, |old| size_of(&self.namespace, (&owned, old)));
         let size = content.size - freed + size_of(&self.namespace, (&owned, &value));
         if size > METADATA_MAX && !cfg!(planted = "metadata_unbounded") {

@@ -23,6 +23,8 @@ pub struct Faulty {
     pub fail_before_commit: AtomicBool,
     /// Commits, and whatever else writes, fail, and are in the store.
     pub fail_after_commit: AtomicBool,
+    /// Something that was to be written has failed so.
+    pub has_failed: AtomicBool,
     /// Reads of rows and definitions fail.
     pub fail_reads: AtomicBool,
     /// What is known of earlier processes cannot be read.
@@ -107,13 +109,18 @@ impl Faulty {
             return Err(StoreError::Full);
         }
         if is_set(&self.fail_before_commit) {
-            return Err(failure());
+            return Err(self.fails());
         }
         let answer = write(&self.inner)?;
         if is_set(&self.fail_after_commit) {
-            return Err(failure());
+            return Err(self.fails());
         }
         Ok(answer)
+    }
+
+    fn fails(&self) -> StoreError {
+        self.has_failed.store(true, Ordering::SeqCst);
+        failure()
     }
 }
 
@@ -384,6 +391,11 @@ impl Store for Faulty {
 
     fn tidy(&self, events: EventsKept, limit: usize) -> Result<bool, StoreError> {
         *self.kept.lock() = Some(events);
+        let would_fail = is_set(&self.fail_before_commit) || is_set(&self.fail_after_commit);
+        if would_fail && !is_set(&self.has_failed) {
+            // Nothing is written to a tidy store: that writes fail is found out by what has something to write.
+            return Ok(false);
+        }
         self.written(|store| store.tidy(events, limit))
     }
 

@@ -32,7 +32,7 @@ const KILLS_FOR_SHARES: u64 = 50;
 const WITH_HANDLER_PERCENT: u64 = 50;
 const BETWEEN_PERCENT: u64 = 5;
 /// The longest life, counted from the end of its listing.
-const LIFE_MAX_MS: u64 = 100;
+const LIFE_MAX_MS: u64 = 150;
 /// Every so many lives one is killed while it opens, this many milliseconds after it could at the latest.
 const EARLY_EVERY: u64 = 8;
 const EARLY_MAX_MS: u64 = 30;
@@ -41,8 +41,9 @@ const STOPPED_EVERY: u64 = 6;
 /// How often the other process is refused the file meanwhile.
 #[cfg(target_os = "linux")]
 const REFUSED_MEANWHILE: usize = 3;
-/// A process that says nothing for so long hangs.
-const SILENCE_MAX: Duration = Duration::from_secs(30);
+/// A process that says nothing for so long hangs. On a busy machine a turn may die often enough to be suspected, and is
+/// then held back for as long as it takes to find out that it is innocent.
+const SILENCE_MAX: Duration = Duration::from_secs(150);
 #[cfg(target_os = "linux")]
 const LOOK_EVERY: Duration = Duration::from_millis(1);
 
@@ -322,7 +323,7 @@ impl Parent {
             self.stopped
         );
         println!(
-            "{} kills, {} with a handler running, {} between send and answer, {} acknowledged, {} lost, {} doubled, {} quarantined, {} generation reuses",
+            "{} kills, {} with a handler running, {} between send and answer, {} acknowledged, {} lost, {} doubled, {} quarantined, {} suspected for a while, {} generation reuses",
             counts.kills,
             counts.with_handler,
             counts.between,
@@ -330,6 +331,7 @@ impl Parent {
             counts.lost,
             counts.doubled,
             counts.quarantined,
+            counts.isolated,
             counts.reused
         );
         let share = |part: u64, percent: u64| part * 100 >= counts.kills * percent;

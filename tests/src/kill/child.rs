@@ -131,6 +131,7 @@ async fn list(engine: &Engine) -> Result<(), Failed> {
             let how = match (task.status, &task.wait) {
                 (Status::Completed, _) => "1",
                 (_, Some(WaitReason::Quarantined { .. })) => "quarantined",
+                (_, Some(WaitReason::Isolated { .. })) => "isolated",
                 (_, _) => "0",
             };
             writeln!(out, "L {} {} {how}", task.id, task.generation)?;

@@ -53,6 +53,8 @@ pub struct Counts {
     pub wrong: u64,
     /// Tasks that were taken for what kills its process.
     pub quarantined: u64,
+    /// Tasks listed as held back, until it is known whether they kill their process; each counts in each listing.
+    pub isolated: u64,
     /// Starts of which nobody could say whether they had happened.
     pub unknown: u64,
     /// Refused, and there all the same.
@@ -214,6 +216,7 @@ impl Oracle {
             let ["L", id, generation, ended] = words[..] else {
                 continue;
             };
+            self.counts.isolated += u64::from(ended == "isolated");
             if ended == "quarantined" {
                 self.counts.quarantined += 1;
                 self.show("quarantined", id);

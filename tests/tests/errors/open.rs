@@ -327,6 +327,29 @@ mod rights {
     }
 
     #[tokio::test]
+    async fn a_file_of_another_user_is_refused_as_it_is() {
+        let directory = tempfile::tempdir().unwrap();
+        mode(directory.path(), 0o777);
+        let path = directory.path().join("t");
+        store(&path).await;
+        // As it was created: for its owner alone.
+        assert_eq!(
+            fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+            0o600
+        );
+        if !rustix::process::geteuid().is_root() {
+            // Nobody else can be asked; the mode does the same to the only one there is.
+            mode(&path, 0o000);
+        }
+        let mut other = Other::test_as_nobody("open::rights::child", &path);
+        assert_eq!(other.word().as_deref(), Some("no permission"));
+        other.end();
+        mode(&path, 0o600);
+        let engine = with_task(Engine::builder(&path)).open().await.unwrap();
+        assert!(engine.get("a").await.unwrap().is_some());
+    }
+
+    #[tokio::test]
     async fn a_read_only_directory_is_refused_as_it_is() {
         let directory = tempfile::tempdir().unwrap();
         let inside = directory.path().join("inside");

@@ -1,7 +1,7 @@
 //! The map itself: its methods, its namespaces, its types and its limit.
 
 use crate::{TASK, in_a_turn};
-use outlive::{METADATA_KEY_MAX, METADATA_MAX, MetadataError};
+use outlive::{METADATA_DEPTH_MAX, METADATA_KEY_MAX, METADATA_MAX, MetadataError};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -264,6 +264,30 @@ async fn all_namespaces_together_stay_below_one_mebibyte_and_who_goes_beyond_is_
     .await;
     let size = serde_json::to_vec(&seen).unwrap().len() as u64;
     assert!(size <= METADATA_MAX && size > METADATA_MAX / 2, "{size}");
+}
+
+/// What nested too deep was once taken, and could not be read again: nobody saw any of the task's metadata any more, and a
+/// turn that came back after a crash was parked.
+#[tokio::test(start_paused = true)]
+async fn what_nests_too_deep_to_be_read_again_is_refused_and_what_does_not_is_read_again() {
+    let nested = |depth| (0..depth).fold(Value::Null, |inner, _| Value::Array(vec![inner]));
+    let (_engine, seen) = in_a_turn(move |ctx| {
+        let map = ctx.metadata();
+        map.set("deepest", nested(METADATA_DEPTH_MAX)).unwrap();
+        for depth in [METADATA_DEPTH_MAX + 1, 4000] {
+            let refused = map.set("key", nested(depth));
+            let limit = METADATA_DEPTH_MAX;
+            let key = "key".to_owned();
+            assert_eq!(refused, Err(MetadataError::TooDeep { key, limit }));
+        }
+        let appended = map.append("list", nested(METADATA_DEPTH_MAX));
+        assert!(matches!(appended, Err(MetadataError::TooDeep { .. })));
+        assert_eq!(map.len(), 1, "nothing changed");
+    })
+    .await;
+    let seen = serde_json::to_value(&seen).unwrap();
+    let text = seen.to_string();
+    assert!(text.contains("deepest"), "{text}");
 }
 
 /// Escapes make a text longer on disk than in memory.

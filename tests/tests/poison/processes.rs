@@ -25,14 +25,18 @@ enum Poison {
     Aborts,
     Overflows,
     Exits,
+    #[cfg(target_os = "linux")]
+    Exhausts,
     None,
 }
 
 impl Poison {
-    const ALL: [(Poison, &str); 4] = [
+    const ALL: &[(Poison, &str)] = &[
         (Poison::Aborts, "aborts"),
         (Poison::Overflows, "overflows"),
         (Poison::Exits, "exits"),
+        #[cfg(target_os = "linux")]
+        (Poison::Exhausts, "exhausts"),
         (Poison::None, "none"),
     ];
 
@@ -53,8 +57,27 @@ impl Poison {
                 overflow(0);
             }
             Poison::Exits => std::process::exit(0),
+            #[cfg(target_os = "linux")]
+            Poison::Exhausts => exhaust(),
             Poison::None => {}
         }
+    }
+}
+
+/// Takes memory until there is none: more than so much the process may not have.
+#[cfg(target_os = "linux")]
+fn exhaust() {
+    const ALL: u64 = 4 << 30;
+    const PART: usize = 64 << 20;
+    use rustix::process::{Resource, Rlimit, setrlimit};
+    let limit = Rlimit {
+        current: Some(ALL),
+        maximum: Some(ALL),
+    };
+    setrlimit(Resource::As, limit).expect("a limit");
+    let mut all: Vec<Vec<u8>> = Vec::new();
+    loop {
+        all.push(black_box(Vec::with_capacity(PART)));
     }
 }
 
@@ -214,6 +237,12 @@ fn a_handler_that_overflows_its_stack_is_found_and_the_innocents_end() {
 #[test]
 fn a_handler_that_exits_as_if_all_were_well_is_found_and_the_innocents_end() {
     is_found(Poison::Exits);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_handler_that_takes_all_memory_is_found_and_the_innocents_end() {
+    is_found(Poison::Exhausts);
 }
 
 /// `OUTLIVE_POISON_KILLS` says how many (15); `OUTLIVE_SEED` repeats the moments of an earlier run.
