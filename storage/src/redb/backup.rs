@@ -16,8 +16,7 @@ use super::{RedbStore, verify};
 use crate::row::{Etag, Generation};
 use crate::store::Counters;
 use redb::{
-    Key, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition, Value,
-    WriteTransaction,
+    Key, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition, Value, WriteTransaction,
 };
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -168,7 +167,12 @@ impl Copy {
             etag: Etag(0),
             generation: Generation(0),
         };
-        for entry in from.open_table(ETAGS).map_err(unread)?.iter().map_err(unread)? {
+        for entry in from
+            .open_table(ETAGS)
+            .map_err(unread)?
+            .iter()
+            .map_err(unread)?
+        {
             let reserved = entry.map_err(unread)?.1.value();
             counters.etag = counters.etag.max(Etag(reserved));
         }

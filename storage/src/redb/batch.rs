@@ -1,9 +1,9 @@
 //! The open tables of one batch, and what its commits write to them.
 
 use super::families::Families;
-use super::{fault, seal};
 use super::hanging::Hanging;
 use super::tables::{BY_DEFINITION, BY_LABEL, DUE, EVENTS, EXPIRY, GARBAGE, IDS, RUNNING, TASKS};
+use super::{fault, seal};
 use crate::codec;
 use crate::commit::Write;
 use crate::due::DueKey;

@@ -79,8 +79,8 @@ impl VerifyReport {
 /// file whose first bytes are damaged, which only [`salvage`](super::salvage) reads. [`OpenError::TooNew`]: take the
 /// newer version. The others as for an open.
 pub fn verify(path: &Path, instance: u128, now_us: u64) -> Result<VerifyReport, OpenError> {
-    let path = std::path::absolute(path)
-        .map_err(|error| open::refused(path, "find the store", &error))?;
+    let path =
+        std::path::absolute(path).map_err(|error| open::refused(path, "find the store", &error))?;
     let missing = || OpenError::Missing { path: path.clone() };
     open::examine(&path)?.ok_or_else(missing)?;
     let _lock = Lock::take(&path, instance, now_us)?;
@@ -146,4 +146,3 @@ fn look(database: &Database, facts: &Facts, report: &mut VerifyReport) {
     book.look_over();
     (report.tables, report.findings) = book.done();
 }
-

@@ -52,9 +52,11 @@ struct Campaign {
     part: &'static str,
     call: &'static str,
     fault: Fault,
+    /// After the fault the process is killed at this call of another kind, if it comes to it.
+    then: Option<(&'static str, u64)>,
 }
 
-const CAMPAIGNS: [Campaign; 17] = [
+const CAMPAIGNS: &[Campaign] = &[
     at(INLINE, "fdatasync", Fault::Kill),
     at(INLINE, "pwrite64", Fault::Kill),
     at(INLINE, "fsync", Fault::Kill),
@@ -75,7 +77,13 @@ const CAMPAIGNS: [Campaign; 17] = [
 ];
 
 const fn at(part: &'static str, call: &'static str, fault: Fault) -> Campaign {
-    Campaign { part, call, fault }
+    let then = None;
+    Campaign {
+        part,
+        call,
+        fault,
+        then,
+    }
 }
 
 fn main() -> Result<ExitCode, Failed> {
@@ -89,7 +97,7 @@ fn main() -> Result<ExitCode, Failed> {
     }
     let began = Instant::now();
     let mut counts = Counts::default();
-    for campaign in &CAMPAIGNS {
+    for campaign in CAMPAIGNS {
         campaign.run(every.max(1), &mut counts)?;
     }
     println!("{:.1} s", began.elapsed().as_secs_f64());
@@ -138,6 +146,18 @@ fn cannot_trace() -> Option<String> {
     }
 }
 
+/// strace ends as the one it traced.
+#[cfg(unix)]
+fn is_killed(status: ExitStatus) -> bool {
+    use std::os::unix::process::ExitStatusExt;
+    status.signal() == Some(rustix::process::Signal::KILL.as_raw())
+}
+
+#[cfg(not(unix))]
+fn is_killed(_: ExitStatus) -> bool {
+    false
+}
+
 /// What was counted over all campaigns.
 #[derive(Debug, Default)]
 struct Counts {
@@ -168,8 +188,7 @@ impl Campaign {
             let status = self.traced(directory.path(), &trace, number)?;
             let told = std::fs::read_to_string(&trace)?;
             let is_hit = match self.fault {
-                // strace ends as the one it traced.
-                Fault::Kill => status.code().is_none(),
+                Fault::Kill => is_killed(status),
                 Fault::Error(_) | Fault::ErrorFrom(_) => told.contains("(INJECTED)"),
             };
             if is_hit && status.code() == Some(NOT_LOADED) {
@@ -198,16 +217,23 @@ impl Campaign {
             Fault::ErrorFrom(error) => format!("inject={call}:error={error}:when={number}+"),
         };
         // Faster, but then strace sends no signals.
-        let fast = match self.fault {
-            Fault::Kill => None,
-            Fault::Error(_) | Fault::ErrorFrom(_) => Some("--seccomp-bpf"),
+        let fast = match (self.fault, self.then) {
+            (Fault::Error(_) | Fault::ErrorFrom(_), None) => Some("--seccomp-bpf"),
+            (Fault::Kill, _) | (_, Some(_)) => None,
         };
+        let (mut traced, mut injected) = (format!("trace={call}"), vec!["-e".to_owned(), inject]);
+        if let Some((then, number)) = self.then {
+            traced = format!("{traced},{then}");
+            let kill = format!("inject={then}:signal=SIGKILL:when={number}");
+            injected.extend(["-e".to_owned(), kill]);
+        }
         let status = Command::new("strace")
             .args(["-f", "-qq"])
             .args(fast)
             .arg("-o")
             .arg(trace)
-            .args(["-e", &format!("trace={call}"), "-e", &inject])
+            .args(["-e", &traced])
+            .args(injected)
             .arg(env::current_exe()?)
             .env(DIRECTORY, directory)
             .env(PART, self.part)
@@ -226,16 +252,16 @@ impl Campaign {
         counts: &mut Counts,
     ) -> Result<(), Failed> {
         let mut oracle = Oracle::default();
-        match (self.fault, status.code()) {
-            (Fault::Kill, _) => counts.killed += 1,
-            (_, code) => {
-                counts.failed += 1;
-                counts.through += u64::from(code == Some(THROUGH));
-                counts.not_opened += u64::from(code == Some(NOT_OPENED));
-                let known = matches!(code, Some(THROUGH | NOT_OPENED | STORE_FAILED));
-                if !known {
-                    oracle.wrong(&format!("the run ended with {status}"));
-                }
+        if is_killed(status) {
+            counts.killed += 1;
+        } else {
+            counts.failed += 1;
+            let code = status.code();
+            counts.through += u64::from(code == Some(THROUGH));
+            counts.not_opened += u64::from(code == Some(NOT_OPENED));
+            let known = matches!(code, Some(THROUGH | NOT_OPENED | STORE_FAILED));
+            if !known {
+                oracle.wrong(&format!("the run ended with {status}"));
             }
         }
         let log = child::log(directory, 0);
@@ -273,9 +299,13 @@ impl std::fmt::Display for Campaign {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let (part, call) = (self.part, self.call);
         match self.fault {
-            Fault::Kill => write!(f, "{part}, killed at each {call}"),
-            Fault::Error(error) => write!(f, "{part}, {error} from each {call}"),
-            Fault::ErrorFrom(error) => write!(f, "{part}, {error} from each {call} on"),
+            Fault::Kill => write!(f, "{part}, killed at each {call}")?,
+            Fault::Error(error) => write!(f, "{part}, {error} from each {call}")?,
+            Fault::ErrorFrom(error) => write!(f, "{part}, {error} from each {call} on")?,
+        }
+        match self.then {
+            Some((then, number)) => write!(f, ", then killed at {then} {number}"),
+            None => Ok(()),
         }
     }
 }

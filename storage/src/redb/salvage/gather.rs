@@ -123,12 +123,22 @@ impl Gathered {
 
     /// The tables whose entries do not prove themselves, as far as they make sense.
     fn others(&mut self, pages: &Pages, trees: &Trees) {
-        pairs(pages, trees.root("definitions"), (None, Some(8)), |key, value| {
-            self.name(key, value);
-        });
-        pairs(pages, trees.root("etags"), (Some(16), Some(8)), |_, value| {
-            self.etag = self.etag.max(u64_at(value, 0).unwrap_or(0));
-        });
+        pairs(
+            pages,
+            trees.root("definitions"),
+            (None, Some(8)),
+            |key, value| {
+                self.name(key, value);
+            },
+        );
+        pairs(
+            pages,
+            trees.root("etags"),
+            (Some(16), Some(8)),
+            |_, value| {
+                self.etag = self.etag.max(u64_at(value, 0).unwrap_or(0));
+            },
+        );
         let generations = trees.root("lease_generations");
         pairs(pages, generations, (Some(16), Some(8)), |_, value| {
             self.generation = self.generation.max(u64_at(value, 0).unwrap_or(0));
@@ -138,28 +148,36 @@ impl Gathered {
                 self.trimmed = u64_at(value, 0).unwrap_or(0);
             }
         });
-        pairs(pages, trees.root("wakes"), (Some(16), Some(8)), |key, value| {
-            if let Some(family) = family(key) {
-                self.wakes.insert(family, u64_at(value, 0).unwrap_or(0));
-            }
-        });
-        pairs(pages, trees.root("families_over"), (Some(16), None), |key, value| {
-            let Some(family) = family(key) else { return };
-            let reason = match value {
-                [1, text @ ..] => std::str::from_utf8(text).ok().map(Box::from),
-                _ => None,
-            };
-            self.over.insert(family, reason);
-        });
+        pairs(
+            pages,
+            trees.root("wakes"),
+            (Some(16), Some(8)),
+            |key, value| {
+                if let Some(family) = family(key) {
+                    self.wakes.insert(family, u64_at(value, 0).unwrap_or(0));
+                }
+            },
+        );
+        pairs(
+            pages,
+            trees.root("families_over"),
+            (Some(16), None),
+            |key, value| {
+                let Some(family) = family(key) else { return };
+                let reason = match value {
+                    [1, text @ ..] => std::str::from_utf8(text).ok().map(Box::from),
+                    _ => None,
+                };
+                self.over.insert(family, reason);
+            },
+        );
     }
 
     /// A name with its number, if it is sealed: then it is one, wherever it was found.
     fn name(&mut self, key: &[u8], value: &[u8]) {
-        let (Ok(name), Some(number), Some(found)) = (
-            std::str::from_utf8(key),
-            u32_at(value, 0),
-            u32_at(value, 4),
-        ) else {
+        let (Ok(name), Some(number), Some(found)) =
+            (std::str::from_utf8(key), u32_at(value, 0), u32_at(value, 4))
+        else {
             return;
         };
         if is_name(name) && seal::open_name(name, (number, found)).is_ok() {

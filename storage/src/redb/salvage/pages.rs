@@ -183,7 +183,8 @@ impl Leaf<'_> {
 
     /// Where the keys begin: after the ends.
     fn keys_start(&self) -> usize {
-        let ends = usize::from(self.widths.key.is_none()) + usize::from(self.widths.value.is_none());
+        let ends =
+            usize::from(self.widths.key.is_none()) + usize::from(self.widths.value.is_none());
         4 + 4 * ends * self.pairs
     }
 

@@ -15,9 +15,7 @@ use crate::redb::tables::{
     BY_DEFINITION, BY_LABEL, CHILDREN, DEFINITIONS, DUE, EXPIRY, FAMILIES_OVER, GARBAGE, IDS, META,
     OLD_STEPS, RECEIPT_EXPIRY, RUNNING, TRIMMED, WAKES,
 };
-use crate::row::{
-    Etag, Generation, InputRow, Receipt, State, TaskNumber, TaskRow, WaitReason,
-};
+use crate::row::{Etag, Generation, InputRow, Receipt, State, TaskNumber, TaskRow, WaitReason};
 use crate::slot::Slot;
 use crate::store::Counters;
 use redb::{ReadableTable, WriteTransaction};
@@ -206,7 +204,9 @@ fn list_tasks(
         let Some(row) = decoded(number, bytes.value()) else {
             continue;
         };
-        by_definition.insert((row.def.0, number), ()).map_err(written)?;
+        by_definition
+            .insert((row.def.0, number), ())
+            .map_err(written)?;
         for label in &row.facts.labels {
             let key = (row.def.0, &**label, number);
             by_label.insert(key, ()).map_err(written)?;
@@ -345,9 +345,11 @@ fn list_leftovers(txn: &WriteTransaction, rows: &mut Rows<'_>) -> Result<()> {
             old_steps.insert(turn, ()).map_err(written)?;
         }
     }
-    let orphans = rows.asks.extract_from_if::<(u64, &str), _>(.., |(number, _), _| {
-        matches!(rows.tasks.get(number), Ok(None))
-    });
+    let orphans = rows
+        .asks
+        .extract_from_if::<(u64, &str), _>(.., |(number, _), _| {
+            matches!(rows.tasks.get(number), Ok(None))
+        });
     for orphan in orphans.map_err(written)? {
         orphan.map_err(written)?;
     }

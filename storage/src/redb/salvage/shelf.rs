@@ -94,9 +94,7 @@ impl Shelf {
             Shelf::Runs => Slot::Run(task, u32_at(key, 8)?),
             Shelf::Stream => Slot::Segment(task, u64_at(key, 8)?),
             Shelf::Events => Slot::Event(Etag(first)),
-            Shelf::Lives => {
-                Slot::Life(first, u128::from_le_bytes(*key.get(8..)?.first_chunk()?))
-            }
+            Shelf::Lives => Slot::Life(first, u128::from_le_bytes(*key.get(8..)?.first_chunk()?)),
         })
     }
 

@@ -113,11 +113,7 @@ fn slot(pages: &Pages, at: u64) -> Option<(u64, PageRef)> {
 }
 
 /// Gives every leaf below a page to `leaf`, in the order of the keys.
-pub(super) fn walk(
-    pages: &Pages,
-    root: PageRef,
-    leaf: &mut impl FnMut(u64) -> u64,
-) -> Walked {
+pub(super) fn walk(pages: &Pages, root: PageRef, leaf: &mut impl FnMut(u64) -> u64) -> Walked {
     let mut walked = Walked::default();
     // A page that is met twice is not what a parent says: no tree shares pages within itself.
     let mut met = HashSet::new();

@@ -163,32 +163,35 @@ impl<'t> Book<'t> {
             }
         });
         let of = (BY_DEFINITION, "by_definition");
-        self.tally.each(self.txn, of, |(def, number), (), findings| {
-            let right = look_up.says(number, |row| row.def.0 == def);
-            stray_unless(
-                right,
-                "by_definition",
-                format_args!("{def}/{number}"),
-                findings,
-            )
-        });
-        let of = (BY_LABEL, "by_label");
-        self.tally.each(self.txn, of, |(def, label, number), (), findings| {
-            let right = look_up.says(number, |row| {
-                row.def.0 == def && row.facts.labels.iter().any(|has| **has == *label)
+        self.tally
+            .each(self.txn, of, |(def, number), (), findings| {
+                let right = look_up.says(number, |row| row.def.0 == def);
+                stray_unless(
+                    right,
+                    "by_definition",
+                    format_args!("{def}/{number}"),
+                    findings,
+                )
             });
-            let key = format_args!("{def}/{}/{number}", label.escape_debug());
-            stray_unless(right, "by_label", key, findings)
-        });
+        let of = (BY_LABEL, "by_label");
+        self.tally
+            .each(self.txn, of, |(def, label, number), (), findings| {
+                let right = look_up.says(number, |row| {
+                    row.def.0 == def && row.facts.labels.iter().any(|has| **has == *label)
+                });
+                let key = format_args!("{def}/{}/{number}", label.escape_debug());
+                stray_unless(right, "by_label", key, findings)
+            });
     }
 
     /// The indexes between which a task moves.
     fn listed_places(&mut self) {
         let look_up = &self.look_up;
-        self.tally.each(self.txn, (DUE, "due"), |key, (), findings| {
-            let right = look_up.stands(key.5, Entry::Due(key));
-            stray_unless(right, "due", format_args!("{key:?}"), findings)
-        });
+        self.tally
+            .each(self.txn, (DUE, "due"), |key, (), findings| {
+                let right = look_up.stands(key.5, Entry::Due(key));
+                stray_unless(right, "due", format_args!("{key:?}"), findings)
+            });
         let of = (RUNNING, "running");
         self.tally.each(self.txn, of, |number, (), findings| {
             let right = look_up.stands(number, Entry::Running(number));
@@ -220,82 +223,88 @@ impl<'t> Book<'t> {
             look_up.hangs(slot, task, codec::decode_value(slot, bytes), findings)
         });
         let of = (INPUTS, "pending_steering_inputs");
-        self.tally.each(self.txn, of, |(number, seq), bytes, findings| {
-            let task = TaskNumber(number);
-            let slot = Slot::Input(task, seq);
-            let input = codec::decode::<InputRow>(slot, bytes);
-            if let Ok(input) = &input {
-                let key = ValueKey {
-                    task,
-                    kind: ValueKind::Input,
-                    index: seq,
-                };
-                if !look_up.has_value(key, &input.payload) {
-                    findings.add(slot.table(), slot, Wrong::ValueMissing);
+        self.tally
+            .each(self.txn, of, |(number, seq), bytes, findings| {
+                let task = TaskNumber(number);
+                let slot = Slot::Input(task, seq);
+                let input = codec::decode::<InputRow>(slot, bytes);
+                if let Ok(input) = &input {
+                    let key = ValueKey {
+                        task,
+                        kind: ValueKind::Input,
+                        index: seq,
+                    };
+                    if !look_up.has_value(key, &input.payload) {
+                        findings.add(slot.table(), slot, Wrong::ValueMissing);
+                    }
                 }
-            }
-            look_up.hangs(slot, task, input, findings)
-        });
+                look_up.hangs(slot, task, input, findings)
+            });
     }
 
     fn receipts(&mut self) {
         let look_up = &self.look_up;
         let of = (RECEIPTS, "receipts");
-        self.tally.each(self.txn, of, |(number, input_id), bytes, findings| {
-            let task = TaskNumber(number);
-            let slot = Slot::Receipt(task, input_id);
-            let kept = codec::decode::<KeptReceipt>(slot, bytes);
-            if let Ok(KeptReceipt {
-                listed_at: Some(at),
-                ..
-            }) = &kept
-                && !has(&look_up.receipt_expiry, (at.0, number, input_id))
-            {
-                let table = "receipt_expiry";
-                findings.add("receipts", slot, Wrong::NotListed { table });
-            }
-            look_up.hangs(slot, task, kept, findings)
-        });
+        self.tally
+            .each(self.txn, of, |(number, input_id), bytes, findings| {
+                let task = TaskNumber(number);
+                let slot = Slot::Receipt(task, input_id);
+                let kept = codec::decode::<KeptReceipt>(slot, bytes);
+                if let Ok(KeptReceipt {
+                    listed_at: Some(at),
+                    ..
+                }) = &kept
+                    && !has(&look_up.receipt_expiry, (at.0, number, input_id))
+                {
+                    let table = "receipt_expiry";
+                    findings.add("receipts", slot, Wrong::NotListed { table });
+                }
+                look_up.hangs(slot, task, kept, findings)
+            });
         let of = (RECEIPT_EXPIRY, "receipt_expiry");
-        self.tally.each(self.txn, of, |(at, number, input_id), (), findings| {
-            let key = format_args!("{at}/{number}/{}", input_id.escape_debug());
-            if InputId::new(input_id).is_err() {
-                findings.add("receipt_expiry", key, Wrong::Damaged);
-                return false;
-            }
-            let receipt = Slot::Receipt(TaskNumber(number), input_id);
-            let found = look_up.receipts.as_ref().map(|table| {
-                let found = table.get((number, input_id)).ok().flatten()?;
-                codec::decode::<KeptReceipt>(receipt, found.value()).ok()
+        self.tally
+            .each(self.txn, of, |(at, number, input_id), (), findings| {
+                let key = format_args!("{at}/{number}/{}", input_id.escape_debug());
+                if InputId::new(input_id).is_err() {
+                    findings.add("receipt_expiry", key, Wrong::Damaged);
+                    return false;
+                }
+                let receipt = Slot::Receipt(TaskNumber(number), input_id);
+                let found = look_up.receipts.as_ref().map(|table| {
+                    let found = table.get((number, input_id)).ok().flatten()?;
+                    codec::decode::<KeptReceipt>(receipt, found.value()).ok()
+                });
+                // A table that cannot be read is reported as a whole.
+                let right = found.is_none_or(|found| {
+                    found.is_some_and(|kept| kept.listed_at.is_some_and(|listed| listed.0 == at))
+                });
+                stray_unless(right, "receipt_expiry", key, findings)
             });
-            // A table that cannot be read is reported as a whole.
-            let right = found.is_none_or(|found| {
-                found.is_some_and(|kept| kept.listed_at.is_some_and(|listed| listed.0 == at))
-            });
-            stray_unless(right, "receipt_expiry", key, findings)
-        });
     }
 
     fn turns(&mut self) {
         let look_up = &self.look_up;
         let of = (TURNS, "turns");
-        self.tally.each(self.txn, of, |(number, at), bytes, findings| {
-            let task = TaskNumber(number);
-            let slot = Slot::Turn(task, at);
-            look_up.hangs(slot, task, codec::decode::<TurnRow>(slot, bytes), findings)
-        });
+        self.tally
+            .each(self.txn, of, |(number, at), bytes, findings| {
+                let task = TaskNumber(number);
+                let slot = Slot::Turn(task, at);
+                look_up.hangs(slot, task, codec::decode::<TurnRow>(slot, bytes), findings)
+            });
         let of = (STEPS, "steps");
-        self.tally.each(self.txn, of, |(number, turn, key), bytes, findings| {
-            let task = TaskNumber(number);
-            let slot = Slot::Step(task, turn, key);
-            look_up.hangs(slot, task, codec::decode_step(slot, bytes), findings)
-        });
+        self.tally
+            .each(self.txn, of, |(number, turn, key), bytes, findings| {
+                let task = TaskNumber(number);
+                let slot = Slot::Step(task, turn, key);
+                look_up.hangs(slot, task, codec::decode_step(slot, bytes), findings)
+            });
         let of = (RUNS, "runs");
-        self.tally.each(self.txn, of, |(number, place), bytes, findings| {
-            let task = TaskNumber(number);
-            let slot = Slot::Run(task, place);
-            look_up.hangs(slot, task, codec::decode::<RunRow>(slot, bytes), findings)
-        });
+        self.tally
+            .each(self.txn, of, |(number, place), bytes, findings| {
+                let task = TaskNumber(number);
+                let slot = Slot::Run(task, place);
+                look_up.hangs(slot, task, codec::decode::<RunRow>(slot, bytes), findings)
+            });
         let of = (OLD_STEPS, "old_steps");
         self.tally.each(self.txn, of, |_, (), _| true);
     }
@@ -303,20 +312,27 @@ impl<'t> Book<'t> {
     fn stream_and_questions(&mut self) {
         let look_up = &self.look_up;
         let of = (STREAM, "stream");
-        self.tally.each(self.txn, of, |(number, first), bytes, findings| {
-            let task = TaskNumber(number);
-            let slot = Slot::Segment(task, first);
-            look_up.hangs(slot, task, codec::decode::<SegmentRow>(slot, bytes), findings)
-        });
+        self.tally
+            .each(self.txn, of, |(number, first), bytes, findings| {
+                let task = TaskNumber(number);
+                let slot = Slot::Segment(task, first);
+                look_up.hangs(
+                    slot,
+                    task,
+                    codec::decode::<SegmentRow>(slot, bytes),
+                    findings,
+                )
+            });
         if cfg!(planted = "verify_skips_a_table") {
             return;
         }
         let of = (ASKS, "asks");
-        self.tally.each(self.txn, of, |(number, key), bytes, findings| {
-            let task = TaskNumber(number);
-            let slot = Slot::Ask(task, key);
-            look_up.hangs(slot, task, codec::decode::<AskRow>(slot, bytes), findings)
-        });
+        self.tally
+            .each(self.txn, of, |(number, key), bytes, findings| {
+                let task = TaskNumber(number);
+                let slot = Slot::Ask(task, key);
+                look_up.hangs(slot, task, codec::decode::<AskRow>(slot, bytes), findings)
+            });
     }
 
     fn families(&mut self) {
@@ -354,14 +370,15 @@ impl<'t> Book<'t> {
             }
         });
         let of = (LIVES, "lives");
-        self.tally.each(self.txn, of, |(position, instance), bytes, findings| {
-            let slot = Slot::Life(position, instance);
-            let life = codec::decode::<LifeRow>(slot, bytes);
-            if let Err(error) = &life {
-                findings.add("lives", slot, undecoded(error));
-            }
-            life.is_ok()
-        });
+        self.tally
+            .each(self.txn, of, |(position, instance), bytes, findings| {
+                let slot = Slot::Life(position, instance);
+                let life = codec::decode::<LifeRow>(slot, bytes);
+                if let Err(error) = &life {
+                    findings.add("lives", slot, undecoded(error));
+                }
+                life.is_ok()
+            });
         let of = (INDEXES, "indexes");
         self.tally.each(self.txn, of, |(def, by), from, findings| {
             if from > counters.etag.0.saturating_add(1) {
@@ -425,9 +442,15 @@ impl LookUp {
             found.map(|found| found.value().0)
         });
         missing(found.is_none_or(|found| found == Some(task.0)), "ids");
-        missing(has(&self.by_definition, (row.def.0, task.0)), "by_definition");
+        missing(
+            has(&self.by_definition, (row.def.0, task.0)),
+            "by_definition",
+        );
         for label in &row.facts.labels {
-            missing(has(&self.by_label, (row.def.0, &**label, task.0)), "by_label");
+            missing(
+                has(&self.by_label, (row.def.0, &**label, task.0)),
+                "by_label",
+            );
         }
         let header = Header::of(row);
         match header.entry(task) {
