@@ -24,6 +24,7 @@ const LAST: &str = "last";
 const THROUGH: i32 = 0;
 const NOT_OPENED: i32 = 10;
 const STORE_FAILED: i32 = 11;
+const HANGS: i32 = 12;
 
 /// How a program ends that could not be loaded: the call that failed was not its own.
 const NOT_LOADED: i32 = 127;
@@ -70,7 +71,13 @@ const CAMPAIGNS: &[Campaign] = &[
     at(INLINE, "pwrite64", Fault::Error("EIO")),
     at(INLINE, "pread64", Fault::Error("EIO")),
     at(INLINE, "ftruncate", Fault::Error("ENOSPC")),
+    at(INLINE, "fdatasync", Fault::ErrorFrom("EIO")),
+    at(INLINE, "pwrite64", Fault::ErrorFrom("EIO")),
+    at(INLINE, "pread64", Fault::ErrorFrom("EIO")),
     at(INLINE, "pwrite64", Fault::ErrorFrom("ENOSPC")),
+    then(INLINE, "fdatasync", ("rename", 1)),
+    // Two syncs are those of the creation.
+    then(INLINE, "fdatasync", ("fsync", 3)),
     at(THREADS, "fdatasync", Fault::Error("EIO")),
     at(THREADS, "pwrite64", Fault::Error("EIO")),
     at(THREADS, "pwrite64", Fault::ErrorFrom("ENOSPC")),
@@ -83,6 +90,14 @@ const fn at(part: &'static str, call: &'static str, fault: Fault) -> Campaign {
         call,
         fault,
         then,
+    }
+}
+
+/// A call that fails, and a kill while the failure is mended.
+const fn then(part: &'static str, call: &'static str, kill: (&'static str, u64)) -> Campaign {
+    Campaign {
+        then: Some(kill),
+        ..at(part, call, Fault::Error("EIO"))
     }
 }
 
@@ -119,6 +134,7 @@ fn run_part(directory: &Path, part: &str) -> Result<ExitCode, Failed> {
         Came::Through => THROUGH,
         Came::NotOpened => NOT_OPENED,
         Came::Failed => STORE_FAILED,
+        Came::Hangs => HANGS,
     };
     Ok(ExitCode::from(code as u8))
 }

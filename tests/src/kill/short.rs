@@ -15,6 +15,13 @@ type Failed = Box<dyn Error + Send + Sync>;
 const TASKS: &str = "wpsfqwp";
 const STEERS: u64 = 2;
 
+/// What has no answer by then waits for the disk, and so do all who come later.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// On a clock that does not wait even the longest wait for a store costs nothing.
+const PATIENCE_INLINE: Duration = Duration::from_secs(30);
+/// An engine that has not stopped by then does not stop.
+const STOPS_WITHIN: Duration = Duration::from_secs(20);
+
 /// Where the engine runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Place {
@@ -31,8 +38,19 @@ pub enum Came {
     Through,
     /// The file was not opened, for a reason that its error names.
     NotOpened,
-    /// The store failed on the way, and the calls said so.
+    /// The store failed on the way, and the calls said so, or waited for it.
     Failed,
+    /// The engine did not stop.
+    Hangs,
+}
+
+impl Place {
+    fn patience(self) -> Duration {
+        match self {
+            Place::Threads => PATIENCE,
+            Place::Inline => PATIENCE_INLINE,
+        }
+    }
 }
 
 /// Runs it in the directory.
@@ -75,13 +93,17 @@ async fn all(directory: &Path, place: Place) -> Result<Came, Failed> {
                 id: format!("{kind}-{number}"),
                 input: input.to_string(),
             };
-            if !one(&engine, &log, key).await? {
+            let done = tokio::time::timeout(place.patience(), one(&engine, &log, key));
+            if !done.await.unwrap_or(Ok(false))? {
                 came = Came::Failed;
             }
         }
     }
-    engine.shutdown(Duration::from_secs(1)).await;
-    Ok(came)
+    let stopped = engine.shutdown(Duration::from_millis(100));
+    match tokio::time::timeout(STOPS_WITHIN, stopped).await {
+        Ok(_) => Ok(came),
+        Err(_) => Ok(Came::Hangs),
+    }
 }
 
 /// One task; `false` when the store failed on the way.
