@@ -5,6 +5,7 @@
 use crate::commits::{Commits, damaged};
 use crate::decision::{Brought, Decided, claims, event_row, with_output};
 use crate::env::Clock;
+use crate::failpoint::{self, Failpoint};
 use crate::feed::Feeds;
 use crate::held::Held;
 use crate::hub::{Answered, Hub};
@@ -99,9 +100,11 @@ impl Batcher {
             stopped_at: Some(self.clock.now()),
             ..self.life
         };
+        failpoint::reach(Failpoint::StopUnsaid);
         if let Err(error) = self.store.put_life(&life) {
             tracing::warn!(target: "outlive::store", %error, "the next open takes this stop for a death");
         }
+        failpoint::reach(Failpoint::StopSaid);
     }
 
     /// Removes what nobody needs any more. False: the store failed, the writer must end.
@@ -172,6 +175,7 @@ impl Batcher {
             let streams = &self.dispatcher.streams;
             pending.iter_mut().for_each(|one| one.show(streams));
         }
+        failpoint::reach(Failpoint::Decided);
         let committed = meter::under_commit(&self.clock, || self.store.commit(&commits.list));
         match committed {
             Ok(results) => self.committed(pending, &commits.list, results),
@@ -193,6 +197,7 @@ impl Batcher {
     ) -> bool {
         match damaged(commits, results) {
             Ok(damaged) => {
+                failpoint::reach(Failpoint::Committed);
                 self.known.settle();
                 self.refuse(&mut pending, &damaged);
                 self.feeds.log.durable(self.etag);
@@ -469,6 +474,7 @@ impl Batcher {
             for effect in std::mem::take(&mut one.effects) {
                 self.perform(&mut one, effect);
             }
+            failpoint::reach(Failpoint::EffectsDone);
             if cfg!(planted = "slot_kept_by_waiting_task") {
                 std::mem::forget(one.slot);
             } else {
@@ -477,6 +483,7 @@ impl Batcher {
             // A caller that left loses nothing: what it asked for is durable.
             let _ = one.reply.send(one.told);
         }
+        failpoint::reach(Failpoint::Told);
     }
 
     fn perform(&self, one: &mut Pending, effect: Effect) {

@@ -3,6 +3,7 @@
 use crate::child_door::ChildDoor;
 use crate::env::{Clock, Spawner};
 use crate::error::{FlushError, NotShuttingDown};
+use crate::failpoint::{self, Failpoint};
 use crate::inbox::{Inbox, Keys, PendingInput};
 use crate::input_error::PendingError;
 use crate::machine::{Asking, Event, Wait, WaitFor};
@@ -157,6 +158,7 @@ impl CtxCore {
         let Some((version, sent)) = sent else {
             return Ok(());
         };
+        failpoint::reach(Failpoint::MetadataSent);
         let answer = sent.map_err(FlushError::from_refused)?;
         let told = answer.await.map_err(FlushError::from_refused);
         if !cfg!(planted = "failed_flush_untold") {

@@ -9,6 +9,7 @@ use crate::engine_loop::{EngineLoop, Tools};
 use crate::env::{self, Clock, Place, Spawner};
 use crate::error::{OpenError, RunError, StartError};
 use crate::facts::Creator;
+use crate::failpoint::{self, Failpoint};
 use crate::families::Families;
 use crate::feed::Feeds;
 use crate::flow::Slots;
@@ -201,12 +202,14 @@ impl Engine {
         let held_until = sweep::held_until(&*store, clock.times()).map_err(OpenError::Store)?;
         let feeds = Arc::new(Feeds::new(counters.etag, parts.events));
         let registry = Arc::new(registry(&*store, handlers).map_err(OpenError::Store)?);
+        failpoint::reach(Failpoint::Defined);
         let indexes = Indexes::settle(&*store, &registry, counters.etag);
         let indexes = indexes.map_err(OpenError::Store)?;
         let phase = parts.guard.first_phase(&*store, &registry);
         let phase = phase.map_err(OpenError::Store)?;
         let lives = Lives::begin(&*store, parts.instance, phase, clock.now());
         let (lives, life) = lives.map_err(OpenError::Store)?;
+        failpoint::reach(Failpoint::LifePut);
         let clean = lives.ended_in_order();
         let (writer, receiver) = Writer::new(place);
         let writer = Arc::new(writer);
@@ -471,8 +474,10 @@ async fn wind_down(
     grace: Duration,
     ended: [oneshot::Receiver<()>; 2],
 ) -> ShutdownReport {
+    failpoint::reach(Failpoint::ShutdownBegun);
     within(grace, dispatcher.live.empty()).await;
     dispatcher.live.stop();
+    failpoint::reach(Failpoint::HandlersDropped);
     within(AFTER_DROP, dispatcher.live.empty()).await;
     let still_running = dispatcher.live.running();
     dispatcher.writer.stop();

@@ -3,6 +3,7 @@
 use crate::alarms::Alarms;
 use crate::due;
 use crate::env::{self, Clock};
+use crate::failpoint::{self, Failpoint};
 use crate::families::Families;
 use crate::flow::{Kind, Short, Slot, Slots};
 use crate::guard::Guard;
@@ -263,6 +264,7 @@ impl EngineLoop {
                     claims.push((task, self.tools.send(task, event, Some(slot)).await));
                 }
             }
+            failpoint::reach(Failpoint::ClaimsSent);
             let sent = !claims.is_empty();
             let mut taken = false;
             for (task, claim) in claims {

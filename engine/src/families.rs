@@ -1,5 +1,6 @@
 //! Tells the children of turns that are over, page by page: also of those that were over before a crash.
 
+use crate::failpoint::{self, Failpoint};
 use crate::machine::{Event, ParentOver};
 use crate::reader::{ReadError, Reader};
 use crate::request::Draft;
@@ -94,6 +95,7 @@ impl Families {
             if cfg!(planted = "one_page_of_children_told") {
                 return Ok(());
             }
+            failpoint::reach(Failpoint::ChildrenSent);
             for (child, answer) in answers {
                 match answer.await {
                     Err(Refused::Stopped(_) | Refused::Unknown(_)) => {

@@ -75,6 +75,8 @@ mod explain;
 #[cfg(feature = "runtime")]
 mod facts;
 #[cfg(feature = "runtime")]
+mod failpoint;
+#[cfg(feature = "runtime")]
 mod families;
 #[cfg(feature = "runtime")]
 mod feed;

@@ -3,6 +3,7 @@
 use crate::ctx::Ctx;
 use crate::ended;
 use crate::env;
+use crate::failpoint::{self, Failpoint};
 use crate::machine::{TurnEnd, Wait, WaitFor, delay_us};
 use crate::reader::ReadError;
 use crate::step::{Reconciled, STEPS_MAX, StepCtx, StepError, StepOptions, Tries};
@@ -258,7 +259,9 @@ impl<'a, S> OneStep<'a, S> {
         {
             let _ = self.ctx.core.stream.mark(mark.clone());
         }
+        failpoint::reach(Failpoint::StepRan);
         self.keep(Some(done), mark).await?;
+        failpoint::reach(Failpoint::StepRecorded);
         Ok(result)
     }
 

@@ -2,6 +2,7 @@
 
 use crate::ctx::CtxCore;
 use crate::ended::undecodable;
+use crate::failpoint::{self, Failpoint};
 use crate::machine::TurnEnd;
 use crate::turn_steps::Next;
 use crate::writer::Refused;
@@ -10,7 +11,10 @@ use crate::writer::Refused;
 pub(crate) async fn set_aside(core: &CtxCore) -> TurnEnd {
     loop {
         let put_down = match core.steps.next().await {
-            Next::Aside(end) => return end,
+            Next::Aside(end) => {
+                failpoint::reach(Failpoint::SettingAside);
+                return end;
+            }
             Next::PutDown(put_down) => put_down,
         };
         for wait in put_down {

@@ -1,6 +1,7 @@
 //! The start-up scan: finds what ran when the last process died and re-enters it, within the slots there are.
 
 use crate::engine_loop::Tools;
+use crate::failpoint::{self, Failpoint};
 use crate::flow::{Kind, Short, Slot};
 use crate::guard::Guard;
 use crate::machine::{Answer, Event, Recovered, Verdict};
@@ -108,6 +109,7 @@ impl Recovery {
     ) -> Result<(), StoreError> {
         while !lane.through && !tools.is_stopping() {
             let page = tools.store.scan(Scan::Running, lane.after, PAGE)?;
+            failpoint::reach(Failpoint::RecoveryRead);
             let mut rows = page.rows.iter().filter_map(|found| found.row.as_ref().ok());
             if rows.any(|row| guard.suspects(row, tools)) {
                 guard.hold_back(tools).await;
@@ -129,6 +131,7 @@ impl Recovery {
                 }
                 lane.after = Some(found.task);
             }
+            failpoint::reach(Failpoint::RecoverySent);
             for answer in answers {
                 self.count(answer.await);
             }

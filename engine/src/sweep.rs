@@ -4,6 +4,7 @@
 //! sweep of any length is a sequence of short commits.
 
 use crate::env::{self, Clock, micros};
+use crate::failpoint::{self, Failpoint};
 use crate::feed::{EVENTS_KEPT, EVENTS_KEPT_FOR};
 use crate::machine::Event;
 use crate::reader::{ReadError, Reader};
@@ -149,7 +150,9 @@ impl Sweep {
         };
         let held = self.held_until.is_some_and(|until| times.own < until);
         // First, for a receipt that hangs on a removed task is listed until then.
-        if self.tidy(now, held).await? {
+        let more = self.tidy(now, held).await?;
+        failpoint::reach(Failpoint::SweepTidied);
+        if more {
             return Ok(true);
         }
         if held {
@@ -217,6 +220,7 @@ impl Sweep {
             }
         }
         self.removed += removed;
+        failpoint::reach(Failpoint::SweepExpired);
         // A full batch that came to nothing would only come again.
         Ok(batch.len() == batch_max && removed > 0)
     }

@@ -8,6 +8,7 @@ use crate::ctx::CtxCore;
 use crate::ended::{turn_end, undecodable};
 use crate::env::{self, Clock, Spawner};
 use crate::facts::Creator;
+use crate::failpoint::{self, Failpoint};
 use crate::flow::{Kind, Slot, Slots};
 use crate::handler::{CallResult, Erased};
 use crate::hub::Hub;
@@ -109,6 +110,7 @@ impl Dispatcher {
         let Some(file) = self.reader.hold().filter(|_| !self.is_stopping()) else {
             return;
         };
+        failpoint::reach(Failpoint::Claimed);
         let dispatcher = Arc::clone(self);
         let (steered, waiting) = (entered.steered, entered.row.inputs_waiting);
         let claim = Claim {
@@ -172,7 +174,9 @@ impl Dispatcher {
         (occupied, signal): (Occupied, Arc<Signal>),
     ) {
         let slot: SharedSlot = Arc::new(Mutex::new(Some(slot)));
+        failpoint::reach(Failpoint::Spawned);
         let prepared = self.prepare(&entered, Arc::clone(&signal)).await;
+        failpoint::reach(Failpoint::Prepared);
         let mut ended = None;
         let (end, value) = match prepared {
             Err(end) => (end, None),
@@ -195,6 +199,7 @@ impl Dispatcher {
                 end
             }
         };
+        failpoint::reach(Failpoint::HandlerEnded);
         let event = Event::End {
             generation: entered.generation,
             end,
@@ -213,6 +218,7 @@ impl Dispatcher {
             Some(core) => core.send(draft).await.map(|(_, answer)| answer),
             None => self.writer.send(Origin::Engine, draft).await,
         };
+        failpoint::reach(Failpoint::EndSent);
         // The end is on its way in order, so the id may be entered again: the next turn comes after it.
         drop(occupied);
         let answered = match sent {

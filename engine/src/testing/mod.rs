@@ -95,6 +95,8 @@ mod report;
 mod store;
 mod words;
 
+#[doc(hidden)]
+pub use crate::failpoint::{Armed, Failpoint, arm};
 pub use crate::wall_clock::WallClock;
 pub use case::{Crash, Side};
 pub use crash_test::{CrashTest, NoScript, ScriptError, Verdict};

@@ -1,10 +1,11 @@
-//! Plays whole worlds by seed on all cores: `simulate [SEEDS]`, 10,000 unless told otherwise.
+//! Plays whole worlds by seed on all cores: `simulate [SEEDS]`, 10,000 unless told otherwise; `simulate SEEDS first` goes no
+//! further than to the first world in which something is wrong.
 //!
 //! `OUTLIVE_SEED=n` plays the world of one seed and prints its story.
 
 use outlive_tests::world::{Counts, Report, play};
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
 /// Worlds unless told otherwise.
@@ -21,7 +22,8 @@ fn main() -> ExitCode {
     }
     let seeds = std::env::args().nth(1).and_then(|seeds| seeds.parse().ok());
     let seeds = seeds.unwrap_or(SEEDS);
-    let next = AtomicU64::new(0);
+    let first = std::env::args().nth(2).is_some_and(|word| word == "first");
+    let (next, found) = (AtomicU64::new(0), AtomicBool::new(false));
     let began = Instant::now();
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let reports: Vec<Report> = std::thread::scope(|scope| {
@@ -29,10 +31,12 @@ fn main() -> ExitCode {
             let mut reports = Vec::new();
             loop {
                 let seed = next.fetch_add(1, Ordering::Relaxed);
-                if seed >= seeds {
+                if seed >= seeds || first && found.load(Ordering::Relaxed) {
                     return reports;
                 }
-                reports.push(play(seed, false));
+                let report = play(seed, false);
+                found.fetch_or(report.broken.is_some(), Ordering::Relaxed);
+                reports.push(report);
             }
         };
         let threads: Vec<_> = (0..cores).map(|_| scope.spawn(played)).collect();

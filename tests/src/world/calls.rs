@@ -69,6 +69,7 @@ pub async fn make(world: &Arc<World>, engine: &Engine, call: &mut Call) -> Answe
         Op::Many(given) => starts::many(world, engine, &given, call.doubtful).await,
         Op::Cancel(id) => orders::cancel(world, engine, &id).await,
         Op::CancelInput(given) => orders::cancel_input(engine, &given).await,
+        Op::Stale(id) => orders::stale(world, engine, &id).await,
         Op::Terminate(id) => orders::terminate(world, engine, &id).await,
         Op::Delete(id, force) => orders::delete(world, engine, &id, force).await,
         Op::Withdraw(given) => orders::withdraw(world, engine, &given).await,

@@ -24,6 +24,8 @@ pub enum Fault {
     Refused,
     /// It fails, and is in the store.
     AnswerLost,
+    /// There is no room for it.
+    Full,
     /// The process dies before it.
     KilledBefore,
     /// The process dies after it, and before anybody is told.
@@ -52,6 +54,15 @@ impl Plan {
         }
     }
 
+    /// Nothing fails.
+    pub fn none() -> Plan {
+        Plan {
+            dice: Dice::of(0, 2),
+            permille: 0,
+            left: 0,
+        }
+    }
+
     /// What happens to the next write.
     fn next(&mut self) -> Option<Fault> {
         let hit = self.dice.below(1_000) < self.permille;
@@ -62,9 +73,15 @@ impl Plan {
         Some(self.dice.weighted(&[
             (3, Fault::Refused),
             (3, Fault::AnswerLost),
+            (1, Fault::Full),
             (2, Fault::KilledBefore),
             (3, Fault::KilledAfter),
         ]))
+    }
+
+    /// How often the store does not open again after a failure.
+    fn stays_shut(&mut self) -> u32 {
+        self.dice.weighted(&[(8, 0), (2, 1), (2, 4), (3, u32::MAX)])
     }
 
     /// Nothing fails from now on.
@@ -77,8 +94,8 @@ impl Plan {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Mood {
     Whole,
-    /// A write failed: it takes nothing more until it is opened again.
-    Failed,
+    /// A write failed: it takes nothing more until it is opened again, which fails so often.
+    Failed(u32),
     /// Its process is dead.
     Dead,
 }
@@ -107,11 +124,16 @@ impl FaultStore {
         self.over.notify_one();
     }
 
+    /// Whether its process is dead.
+    pub fn is_dead(&self) -> bool {
+        *self.mood.lock() == Mood::Dead
+    }
+
     /// The store for reads, while it can be read.
     fn read(&self) -> Result<&MemStore, StoreError> {
         match *self.mood.lock() {
             Mood::Whole => Ok(&self.world.truth),
-            Mood::Failed | Mood::Dead => Err(StoreError::Poisoned {
+            Mood::Failed(_) | Mood::Dead => Err(StoreError::Poisoned {
                 cause: "an earlier write failed".into(),
             }),
         }
@@ -135,13 +157,18 @@ impl FaultStore {
         };
         let applied = match fault {
             None => return write(store),
-            Some(Fault::Refused | Fault::KilledBefore) => None,
+            Some(Fault::Refused | Fault::Full | Fault::KilledBefore) => None,
             Some(Fault::AnswerLost | Fault::KilledAfter) => Some(write(store)),
         };
         drop(applied);
-        match fault {
-            Some(Fault::KilledBefore | Fault::KilledAfter) => self.kill(),
-            Some(Fault::Refused | Fault::AnswerLost) | None => *self.mood.lock() = Mood::Failed,
+        if matches!(fault, Some(Fault::KilledBefore | Fault::KilledAfter)) {
+            self.kill();
+        } else {
+            let shut = self.world.state.lock().faults.stays_shut();
+            *self.mood.lock() = Mood::Failed(shut);
+        }
+        if fault == Some(Fault::Full) {
+            return Err(StoreError::Full);
         }
         Err(StoreError::Failed {
             message: "a fault of the plan".into(),
@@ -323,6 +350,32 @@ impl Store for FaultStore {
 
     fn tidy(&self, events: EventsKept, limit: usize) -> Result<bool, StoreError> {
         self.write("tidy", |store| store.tidy(events, limit))
+    }
+
+    fn reopen(&self) -> Result<(), StoreError> {
+        let mut mood = self.mood.lock();
+        match *mood {
+            Mood::Whole => Ok(()),
+            Mood::Failed(0) => {
+                *mood = Mood::Whole;
+                drop(mood);
+                self.world
+                    .state
+                    .lock()
+                    .trace
+                    .line(format_args!("opened again"));
+                Ok(())
+            }
+            Mood::Failed(left) => {
+                *mood = Mood::Failed(if left == u32::MAX { left } else { left - 1 });
+                Err(StoreError::Failed {
+                    message: "it does not open".into(),
+                })
+            }
+            Mood::Dead => Err(StoreError::Poisoned {
+                cause: "its process is dead".into(),
+            }),
+        }
     }
 
     fn commit(&self, batch: &[Commit]) -> Result<Vec<Result<Applied, Conflict>>, StoreError> {

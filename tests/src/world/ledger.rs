@@ -100,6 +100,7 @@ impl Ledger {
             if let Some(post) = &post {
                 rows::check(pre, post, (etag, generation), &self.lives, &mut wrong);
                 inputs::check(self, commit.task, pre, post, truth, &mut wrong);
+                inputs::spares_the_queue(commit, pre, post, truth, &mut wrong);
                 self.claimed(post);
             } else {
                 self.removed(commit, pre, &mut wrong);
@@ -185,7 +186,7 @@ impl Ledger {
             None => rows::is_ephemeral(row) || asked.is_some_and(|force| force || !rows::runs(row)),
             Some(expires_us) => asked.is_some() || expires_us <= self.wall_us,
         };
-        if !may && !self.ends_here(commit, row) {
+        if !may && !self.moves_on(commit, row) {
             wrong.push(format!(
                 "{} was removed, and nobody asked for it: {:?} at {}",
                 row.id.as_str(),
@@ -216,19 +217,13 @@ impl Ledger {
         }
     }
 
-    /// It ended and was removed in one batch.
-    fn ends_here(&self, commit: &Commit, row: &TaskRow) -> bool {
-        let ended = commit.writes.iter().any(|write| match write {
-            Write::Event(event) => matches!(
-                event.kind,
-                EventKind::Succeeded
-                    | EventKind::Failed
-                    | EventKind::Cancelled
-                    | EventKind::Terminated
-            ),
+    /// It moved on, to where it may be removed, and was, in one batch.
+    fn moves_on(&self, commit: &Commit, row: &TaskRow) -> bool {
+        let moved = commit.writes.iter().any(|write| match write {
+            Write::Event(event) => event.kind != EventKind::Removed,
             _ => false,
         });
-        ended && self.removals.contains_key(row.id.as_str())
+        moved && self.removals.contains_key(row.id.as_str())
     }
 
     /// A life of the engine was put down.

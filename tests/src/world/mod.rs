@@ -10,13 +10,15 @@ pub mod dice;
 pub mod faults;
 pub mod handler;
 pub mod ledger;
+mod life;
 pub mod plan;
 pub mod run;
 pub mod scene;
 pub mod script;
 pub mod settle;
+mod summary;
 pub mod trace;
 pub mod witness;
 
-pub use run::{Report, play};
+pub use run::{Death, Report, Written, play, play_written};
 pub use scene::Counts;

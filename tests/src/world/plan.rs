@@ -37,6 +37,19 @@ impl Settings {
     }
 }
 
+impl Settings {
+    /// Those of a world that is written down.
+    pub fn written(steps: u64) -> Settings {
+        Settings {
+            steps,
+            max_running: 64,
+            park_after: Duration::from_secs(10),
+            guard: true,
+            poisonous: false,
+        }
+    }
+}
+
 /// An input that a caller gives.
 #[derive(Debug, Clone)]
 pub struct Given {
@@ -69,6 +82,8 @@ pub enum Op {
     CancelInput(Given),
     /// Terminates a task.
     Terminate(String),
+    /// Terminates a task as it was before.
+    Stale(String),
     /// Removes a task; whether by force.
     Delete(String, bool),
     /// Takes an input back.
@@ -85,6 +100,28 @@ pub enum Op {
     Read(String),
     /// Looks at a task.
     Look(String),
+}
+
+impl Op {
+    /// The inputs it gives.
+    pub fn given(&self) -> &[Given] {
+        match self {
+            Op::Start(given) => std::slice::from_ref(given),
+            Op::Many(given) => given,
+            Op::Cancel(_)
+            | Op::CancelInput(_)
+            | Op::Terminate(_)
+            | Op::Stale(_)
+            | Op::Delete(..)
+            | Op::Withdraw(_)
+            | Op::Retry(..)
+            | Op::Resume(_)
+            | Op::Answer(_)
+            | Op::Resolve(_)
+            | Op::Read(_)
+            | Op::Look(_) => &[],
+        }
+    }
 }
 
 /// What happens in one step of a world.
@@ -161,7 +198,8 @@ impl Planner {
             76..79 => Op::Resume(self.known()),
             79..86 => Op::Answer(self.dice.below(4)),
             86..89 => Op::Resolve(self.dice.below(2)),
-            89..95 => Op::Read(self.id()),
+            89..94 => Op::Read(self.id()),
+            94..96 => Op::Stale(self.id()),
             _ => Op::Look(self.id()),
         }
     }
@@ -179,8 +217,8 @@ impl Planner {
     fn fresh(&mut self) -> Given {
         let task = self.dice.below(TASKS);
         let kind = match task {
-            0 | 5 => Kind::Solo,
-            1 | 2 => Kind::Chat,
+            0 => Kind::Solo,
+            1 | 2 | 5 => Kind::Chat,
             3 => Kind::Chain,
             _ => Kind::Fleeting,
         };
@@ -203,10 +241,5 @@ impl Planner {
         };
         self.given.push(given.clone());
         given
-    }
-
-    /// All inputs that were given.
-    pub fn given(&self) -> &[Given] {
-        &self.given
     }
 }

@@ -1,24 +1,20 @@
-//! Plays the world of one seed: one engine after the other, until everything has come to its end.
+//! Plays a world: one engine after the other, until everything has come to its end.
 
-use super::calls::{self, Answer, Call};
-use super::dice::Dice;
-use super::faults::FaultStore;
-use super::handler;
-use super::plan::{Happening, Op, Planner, Settings};
+use super::faults::{FaultStore, Plan};
+use super::life::{End, Play, Plot, live};
+use super::plan::{Happening, Planner, Settings};
 use super::scene::{Counts, World};
-use super::script::{CHAIN, CHAT, FLEETING, LEAF, SOLO};
-use super::settle;
-use outlive::{Builder, ControlError, Engine, OpenError};
-use parking_lot::Mutex;
+use super::summary::summary;
+use outlive::testing::{Failpoint, arm};
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
+
 /// More lives than any world needs.
 const LIVES_MAX: u32 = 80;
-/// Nobody waits so long for the answer to a call.
-const NEVER: Duration = Duration::from_secs(300);
-/// A task of this id is never there.
-const NOBODY: &str = "nobody";
 
 /// What a world came to.
 #[derive(Debug, Clone)]
@@ -37,59 +33,60 @@ pub struct Report {
     pub text: String,
 }
 
-/// How one life came to its end.
-enum End {
-    /// Another one follows.
-    Next,
-    /// Everything has come to its end, or something is wrong.
-    Over,
+/// A death that is written down: at this point of the engine's code, when it comes by for the how manieth time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Death {
+    /// Where.
+    pub point: Failpoint,
+    /// When, from 1.
+    pub nth: u64,
 }
 
-/// What outlives every engine beside the world.
-struct Play {
-    settings: Settings,
-    planner: Planner,
-    calls: Arc<Mutex<Vec<Call>>>,
-    left: u64,
-    /// For what is decided beside the plan.
-    dice: Dice,
+/// What a written world came to.
+#[derive(Debug, Clone)]
+pub struct Written {
+    /// As of every world.
+    pub report: Report,
+    /// What must be the same whoever dies meanwhile.
+    pub summary: Vec<String>,
+    /// How often the engines came by each point.
+    pub reached: BTreeMap<Failpoint, u64>,
+    /// How many of the deaths took place.
+    pub deaths: usize,
 }
 
 /// Plays the world of a seed; whether its story is kept as text.
 pub fn play(seed: u64, kept: bool) -> Report {
-    let world = World::new(seed, kept);
+    let world = World::new(Plan::new(seed), kept);
     let settings = Settings::of(seed);
-    let mut play = Play {
-        settings,
-        planner: Planner::new(seed, &settings),
-        calls: Arc::default(),
-        left: settings.steps,
-        dice: Dice::of(seed, 4),
-    };
-    let mut shows = None;
-    let mut over = false;
-    for life in 0..LIVES_MAX {
-        world.state.lock().trace.line(format_args!("life {life}"));
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_time()
-            .start_paused(true)
-            // Between any two tasks it looks whether the life is over: then nobody else goes on.
-            .event_interval(1)
-            .build()
-            .expect("a runtime of this thread alone");
-        let (end, shown) = runtime.block_on(one_life(&world, &mut play, shows));
-        drop(runtime);
-        shows = Some(shown);
-        world.state.lock().witness.begin_anew();
-        if matches!(end, End::Over) {
-            over = true;
-            break;
-        }
+    let plot = Plot::ByChance(Planner::new(seed, &settings));
+    all_lives(
+        &world,
+        &mut Play::new(seed, settings, plot),
+        &Points::default(),
+    );
+    report(&world, seed)
+}
+
+/// Plays what is written down, through these deaths, one after the other.
+pub fn play_written(happenings: &[Happening], deaths: &[Death], kept: bool) -> Written {
+    let world = World::new(Plan::none(), kept);
+    let settings = Settings::written(happenings.len() as u64);
+    let points = Points::new(deaths);
+    let mut play = Play::new(0, settings, Plot::Written(happenings.to_vec()));
+    all_lives(&world, &mut play, &points);
+    let deaths = deaths.len() - points.0.lock().deaths.len();
+    let reached = points.0.lock().reached.clone();
+    Written {
+        report: report(&world, 0),
+        summary: summary(&world, &play.given()),
+        reached,
+        deaths,
     }
+}
+
+fn report(world: &World, seed: u64) -> Report {
     let mut state = world.state.lock();
-    if !over {
-        state.wrong("its engines come to no end".to_owned());
-    }
     Report {
         seed,
         counts: state.counts,
@@ -100,223 +97,111 @@ pub fn play(seed: u64, kept: bool) -> Report {
     }
 }
 
-/// One life, and what the wall clock shows at its end.
-async fn one_life(world: &Arc<World>, play: &mut Play, since: Option<Duration>) -> (End, Duration) {
-    world.set_wall(since);
+/// The points that engines come by, and the deaths that wait there.
+#[derive(Debug, Clone, Default)]
+struct Points(Arc<Mutex<Passed>>);
+
+#[derive(Debug, Default)]
+struct Passed {
+    reached: BTreeMap<Failpoint, u64>,
+    /// How often the next death's point was passed since the one before.
+    since: u64,
+    /// Those to come, the next one last.
+    deaths: Vec<Death>,
+}
+
+impl Points {
+    fn new(deaths: &[Death]) -> Points {
+        Points(Arc::new(Mutex::new(Passed {
+            deaths: deaths.iter().rev().copied().collect(),
+            ..Passed::default()
+        })))
+    }
+
+    /// An engine comes by. True when it dies here.
+    fn pass(&self, point: Failpoint) -> bool {
+        let mut passed = self.0.lock();
+        *passed.reached.entry(point).or_default() += 1;
+        let Some(death) = passed.deaths.last().copied() else {
+            return false;
+        };
+        if death.point != point {
+            return false;
+        }
+        passed.since += 1;
+        if passed.since < death.nth {
+            return false;
+        }
+        passed.since = 0;
+        passed.deaths.pop();
+        true
+    }
+}
+
+/// One life after the other.
+fn all_lives(world: &Arc<World>, play: &mut Play, points: &Points) {
+    let mut shows = None;
+    for life in 0..LIVES_MAX {
+        world.state.lock().trace.line(format_args!("life {life}"));
+        let (end, shown) = one_life(world, play, points, shows);
+        shows = Some(shown);
+        world.state.lock().witness.begin_anew();
+        if end == End::Over {
+            return;
+        }
+    }
+    let mut state = world.state.lock();
+    state.wrong("its engines come to no end".to_owned());
+}
+
+/// One life, and what the wall clock shows at its end. Everything that was spawned in it goes with its runtime.
+fn one_life(
+    world: &Arc<World>,
+    play: &mut Play,
+    points: &Points,
+    since: Option<Duration>,
+) -> (End, Duration) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        // Between any two tasks it looks whether the life is over: then nobody else goes on.
+        .event_interval(1)
+        .build()
+        .expect("a runtime of this thread alone");
     let store = FaultStore::new(world);
-    let end = tokio::select! {
-        biased;
-        () = store.over.notified() => End::Next,
-        end = live(world, play, &store) => end,
-    };
-    (end, world.shows())
-}
-
-fn builder(world: &Arc<World>, settings: &Settings, store: &Arc<FaultStore>) -> Builder {
-    let handler = || {
-        let (world, store) = (Arc::clone(world), Arc::clone(store));
-        move |ctx, act| handler::act(Arc::clone(&store), Arc::clone(&world), ctx, act)
-    };
-    Engine::on_store(Arc::<FaultStore>::clone(store))
-        .inline()
-        .wall_clock(&world.wall)
-        .owner("world")
-        .max_running(settings.max_running)
-        .park_after(settings.park_after)
-        .poison_guard(settings.guard)
-        .task(SOLO, handler())
-        .task(CHAT, handler())
-        .task(CHAIN, handler())
-        .task(FLEETING, handler())
-        .task(LEAF, handler())
-}
-
-async fn live(world: &Arc<World>, play: &mut Play, store: &Arc<FaultStore>) -> End {
-    let opened = builder(world, &play.settings, store).open().await;
-    let engine = match opened {
-        Ok(engine) => engine,
-        Err(OpenError::Store(_)) => return End::Next,
-        Err(other) => {
-            world
-                .state
-                .lock()
-                .wrong(format!("it does not open: {other:?}"));
-            return End::Over;
+    let (dies, passed) = (Arc::clone(&store), points.clone());
+    let scene = Arc::clone(world);
+    let armed = arm(move |point| {
+        if passed.pass(point) {
+            let mut state = scene.state.lock();
+            state.counts.crashes += 1;
+            state.trace.line(format_args!("dies at {point:?}"));
+            drop(state);
+            dies.kill();
+            // Nothing of what was polled goes on, and no hook prints it.
+            resume_unwind(Box::new("the process is dead"));
         }
-    };
-    if play.dice.percent(30) {
-        engine.recovery().await;
-    }
-    play.ask_again(world, &engine).await;
-    while play.left > 0 {
-        if world.is_broken() {
-            return End::Over;
-        }
-        play.left -= 1;
-        world.state.lock().counts.steps += 1;
-        if play.happens(world, &engine, store).await {
-            return End::Next;
-        }
-        if play.seems_dead() && is_dead(&engine).await {
-            world
-                .state
-                .lock()
-                .trace
-                .line(format_args!("the engine is dead"));
-            return End::Next;
-        }
-    }
-    world.state.lock().faults.rest();
-    if is_dead(&engine).await {
-        return End::Next;
-    }
-    play.all_answered(world).await;
-    if play.calls.lock().iter().any(Call::is_open) {
-        return End::Next;
-    }
-    settle::settle(world, &engine, play.planner.given()).await;
-    engine.shutdown(Duration::ZERO).await;
-    End::Over
-}
-
-/// Whether the engine takes nothing any more.
-async fn is_dead(engine: &Engine) -> bool {
-    match engine.cancel(NOBODY, "to see whether it lives").await {
-        Err(ControlError::NotFound(_)) => false,
-        Ok(()) | Err(_) => true,
-    }
-}
-
-impl Play {
-    /// Calls that nobody answered are made again, with the same ids.
-    async fn ask_again(&mut self, world: &Arc<World>, engine: &Engine) {
-        let open: Vec<usize> = {
-            let calls = self.calls.lock();
-            let open = calls.iter().enumerate().filter(|(_, call)| call.is_open());
-            open.map(|(at, _)| at).collect()
-        };
-        for at in open {
-            let mut calls = self.calls.lock();
-            let call = &mut calls[at];
-            call.doubtful |= call.answer != Some(Answer::Stopped);
-            drop(calls);
-            make(world, engine, &self.calls, at).await;
-        }
-    }
-
-    /// One step. True when the life is over with it.
-    async fn happens(
-        &mut self,
-        world: &Arc<World>,
-        engine: &Engine,
-        store: &Arc<FaultStore>,
-    ) -> bool {
-        let happening = self.planner.next();
-        {
-            let mut state = world.state.lock();
-            state
-                .trace
-                .line(format_args!("happens {}", told(&happening)));
-        }
-        match happening {
-            Happening::Call(op, awaited) => self.call(world, engine, op, awaited).await,
-            Happening::Pass(ms) => tokio::time::sleep(Duration::from_millis(ms)).await,
-            Happening::Breathe(often) => {
-                for _ in 0..often {
-                    tokio::task::yield_now().await;
-                }
+    });
+    let lived = catch_unwind(AssertUnwindSafe(|| {
+        runtime.block_on(async {
+            world.set_wall(since);
+            tokio::select! {
+                biased;
+                () = store.over.notified() => End::Next,
+                end = live(world, play, &store) => end,
             }
-            Happening::Jump(secs) if secs < 0 => {
-                world
-                    .wall
-                    .jump_back(Duration::from_secs(secs.unsigned_abs()));
-            }
-            Happening::Jump(secs) => {
-                world
-                    .wall
-                    .jump_ahead(Duration::from_secs(secs.unsigned_abs()));
-            }
-            Happening::Die => {
-                world.state.lock().counts.crashes += 1;
-                store.kill();
-                std::future::pending().await
-            }
-            Happening::Stop(grace) => {
-                world.state.lock().counts.stops += 1;
-                engine.shutdown(Duration::from_millis(grace)).await;
-                return true;
-            }
+        })
+    }));
+    let shown = runtime.block_on(async { world.shows() });
+    drop(armed);
+    drop(runtime);
+    // What unwinds to here died in the middle of an open, or of a call that nobody spawned.
+    let end = lived.unwrap_or_else(|panic| {
+        if store.is_dead() {
+            End::Next
+        } else {
+            resume_unwind(panic)
         }
-        false
-    }
-
-    async fn call(&mut self, world: &Arc<World>, engine: &Engine, op: Op, awaited: bool) {
-        let at = {
-            let mut calls = self.calls.lock();
-            calls.push(Call::new(op));
-            calls.len() - 1
-        };
-        let (calls, world, engine) = (Arc::clone(&self.calls), Arc::clone(world), engine.clone());
-        let made = tokio::spawn(async move { make(&world, &engine, &calls, at).await });
-        if awaited {
-            // Whether it was answered is seen later.
-            let _ = made.await;
-        }
-    }
-
-    /// Whether somebody was told that the engine takes nothing any more.
-    fn seems_dead(&self) -> bool {
-        let calls = self.calls.lock();
-        let mut calls = calls.iter();
-        calls.any(|call| matches!(call.answer, Some(Answer::Unknown | Answer::Stopped)))
-    }
-
-    /// Every call of this life is answered in time.
-    async fn all_answered(&self, world: &World) {
-        for _ in 0..100 {
-            let open = self.calls.lock().iter().any(|call| call.answer.is_none());
-            if !open {
-                return;
-            }
-            tokio::time::sleep(NEVER / 100).await;
-        }
-        let calls = self.calls.lock();
-        let open = calls.iter().find(|call| call.answer.is_none());
-        world.state.lock().wrong(format!("nobody answers {open:?}"));
-    }
-}
-
-/// Makes one call, and keeps its answer.
-async fn make(world: &Arc<World>, engine: &Engine, calls: &Mutex<Vec<Call>>, at: usize) {
-    let mut call = calls.lock()[at].clone();
-    call.answer = None;
-    calls.lock()[at].answer = None;
-    world.state.lock().witness.gives(&call.op);
-    let answer = calls::make(world, engine, &mut call).await;
-    {
-        let mut state = world.state.lock();
-        state.trace.line(format_args!("answered {at}: {answer:?}"));
-        if matches!(answer, Answer::Done(_)) {
-            state.counts.acknowledged += 1;
-        }
-        let answered = matches!(answer, Answer::Done(_) | Answer::Refused(_));
-        if answered && call.doubtful {
-            state.counts.resolved += 1;
-        }
-        if let Answer::Refused(why) = &answer
-            && why.starts_with("unexpected")
-        {
-            state.wrong(format!("{:?}: {why}", call.op));
-        }
-    }
-    call.answer = Some(answer);
-    calls.lock()[at] = call;
-}
-
-/// A step in the story.
-fn told(happening: &Happening) -> String {
-    match happening {
-        Happening::Call(op, awaited) => format!("{op:?} {awaited}"),
-        other => format!("{other:?}"),
-    }
+    });
+    (end, shown)
 }

@@ -42,7 +42,7 @@ pub struct Counts {
 impl Counts {
     pub(super) fn fault(&mut self, fault: Fault) {
         match fault {
-            Fault::Refused => self.refused += 1,
+            Fault::Refused | Fault::Full => self.refused += 1,
             Fault::AnswerLost => self.lost += 1,
             Fault::KilledBefore | Fault::KilledAfter => self.crashes += 1,
         }
@@ -100,8 +100,8 @@ pub struct World {
 }
 
 impl World {
-    /// The world of a seed; whether its story is kept as text.
-    pub fn new(seed: u64, kept: bool) -> Arc<World> {
+    /// A world with these faults; whether its story is kept as text.
+    pub fn new(faults: Plan, kept: bool) -> Arc<World> {
         Arc::new(World {
             truth: Arc::new(MemStore::new()),
             wall: WallClock::new(),
@@ -109,7 +109,7 @@ impl World {
                 trace: Trace::new(kept),
                 ledger: Ledger::default(),
                 witness: Witness::default(),
-                faults: Plan::new(seed),
+                faults,
                 counts: Counts::default(),
                 broken: None,
             }),

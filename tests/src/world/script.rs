@@ -171,11 +171,16 @@ impl Author {
 
     /// A script for a task of this kind.
     pub fn act(&mut self, dice: &mut Dice, kind: Kind) -> Act {
+        let chains = matches!(kind, Kind::Chat | Kind::Chain);
         let mut moves: Vec<Move> = (0..dice.below(5)).map(|_| self.a_move(dice)).collect();
+        if chains && dice.percent(35) {
+            moves.push(Move::Pause(dice.from_to(1, 4_000)));
+            moves.push(Move::Take(self.key()));
+            moves.push(self.a_move(dice));
+        }
         if moves.iter().any(|one| matches!(one, Move::Child(..))) && dice.percent(85) {
             moves.push(Move::Join(self.key()));
         }
-        let chains = matches!(kind, Kind::Chat | Kind::Chain);
         let end = if chains && dice.percent(60) {
             End::Suspend
         } else {

@@ -5,7 +5,8 @@ use super::plan::Given;
 use super::scene::World;
 use super::script::{CHAIN, CHAT, FLEETING, LEAF, SOLO};
 use super::trace::named;
-use outlive::{Engine, InputStatus};
+use super::witness::Heard;
+use outlive::{Engine, InputError, InputStatus, LogItem};
 use outlive_storage::id::{InputId, TaskId};
 use outlive_storage::row::{State, TaskRow, WaitReason};
 use outlive_storage::{Scan, Store};
@@ -50,6 +51,63 @@ pub async fn settle(world: &Arc<World>, engine: &Engine, given: &[Given]) {
     }
     for one in given {
         asked_for(world, engine, one).await;
+    }
+    taken_once(world, engine).await;
+    log_is_whole(world, engine).await;
+}
+
+/// What a turn says that it took, it took, and no other turn had it.
+async fn taken_once(world: &World, engine: &Engine) {
+    let mut took = Vec::new();
+    {
+        let state = world.state.lock();
+        for ((number, ..), heard) in &state.witness.heard {
+            let Some(row) = world.truth.get(*number).ok().flatten() else {
+                continue;
+            };
+            if let Heard::Output(told, _) = heard {
+                let place = (row.id.to_string(), told.run, told.turn);
+                let taken = told
+                    .taken
+                    .iter()
+                    .map(|input| (place.clone(), input.clone()));
+                took.extend(taken);
+            }
+        }
+    }
+    for ((id, run, turn), input) in took {
+        let status = engine.input(&*id, &*input).await;
+        let as_told = match &status {
+            Ok(InputStatus::Consumed {
+                run: in_run,
+                turn: in_turn,
+                step,
+            }) => (*in_run, *in_turn) == (run, turn) && step.is_some(),
+            // Of a task that is kept for minutes the receipts are, too.
+            Err(InputError::NotFound { .. }) => true,
+            Ok(_) | Err(_) => false,
+        };
+        if !as_told {
+            let what = format!("{input} of {id} was taken in run {run} turn {turn}: {status:?}");
+            world.state.lock().wrong(what);
+        }
+    }
+}
+
+/// Every transition is in the log, in order, and nothing else is.
+async fn log_is_whole(world: &World, engine: &Engine) {
+    let mut log = engine.events(Some(0));
+    let mut told = Vec::new();
+    while let Ok(Some(LogItem::Event(event))) = log.try_next().await {
+        told.push(event.etag);
+    }
+    let mut state = world.state.lock();
+    let committed: Vec<u64> = state.ledger.events.keys().copied().collect();
+    if told != committed {
+        let (told, committed) = (told.len(), committed.len());
+        state.wrong(format!(
+            "{committed} transitions took place, the log has {told}"
+        ));
     }
 }
 

@@ -1,6 +1,6 @@
 //! What handlers did and were told, and what callers were told: none of it may be taken back by any engine that comes later.
 
-use super::plan::{Given, Op};
+use super::plan::Op;
 use super::script::{Item, Told};
 use super::trace::named;
 use outlive_storage::row::TaskNumber;
@@ -92,20 +92,8 @@ impl Witness {
 
     /// A call is made.
     pub fn gives(&mut self, op: &Op) {
-        let mut gives = |given: &Given| *self.asked.entry(given.input.clone()).or_default() += 1;
-        match op {
-            Op::Start(given) | Op::CancelInput(given) => gives(given),
-            Op::Many(all) => all.iter().for_each(gives),
-            Op::Cancel(_)
-            | Op::Terminate(_)
-            | Op::Delete(..)
-            | Op::Withdraw(_)
-            | Op::Retry(..)
-            | Op::Resume(_)
-            | Op::Answer(_)
-            | Op::Resolve(_)
-            | Op::Read(_)
-            | Op::Look(_) => {}
+        for given in op.given() {
+            *self.asked.entry(given.input.clone()).or_default() += 1;
         }
     }
 

@@ -61,6 +61,25 @@ pub(super) async fn terminate(world: &Arc<World>, engine: &Engine, id: &str) -> 
     )
 }
 
+/// An order that was decided on an etag which is not the task's any more changes nothing.
+pub(super) async fn stale(world: &Arc<World>, engine: &Engine, id: &str) -> Answer {
+    let Some((_, before)) = task_of(world, id) else {
+        return Answer::Refused("not there".to_owned());
+    };
+    let told = engine
+        .terminate(id, "stale")
+        .if_etag(before.etag.0 - 1)
+        .await;
+    match told {
+        Ok(()) => {
+            let what = format!("{id} was terminated on an etag that was not its own");
+            world.state.lock().wrong(what);
+            Answer::Done("stale".to_owned())
+        }
+        Err(error) => of_control(&error),
+    }
+}
+
 pub(super) async fn cancel_input(engine: &Engine, input: &Given) -> Answer {
     // Only who gave it may cancel it: where it was never accepted there is nothing to cancel.
     match engine.input(&*input.id, &*input.input).await {
@@ -136,6 +155,14 @@ pub(super) async fn reenter(
     match order.if_etag(etag).await {
         Ok(run) => {
             let row = world.truth.get(number).ok().flatten();
+            let began_anew = row.as_ref().is_none_or(|row| {
+                let runs_on = row.run == before.run || from_start != Some(true);
+                runs_on || row.steps_of == row.turns_total
+            });
+            if !began_anew {
+                let what = format!("{} was to begin from its start, and does not", input.id);
+                world.state.lock().wrong(what);
+            }
             if row.is_some_and(|row| row.etag.0 <= etag || row.run < run.run()) {
                 let what = format!("{} was entered again, and was not", input.id);
                 world.state.lock().wrong(what);

@@ -1,9 +1,9 @@
 //! What must hold of a task's inputs: each is queued, or had by one turn of a run, or its receipt says why it never will be.
 
-use super::{Findings, Ledger, Seen};
+use super::{Findings, Ledger, Seen, rows};
 use outlive_storage::id::InputId;
-use outlive_storage::row::{Receipt, TaskNumber, TaskRow};
-use outlive_storage::{MemStore, Store};
+use outlive_storage::row::{EventKind, Receipt, TaskNumber, TaskRow};
+use outlive_storage::{Commit, MemStore, Store, Write};
 use std::collections::BTreeMap;
 
 /// Holds the inputs of one task against what they were.
@@ -91,6 +91,35 @@ fn begun(
             "{id} works {} before its turn: {post:?}",
             input.as_str()
         ));
+    }
+}
+
+/// A task succeeds only when nobody waits for a turn, unless it was to be cancelled.
+pub(super) fn spares_the_queue(
+    commit: &Commit,
+    pre: Option<&Seen>,
+    post: &Seen,
+    truth: &MemStore,
+    wrong: &mut Findings,
+) {
+    let Some(pre) = pre.filter(|pre| pre.row.cancel.is_none()) else {
+        return;
+    };
+    let mut kinds = commit.writes.iter().filter_map(|write| match write {
+        Write::Event(event) => Some(event.kind),
+        _ => None,
+    });
+    let ordered = |kind| matches!(kind, EventKind::CancelRequested | EventKind::TurnCancelled);
+    let succeeded = rows::has_succeeded(&post.row) && !rows::has_succeeded(&pre.row);
+    if !succeeded || kinds.any(ordered) {
+        return;
+    }
+    for (_, waits) in pre.queue.iter().filter(|(_, input)| input.taken.is_none()) {
+        let receipt = truth.receipt(commit.task, &waits.input_id).ok().flatten();
+        if receipt == Some(Receipt::TaskEnded) {
+            let (id, input) = (post.row.id.as_str(), waits.input_id.as_str());
+            wrong.push(format!("{id} succeeded, and {input} waited"));
+        }
     }
 }
 

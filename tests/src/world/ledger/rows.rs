@@ -29,6 +29,11 @@ pub(super) fn expiry(row: &TaskRow) -> Option<u64> {
     }
 }
 
+/// Whether it ended with an output.
+pub(super) fn has_succeeded(row: &TaskRow) -> bool {
+    matches!(outcome(row), Some(Outcome::Succeeded(_)))
+}
+
 /// Whether it goes with its end.
 pub(super) fn is_ephemeral(row: &TaskRow) -> bool {
     row.options.keep == Keep::Ephemeral
