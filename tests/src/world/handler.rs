@@ -17,6 +17,8 @@ use std::time::Duration;
 pub const MORE: &str = "more";
 /// The answer to a question that nobody answers in time.
 pub const DEFAULT: u64 = 7;
+/// What the keys of steps begin with whose handler can find out what became of them.
+pub const SURE: &str = "sure";
 /// The key of the metadata that handlers count in.
 const COUNT: &str = "count";
 
@@ -28,7 +30,6 @@ struct Entered {
     ctx: Ctx<Item>,
     /// Its task, and the turn over all runs under which its steps are recorded.
     task: (TaskNumber, u64),
-    emitted: u32,
     children: Vec<Child<Told>>,
     told: Told,
 }
@@ -84,7 +85,7 @@ impl Entered {
             if !alone {
                 state.wrong(format!("two handlers of {} run at once", id.as_str()));
             }
-            if !state.ledger.claims.contains(&ctx.generation()) {
+            if !state.ledger.claims.contains_key(&ctx.generation()) {
                 state.wrong(format!("{} is entered on no claim", id.as_str()));
             }
         }
@@ -99,12 +100,13 @@ impl Entered {
             turn: ctx.turn(),
             got: Vec::new(),
             taken: Vec::new(),
+            generation: ctx.generation(),
+            emitted: 0,
         };
         let entered = Entered {
             world,
             ctx,
             task,
-            emitted: 0,
             children: Vec::new(),
             told,
         };
@@ -224,6 +226,10 @@ impl Entered {
         let here = &place;
         let got = this.ctx.step_with(key, options, |step| async move {
             let serial = this.runs(here);
+            // No number of its own: it belongs to the step, and not to what its turn emits.
+            let (generation, count) = (this.ctx.generation(), 0);
+            // It is the step's, and nobody's if that fails.
+            let _ = step.emit(Item { generation, count }).await;
             if step.attempt() <= fails {
                 return Err("not yet");
             }
@@ -236,7 +242,8 @@ impl Entered {
 
     /// A step that may run once; what became of it is known to the world, if its handler may ask.
     async fn once(&mut self, key: u32, asks: bool) -> Result<(), HandlerError> {
-        let key = format!("once{key}");
+        // Nobody need be asked what became of one whose handler can find out.
+        let key = format!("{}{key}", if asks { SURE } else { "once" });
         let place = self.place(&key);
         let this = &*self;
         let here = &place;
@@ -298,10 +305,10 @@ impl Entered {
     }
 
     fn item(&mut self) -> Item {
-        self.emitted += 1;
+        self.told.emitted += 1;
         Item {
             generation: self.ctx.generation(),
-            count: self.emitted,
+            count: self.told.emitted,
         }
     }
 

@@ -7,10 +7,11 @@ mod rows;
 
 use outlive_storage::id::InputId;
 use outlive_storage::row::{
-    EventKind, Fate, InputRow, LifeRow, Receipt, StepState, TaskNumber, TaskRow,
+    EventKind, Family, Fate, InputRow, LifeRow, Receipt, StepState, StreamEntry, TaskNumber,
+    TaskRow,
 };
 use outlive_storage::{Applied, Commit, Conflict, MemStore, Store, Write};
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 
 /// How a life of the engine came to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,8 +40,10 @@ pub struct Ledger {
     pub etag: u64,
     /// The highest generation.
     pub generation: u64,
-    /// Every claim that was committed.
-    pub claims: HashSet<u64>,
+    /// Every claim that was committed, and whose it is.
+    pub claims: HashMap<u64, TaskNumber>,
+    /// The child of each turn that begins with these bytes.
+    pub children: HashMap<(Family, [u8; 16]), TaskNumber>,
     /// Every input that was accepted: of a task, by its id.
     pub accepted: HashMap<(TaskNumber, InputId), Accepted>,
     /// The numbers that an id has had, and under which its inputs were accepted.
@@ -101,7 +104,8 @@ impl Ledger {
                 rows::check(pre, post, (etag, generation), &self.lives, &mut wrong);
                 inputs::check(self, commit.task, pre, post, truth, &mut wrong);
                 inputs::spares_the_queue(commit, pre, post, truth, &mut wrong);
-                self.claimed(post);
+                self.claimed(commit.task, post);
+                self.child(commit.task, post, &mut wrong);
             } else {
                 self.removed(commit, pre, &mut wrong);
             }
@@ -110,11 +114,25 @@ impl Ledger {
         wrong
     }
 
-    fn claimed(&mut self, post: &Seen) {
+    fn claimed(&mut self, task: TaskNumber, post: &Seen) {
         self.etag = self.etag.max(post.row.etag.0);
         self.generation = self.generation.max(post.row.generation.0);
         if rows::runs(&post.row) {
-            self.claims.insert(post.row.generation.0);
+            self.claims.insert(post.row.generation.0, task);
+        }
+    }
+
+    /// A turn starts each of its children once, however often it is entered.
+    fn child(&mut self, task: TaskNumber, post: &Seen, wrong: &mut Findings) {
+        let Some(parent) = &post.row.parent else {
+            return;
+        };
+        let of = (parent.family, post.row.input_digest);
+        let first = *self.children.entry(of).or_insert(task);
+        if first != task && post.row.run == 1 {
+            wrong.push(format!(
+                "{first:?} and {task:?} are one child of {parent:?}"
+            ));
         }
     }
 
@@ -158,6 +176,19 @@ impl Ledger {
                         wrong.push(format!("{task:?} emitted {first} after {last}"));
                     }
                     last = segment.last(*first);
+                    for entry in &segment.entries {
+                        let StreamEntry::Kept { step } = entry else {
+                            continue;
+                        };
+                        let mut known = self.steps.keys();
+                        let now = commit
+                            .writes
+                            .iter()
+                            .any(|write| matches!(write, Write::Step { key, .. } if key == step));
+                        if !now && !known.any(|(of, _, key)| *of == task && key == step) {
+                            wrong.push(format!("{step} of {task:?} is kept, and not recorded"));
+                        }
+                    }
                 }
                 _ => {}
             }
@@ -207,7 +238,7 @@ impl Ledger {
                         numbers.push(task);
                     }
                     self.generation = self.generation.max(row.generation.0);
-                    self.claims.insert(row.generation.0);
+                    self.claims.insert(row.generation.0, task);
                     &row.input_id
                 }
                 Write::PushInput { input, .. } => &input.input_id,

@@ -164,7 +164,7 @@ impl Planner {
         match self.dice.below(100) {
             0..62 => {
                 let op = self.op();
-                Happening::Call(op, self.dice.percent(60))
+                Happening::Call(op, self.dice.percent(45))
             }
             62..84 => Happening::Pass(self.dice.weighted(&[
                 (3, 1),
@@ -194,8 +194,8 @@ impl Planner {
             59..62 => Op::Terminate(self.id()),
             62..66 => Op::Delete(self.id(), self.dice.percent(50)),
             66..70 => Op::Withdraw(self.known()),
-            70..76 => Op::Retry(self.known(), self.dice.percent(30)),
-            76..79 => Op::Resume(self.known()),
+            70..77 => Op::Retry(self.known(), self.dice.percent(40)),
+            77..79 => Op::Resume(self.known()),
             79..86 => Op::Answer(self.dice.below(4)),
             86..89 => Op::Resolve(self.dice.below(2)),
             89..94 => Op::Read(self.id()),

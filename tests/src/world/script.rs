@@ -72,7 +72,7 @@ impl Kind {
 /// One thing a handler does. Keys are used once in a script.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Move {
-    /// A recorded step.
+    /// A recorded step, which emits an item.
     Step(u32),
     /// A recorded step that fails so often before it is done, in each attempt.
     Flaky(u32, u32),
@@ -120,6 +120,8 @@ pub enum End {
 /// What a turn does.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Act {
+    /// No two scripts of a world have the same.
+    pub tag: u32,
     /// One thing after the other.
     pub moves: Vec<Move>,
     /// And its end.
@@ -139,6 +141,10 @@ pub struct Told {
     pub got: Vec<u64>,
     /// The inputs it took.
     pub taken: Vec<String>,
+    /// Under which claim.
+    pub generation: u64,
+    /// How many items it emitted beside its steps.
+    pub emitted: u32,
 }
 
 /// What a turn emits. No two entries of a handler emit the same.
@@ -186,7 +192,11 @@ impl Author {
         } else {
             end(dice)
         };
-        Act { moves, end }
+        Act {
+            tag: self.key(),
+            moves,
+            end,
+        }
     }
 
     /// A script for a child: short, and without children of its own.
@@ -199,6 +209,7 @@ impl Author {
             _ => Vec::new(),
         };
         Act {
+            tag: self.key(),
             moves,
             end: end(dice),
         }
@@ -212,9 +223,9 @@ impl Author {
             5..7 => Move::Once(key, dice.percent(60)),
             7..11 => Move::Emit(1 + dice.below(3) as u32, dice.percent(40)),
             11..13 => Move::Keep(dice.percent(60)),
-            13..17 => Move::Pause(dice.from_to(1, 4_000)),
-            17..19 => Move::Sleep(key, *dice.one(&[1, 3, 12, 30])),
-            19..21 => Move::Ask(key, dice.percent(50).then(|| dice.from_to(2, 25))),
+            13..16 => Move::Pause(dice.from_to(1, 4_000)),
+            16..18 => Move::Sleep(key, *dice.one(&[1, 3, 12, 30])),
+            18..21 => Move::Ask(key, dice.percent(50).then(|| dice.from_to(2, 25))),
             21..24 => Move::Child(key, Box::new(self.leaf(dice)), dice.percent(25)),
             24..26 => Move::Take(key),
             26..28 => Move::Yield(dice.from_to(2, 20)),

@@ -37,10 +37,14 @@ impl Heard {
                     turn,
                     got,
                     taken,
+                    generation,
+                    emitted,
                 } = told;
                 let taken: Vec<_> = taken.iter().map(|taken| named(taken)).collect();
                 let input = named(input);
-                format!("{input} run {run} turn {turn} {got:?} {taken:?} {suspended}")
+                format!(
+                    "{input} run {run} turn {turn} {got:?} {taken:?} {suspended} under {generation}, {emitted} items"
+                )
             }
             other => format!("{other:?}"),
         }

@@ -4,6 +4,7 @@
 use outlive::{Delivery, OnConflict};
 use outlive_tests::world::plan::{Given, Happening, Op};
 use outlive_tests::world::script::{Act, End, Kind, Move};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// A scenario.
 pub(crate) struct Scenario {
@@ -17,6 +18,7 @@ fn input(id: &str, input: &str, kind: Kind, moves: &[Move], end: End) -> Given {
         input: input.to_owned(),
         kind,
         act: Act {
+            tag: 0,
             moves: moves.to_vec(),
             end,
         },
@@ -40,10 +42,14 @@ fn order(op: Op) -> Happening {
 
 fn leaf(moves: &[Move]) -> Box<Act> {
     Box::new(Act {
+        // No two children of a turn are the same.
+        tag: TAGS.fetch_add(1, Ordering::Relaxed),
         moves: moves.to_vec(),
         end: End::Reply,
     })
 }
+
+static TAGS: AtomicU32 = AtomicU32::new(1);
 
 /// Long enough for whatever began to come to where it waits.
 const A_WHILE: Happening = Happening::Pass(1_000);

@@ -7,7 +7,7 @@ use super::super::witness::Heard;
 use super::{Answer, starts, task_of};
 use outlive::{Engine, Outcome, ResultError, Run, Status, StreamEvent};
 use outlive_storage::Store;
-use outlive_storage::row::TaskNumber;
+use outlive_storage::row::{StreamEntry, TaskNumber};
 use std::sync::Arc;
 
 /// A caller who waits for what comes of an input, for as long as the engine lives.
@@ -36,7 +36,7 @@ pub async fn outcome(world: &Arc<World>, run: &Run<Told, Item>) -> Option<Heard>
     let heard = match told {
         Ok(outcome) => {
             let suspended = outcome.is_suspended();
-            answered_for(world, &input, &outcome);
+            answered_for(world, run, number, &outcome);
             Heard::Output(outcome.into_output(), suspended)
         }
         Err(ResultError::Failed(_)) => Heard::Failed,
@@ -64,12 +64,53 @@ pub async fn outcome(world: &Arc<World>, run: &Run<Told, Item>) -> Option<Heard>
 }
 
 /// An output answers for the input its turn worked on, or for one it took.
-fn answered_for(world: &World, input: &str, outcome: &Outcome<Told>) {
-    let told = outcome.output();
-    if told.input != input && !told.taken.iter().any(|taken| taken == input) {
-        let what = format!("{input} was answered with {told:?}");
+fn answered_for(
+    world: &World,
+    run: &Run<Told, Item>,
+    number: Option<TaskNumber>,
+    outcome: &Outcome<Told>,
+) {
+    let (told, input) = (outcome.output(), run.input_id().as_str());
+    let own = told.input == input || told.taken.iter().any(|taken| taken == input);
+    if !own || told.run != run.run() {
+        let what = format!("{input} in run {} was answered with {told:?}", run.run());
         world.state.lock().wrong(what);
     }
+    let Some(number) = number.filter(|number| is_there(world, *number)) else {
+        return;
+    };
+    let durable = items_under(world, number, told.generation);
+    // The id may be that of another task by now, whose claims are others.
+    if durable != told.emitted && told.emitted > 0 && knows_claim(world, number, told.generation) {
+        let emitted = told.emitted;
+        let what = format!("{number:?} has {durable} of {emitted} items: {told:?}");
+        world.state.lock().wrong(what);
+    }
+}
+
+fn is_there(world: &World, number: TaskNumber) -> bool {
+    world.truth.get(number).ok().flatten().is_some()
+}
+
+fn knows_claim(world: &World, number: TaskNumber, generation: u64) -> bool {
+    let state = world.state.lock();
+    state.ledger.claims.get(&generation) == Some(&number)
+}
+
+/// How many items a claim has left in the stream, beside those of its steps.
+fn items_under(world: &World, number: TaskNumber, generation: u64) -> u32 {
+    let segments = world
+        .truth
+        .segments(number, 0, usize::MAX)
+        .unwrap_or_default();
+    let rows = segments.into_iter().filter_map(|segment| segment.row.ok());
+    let of_claim = rows.filter(|row| row.generation.0 == generation);
+    let items = of_claim.map(|row| {
+        let entries = row.entries.iter();
+        let own = entries.filter(|entry| matches!(entry, StreamEntry::Item { step: None, .. }));
+        own.count() as u32
+    });
+    items.sum()
 }
 
 /// Most events that are read at once.

@@ -1,5 +1,6 @@
 //! What must hold of a task's row, and of each change of it.
 
+use super::super::handler::SURE;
 use super::{Findings, LifeEnd, Seen};
 use outlive_storage::row::{
     CancelScope, EntryKind, Keep, Micros, Outcome, State, TaskRow, WaitReason,
@@ -87,6 +88,10 @@ pub(super) fn check(
         row.generation < pre.row.generation,
         "a generation goes back",
     );
+    refuse(
+        change.keeps_its_claim(),
+        "a turn runs under the claim of another",
+    );
     refuse(change.breaks_an_end(), "an ended run has changed");
     refuse(
         claimed && change.was_cancelled(),
@@ -141,6 +146,9 @@ fn whole(seen: &Seen, refuse: &mut impl FnMut(bool, &str)) {
         }
         State::Suspended { wait, .. } => {
             let idle = matches!(wait, WaitReason::Input { .. });
+            let unknown =
+                matches!(wait, WaitReason::UnknownOutcome { step } if step.starts_with(SURE));
+            refuse(unknown, "nobody asked what became of a step");
             refuse(
                 idle && !seen.queue.is_empty(),
                 "an input waits, and nobody works it",
@@ -156,6 +164,12 @@ impl Change<'_> {
     /// It runs under a claim it did not have.
     fn is_claimed(&self) -> bool {
         runs(self.post) && self.post.generation != self.pre.generation
+    }
+
+    /// Another turn of it runs, under the same claim.
+    fn keeps_its_claim(&self) -> bool {
+        let runs_on = runs(self.pre) && runs(self.post);
+        runs_on && !self.same_turn() && self.post.generation == self.pre.generation
     }
 
     fn breaks_an_end(&self) -> bool {
