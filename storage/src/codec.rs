@@ -220,6 +220,15 @@ pub(crate) fn decode_value(slot: Slot<'_>, bytes: &[u8]) -> Result<Vec<u8>> {
     Ok(checked_body(slot, sealed)?.to_vec())
 }
 
+/// Whether a large value is the one that was written, without a copy of it.
+///
+/// # Errors
+/// [`StoreError::Corrupt`], [`StoreError::TooNew`].
+pub(crate) fn check_value_of(slot: Slot<'_>, bytes: &[u8]) -> Result<()> {
+    let sealed = short(slot, VALUE, RAW, bytes)?;
+    checked_body(slot, sealed).map(drop)
+}
+
 /// Encodes a step into `out`, which is emptied first: what is known of it, then its result as given.
 ///
 /// # Errors

@@ -51,6 +51,22 @@ impl Slot<'_> {
         }
     }
 
+    /// The task it is of, if it is of one.
+    pub(crate) fn task(&self) -> Option<TaskNumber> {
+        match self {
+            Slot::Task(task)
+            | Slot::Input(task, _)
+            | Slot::Receipt(task, _)
+            | Slot::Turn(task, _)
+            | Slot::Run(task, _)
+            | Slot::Segment(task, _)
+            | Slot::Step(task, ..)
+            | Slot::Ask(task, _) => Some(*task),
+            Slot::Value(key) => Some(key.task),
+            Slot::Event(_) | Slot::Life(..) => None,
+        }
+    }
+
     /// A hasher that has already seen the key.
     pub(crate) fn hasher(&self) -> crc32fast::Hasher {
         let mut hasher = crc32fast::Hasher::new();

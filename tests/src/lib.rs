@@ -2,6 +2,7 @@
 
 pub mod aged;
 pub mod chance;
+pub mod damage;
 pub mod faulty;
 pub mod faulty_disk;
 pub mod fuzz;

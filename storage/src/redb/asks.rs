@@ -3,6 +3,7 @@
 use super::batch::opened;
 use super::hanging::Hanging;
 use super::tables::ASKS;
+use super::salvage::Shelf;
 use super::{RedbStore, fault};
 use crate::codec;
 use crate::row::{AskRow, TaskNumber};
@@ -18,6 +19,9 @@ impl RedbStore {
             return Ok(None);
         };
         let found = table.get((task.0, key)).map_err(fault)?;
+        if found.is_none() {
+            self.check_absent(&table, Shelf::Asks, ((task.0, key), (task.0, key)))?;
+        }
         found
             .map(|bytes| codec::decode(Slot::Ask(task, key), bytes.value()))
             .transpose()

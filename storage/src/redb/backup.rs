@@ -9,7 +9,7 @@ use super::report::{Findings, TableCount, Wrong};
 use super::salvage::{Shelf, said};
 use super::tables::{
     ASKS, BY_DEFINITION, BY_LABEL, CHILDREN, DEFINITIONS, DUE, ETAGS, EVENTS, EXPIRY,
-    FAMILIES_OVER, GARBAGE, GENERATIONS, IDS, INDEXES, INPUTS, LIVES, META, OLD_STEPS,
+    FAMILIES_OVER, GARBAGE, GENERATIONS, IDS, INCARNATION, INDEXES, INPUTS, LIVES, META, OLD_STEPS,
     RECEIPT_EXPIRY, RECEIPTS, RUNNING, RUNS, STEPS, STREAM, TASKS, TRIMMED, TURNS, VALUES, WAKES,
 };
 use super::{RedbStore, verify};
@@ -187,6 +187,12 @@ impl Copy {
         }
         let meta = from.open_table(META).map_err(unread)?;
         let trimmed = meta.get(TRIMMED).map_err(unread)?;
+        if cfg!(planted = "copy_keeps_incarnation") {
+            let kept = meta.get(INCARNATION).map_err(unread)?;
+            let mut meta = to.open_table(META).map_err(written)?;
+            let kept = kept.map_or(0, |kept| kept.value());
+            meta.insert(INCARNATION, kept).map_err(written)?;
+        }
         if let Some(trimmed) = trimmed {
             let mut meta = to.open_table(META).map_err(written)?;
             meta.insert(TRIMMED, trimmed.value()).map_err(written)?;

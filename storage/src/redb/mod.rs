@@ -1,5 +1,6 @@
 //! The store on one redb file, for one process at a time.
 
+mod absent;
 mod asks;
 mod backend;
 mod backup;
@@ -13,6 +14,7 @@ mod fresh;
 mod hanging;
 mod ids;
 mod indexes;
+mod listed;
 mod lists;
 mod lives;
 mod lock;

@@ -3,6 +3,7 @@
 use super::tables::{
     DEFINITIONS, EVENTS, IDS, INPUTS, META, RECEIPTS, RUNS, STEPS, TASKS, TRIMMED, TURNS, VALUES,
 };
+use super::salvage::Shelf;
 use super::{RedbStore, fault, ids, seal};
 use crate::codec;
 use crate::id::{InputId, TaskId};
@@ -35,6 +36,7 @@ impl RedbStore {
         let tasks = txn.open_table(TASKS).map_err(fault)?;
         let is_there = tasks.get(task.0).map_err(fault)?.is_some();
         if !is_there && !cfg!(planted = "removed_task_still_read") {
+            self.check_absent(&tasks, Shelf::Tasks, (task.0, task.0))?;
             return Ok(None);
         }
         txn.open_table(table).map(Some).map_err(fault)
@@ -53,13 +55,17 @@ impl RedbStore {
     }
 
     pub(crate) fn read_number(&self, id: &TaskId) -> Result<Option<TaskNumber>> {
-        let table = self.begin_read()?.open_table(IDS).map_err(fault)?;
-        ids::number(&table, id.as_str())
+        let txn = self.begin_read()?;
+        let table = txn.open_table(IDS).map_err(fault)?;
+        ids::number(&table, || txn.open_table(TASKS).map_err(fault), id.as_str())
     }
 
     pub(crate) fn read_row(&self, task: TaskNumber) -> Result<Option<TaskRow>> {
         let table = self.begin_read()?.open_table(TASKS).map_err(fault)?;
         let found = table.get(task.0).map_err(fault)?;
+        if found.is_none() {
+            self.check_absent(&table, Shelf::Tasks, (task.0, task.0))?;
+        }
         found
             .map(|bytes| codec::decode_row(task, bytes.value()))
             .transpose()
@@ -69,9 +75,11 @@ impl RedbStore {
         let Some(table) = self.hanging(key.task, VALUES)? else {
             return Ok(None);
         };
-        let found = table
-            .get((key.task.0, key.kind.byte(), key.index))
-            .map_err(fault)?;
+        let at = (key.task.0, key.kind.byte(), key.index);
+        let found = table.get(at).map_err(fault)?;
+        if found.is_none() {
+            self.check_absent(&table, Shelf::Values, (at, at))?;
+        }
         found
             .map(|bytes| codec::decode_value(Slot::Value(key), bytes.value()))
             .transpose()
@@ -82,10 +90,9 @@ impl RedbStore {
         let Some(table) = self.hanging(task, INPUTS)? else {
             return Ok(inbox);
         };
-        for entry in table
-            .range((task.0, 0)..=(task.0, u64::MAX))
-            .map_err(fault)?
-        {
+        let all = ((task.0, 0), (task.0, u64::MAX));
+        self.check_absent(&table, Shelf::Inputs, all)?;
+        for entry in table.range(all.0..=all.1).map_err(fault)? {
             let (key, bytes) = entry.map_err(fault)?;
             if inbox.len == 0 {
                 let (_, seq) = key.value();
@@ -106,9 +113,9 @@ impl RedbStore {
         let Some(table) = self.hanging(task, INPUTS)? else {
             return Ok(inputs);
         };
-        let waiting = table
-            .range((task.0, 0)..=(task.0, u64::MAX))
-            .map_err(fault)?;
+        let all = ((task.0, 0), (task.0, u64::MAX));
+        self.check_absent(&table, Shelf::Inputs, all)?;
+        let waiting = table.range(all.0..=all.1).map_err(fault)?;
         for entry in waiting.take(limit.min(PAGE_MAX)) {
             let (key, bytes) = entry.map_err(fault)?;
             let (_, seq) = key.value();
@@ -127,7 +134,11 @@ impl RedbStore {
             return Ok(None);
         };
         let found = table.get((task.0, input_id.as_str())).map_err(fault)?;
-        let Some(bytes) = found else { return Ok(None) };
+        let Some(bytes) = found else {
+            let at = (task.0, input_id.as_str());
+            self.check_absent(&table, Shelf::Receipts, (at, at))?;
+            return Ok(None);
+        };
         let slot = Slot::Receipt(task, input_id.as_str());
         let kept: KeptReceipt = codec::decode(slot, bytes.value())?;
         Ok(Some(kept.receipt))
@@ -138,6 +149,9 @@ impl RedbStore {
             return Ok(None);
         };
         let found = table.get((task.0, slot)).map_err(fault)?;
+        if found.is_none() {
+            self.check_absent(&table, Shelf::Turns, ((task.0, slot), (task.0, slot)))?;
+        }
         found
             .map(|bytes| codec::decode(Slot::Turn(task, slot), bytes.value()))
             .transpose()
@@ -152,7 +166,11 @@ impl RedbStore {
         let Some(table) = self.hanging(task, STEPS)? else {
             return Ok(None);
         };
-        let found = table.get((task.0, turn, key)).map_err(fault)?;
+        let at = (task.0, turn, key);
+        let found = table.get(at).map_err(fault)?;
+        if found.is_none() {
+            self.check_absent(&table, Shelf::Steps, (at, at))?;
+        }
         found
             .map(|bytes| codec::decode_step(Slot::Step(task, turn, key), bytes.value()))
             .transpose()
@@ -174,6 +192,8 @@ impl RedbStore {
             None => Bound::Included((task.0, turn, "")),
         };
         let to = Bound::Excluded((task.0, turn.saturating_add(1), ""));
+        let ends = ((task.0, turn, ""), (task.0, turn.saturating_add(1), ""));
+        self.check_absent(&table, Shelf::Steps, ends)?;
         let of_turn = table.range::<(u64, u64, &str)>((from, to)).map_err(fault)?;
         for entry in of_turn.take(limit.min(PAGE_MAX)) {
             let (at, bytes) = entry.map_err(fault)?;
@@ -189,7 +209,9 @@ impl RedbStore {
         let Some(table) = self.hanging(task, RUNS)? else {
             return Ok(runs);
         };
-        let kept = table.range((task.0, 0)..=(task.0, u32::MAX));
+        let all = ((task.0, 0), (task.0, u32::MAX));
+        self.check_absent(&table, Shelf::Runs, all)?;
+        let kept = table.range(all.0..=all.1);
         for entry in kept.map_err(fault)? {
             let (key, bytes) = entry.map_err(fault)?;
             let (_, place) = key.value();

@@ -2,6 +2,7 @@
 
 use super::batch::{Bytes, opened};
 use super::tables::STREAM;
+use super::salvage::Shelf;
 use super::{RedbStore, fault};
 use crate::codec;
 use crate::commit::evicted;
@@ -74,6 +75,8 @@ impl RedbStore {
         let Some(table) = self.hanging(task, STREAM)? else {
             return Ok(page);
         };
+        let all = ((task.0, 0), (task.0, u64::MAX));
+        self.check_absent(&table, Shelf::Stream, all)?;
         let wanted = (task.0, after.saturating_add(1));
         // The one that holds the next sequence number may begin before it.
         let before = table
@@ -109,9 +112,9 @@ impl RedbStore {
         let Some(table) = self.hanging(task, STREAM)? else {
             return Ok(None);
         };
-        let mut all = table
-            .range((task.0, 0)..=(task.0, u64::MAX))
-            .map_err(fault)?;
+        let ends = ((task.0, 0), (task.0, u64::MAX));
+        self.check_absent(&table, Shelf::Stream, ends)?;
+        let mut all = table.range(ends.0..=ends.1).map_err(fault)?;
         let Some(last) = all.next_back().transpose().map_err(fault)? else {
             return Ok(None);
         };

@@ -264,19 +264,11 @@ impl Gathered {
 
     /// True for what hangs on no task there is.
     fn is_of_nobody(&self, slot: Slot<'_>, rows: &Rows<'_>) -> Result<bool> {
-        let task = match slot {
-            Slot::Task(task) => return Ok(self.removed.contains(&task.0)),
-            Slot::Event(_) | Slot::Life(..) => return Ok(false),
-            Slot::Value(key) => key.task,
-            Slot::Input(task, _)
-            | Slot::Receipt(task, _)
-            | Slot::Turn(task, _)
-            | Slot::Run(task, _)
-            | Slot::Segment(task, _)
-            | Slot::Step(task, ..)
-            | Slot::Ask(task, _) => task,
-        };
-        Ok(rows.tasks.get(task.0).map_err(written)?.is_none())
+        match (slot, slot.task()) {
+            (Slot::Task(task), _) => Ok(self.removed.contains(&task.0)),
+            (_, Some(task)) => Ok(rows.tasks.get(task.0).map_err(written)?.is_none()),
+            (_, None) => Ok(false),
+        }
     }
 
     /// Rows found page by page of which the log knows a later transition.

@@ -43,7 +43,7 @@ impl Shelf {
     ];
 
     /// The table's name, as errors have it.
-    pub(super) fn name(self) -> &'static str {
+    pub(in crate::redb) fn name(self) -> &'static str {
         match self {
             Shelf::Tasks => "tasks",
             Shelf::Values => "values",
@@ -145,7 +145,7 @@ pub(in crate::redb) fn said(slot: Slot<'_>, value: &[u8]) -> Result<Said, StoreE
                 generation: row.generation.0,
             }
         }
-        Slot::Value(_) => codec::decode_value(slot, value).map(|_| Said::default())?,
+        Slot::Value(_) => codec::check_value_of(slot, value).map(|()| Said::default())?,
         Slot::Input(..) => {
             let row: InputRow = codec::decode(slot, value)?;
             let Generation(taken) = row.taken.map_or_else(Generation::default, |t| t.generation);

@@ -1,7 +1,9 @@
 //! Finding the trees of a damaged file: by its header, or by the pages that can only be the list of its tables.
 
-use super::pages::{Kind, PAGE, PageRef, Pages, Root, Widths, u32_at, u64_at};
+use super::pages::{Kind, Leaf, PAGE, PageRef, Pages, Root, Widths, u32_at, u64_at};
 use super::shelf::Shelf;
+use crate::codec;
+use crate::row::TaskNumber;
 use std::collections::{HashMap, HashSet};
 
 /// redb's own bound.
@@ -64,23 +66,20 @@ impl Trees {
                 return Trees { found, tables };
             }
         }
-        let mut best: Option<(u64, usize, Tables)> = None;
         let others = slots.iter().map(|(_, root)| *root);
+        let mut found: Vec<(u64, Tables)> = Vec::new();
         for root in others.chain(lists(pages)) {
             let tables = tables(pages, root);
-            if !tables.contains_key("tasks") {
-                continue;
-            }
-            let score = (last_etag(pages, &tables), tables.len());
-            let is_better = best
-                .as_ref()
-                .is_none_or(|(etag, len, _)| score > (*etag, *len));
-            if is_better {
-                best = Some((score.0, score.1, tables));
+            if tables.contains_key("tasks") {
+                found.push((last_etag(pages, &tables), tables));
             }
         }
+        let latest = found.iter().map(|(etag, _)| *etag).max();
+        found.retain(|(etag, _)| Some(*etag) == latest);
+        // Walked as a whole only where the log does not tell them apart.
+        let best = found.into_iter().max_by_key(|(_, tables)| wholeness(pages, tables));
         match best {
-            Some((.., tables)) => Trees {
+            Some((_, tables)) => Trees {
                 found: Found::ByPages,
                 tables,
             },
@@ -152,6 +151,36 @@ fn tables(pages: &Pages, list: PageRef) -> Tables {
         leaf.pairs() as u64
     });
     tables
+}
+
+/// How many tables are whole, the sum of the etags of all rows, and how many entries there are: pages of an earlier list
+/// were written over since, and etags only grow.
+fn wholeness(pages: &Pages, tables: &Tables) -> (usize, u128, u64) {
+    let (mut whole, mut etags, mut entries) = (0, 0, 0);
+    for (name, root) in tables {
+        let Some(root) = root else {
+            whole += 1;
+            continue;
+        };
+        let walked = walk(pages, root.page, &mut |offset| {
+            let leaf = pages.leaf(offset, Shelf::Tasks.widths());
+            if **name == *Shelf::Tasks.name() {
+                for pair in 0..leaf.pairs() {
+                    etags += u128::from(etag(&leaf, pair).unwrap_or(0));
+                }
+            }
+            leaf.pairs() as u64
+        });
+        whole += usize::from(walked.broken == 0 && walked.pairs == root.entries);
+        entries += walked.pairs;
+    }
+    (whole, etags, entries)
+}
+
+fn etag(leaf: &Leaf<'_>, pair: usize) -> Option<u64> {
+    let task = TaskNumber(u64_at(&leaf.key(pair)?, 0)?);
+    let header = codec::header(task, &leaf.value(pair)?).ok()?;
+    Some(header.etag.0)
 }
 
 /// What redb says of a table: its kind (3), how many entries it has, and its root, if it has one.

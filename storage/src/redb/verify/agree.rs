@@ -22,6 +22,7 @@ use crate::slot::Slot;
 use crate::store::Counters;
 use redb::{Key, ReadOnlyTable, ReadTransaction, Value};
 use std::collections::HashSet;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 type Of<K, V> = Option<ReadOnlyTable<K, V>>;
 
@@ -54,9 +55,11 @@ fn has<'k, K: Key + 'static, V: Value + 'static>(
     table: &Of<K, V>,
     key: impl std::borrow::Borrow<K::SelfType<'k>>,
 ) -> bool {
-    table
-        .as_ref()
-        .is_none_or(|table| !matches!(table.get(key), Ok(None)))
+    // A look-up may panic on pages that do not fit together; where they lie that is reported.
+    table.as_ref().is_none_or(|table| {
+        let found = catch_unwind(AssertUnwindSafe(|| matches!(table.get(key), Ok(None))));
+        !found.unwrap_or(false)
+    })
 }
 
 impl<'t> Book<'t> {
@@ -416,13 +419,14 @@ impl LookUp {
         let Some(tasks) = &self.tasks else {
             return true;
         };
-        match tasks.get(number) {
+        let said = catch_unwind(AssertUnwindSafe(|| match tasks.get(number) {
             Ok(Some(bytes)) => {
                 codec::decode_row(TaskNumber(number), bytes.value()).map_or(true, |row| says(&row))
             }
             Ok(None) => false,
             Err(_) => true,
-        }
+        }));
+        said.unwrap_or(true)
     }
 
     fn stands(&self, number: u64, entry: Entry) -> bool {

@@ -1,0 +1,344 @@
+//! Many damages, one after the other, and what came of them.
+
+use super::kind::{Damage, Kind};
+use super::trial::{self, Trial, Truth};
+use super::world::World;
+use crate::chance::Chance;
+use outlive::store::{self, CopyError, OpenError};
+use std::fmt;
+use std::fs;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc;
+use std::time::Duration;
+
+/// An engine that says nothing for so long hangs.
+const HUNG: Duration = Duration::from_secs(120);
+/// Of files that open, one in so many is salvaged as well.
+const SALVAGED_EVERY: u64 = 8;
+
+/// What came of all of them.
+#[derive(Debug, Clone, Default)]
+pub struct Counts {
+    /// Files that were damaged.
+    pub damages: u64,
+    /// Of these, not opened, with a typed error.
+    pub refused: u64,
+    /// Opened, and damage was reported when it was met.
+    pub reported: u64,
+    /// Opened, and nothing of it was ever met.
+    pub unharmed: u64,
+    /// Engines that stopped with a typed error.
+    pub stopped: u64,
+    /// Values told that are not so.
+    pub wrong: u64,
+    /// Files of which lists left something out without a word.
+    pub omitting: u64,
+    /// Files in which a task did not go on, without a word.
+    pub stalling: u64,
+    /// Panics that came to the caller.
+    pub panics: u64,
+    /// Panics inside redb that did not.
+    pub caught: u64,
+    /// Engines that hung.
+    pub hung: u64,
+    /// Files in which something was met, and of which `verify` says that nothing is wrong.
+    pub unverified: u64,
+    /// Files that were salvaged.
+    pub salvaged: u64,
+    /// Rows that there were in these.
+    pub rows: u64,
+    /// Rows saved of them.
+    pub saved: u64,
+    /// Rows that there were in files that do not open.
+    pub refused_rows: u64,
+    /// Rows saved of them.
+    pub refused_saved: u64,
+    /// Values told of a salvaged file that are not so.
+    pub salvaged_wrong: u64,
+    /// The first of what was wrong.
+    pub examples: Vec<String>,
+}
+
+impl Counts {
+    /// Whether nothing happened that must not.
+    pub fn is_good(&self) -> bool {
+        let bad = self.wrong + self.panics + self.hung + self.unverified + self.salvaged_wrong;
+        bad == 0 && share(self.refused_saved, self.refused_rows) >= 99.0
+    }
+}
+
+impl fmt::Display for Counts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} damages, {} refused, {} opened and reported, {} never met, {} engines stopped with a cause, {} silent wrong, \
+             {} panics, {} hung, {} caught inside redb, {} with lists that leave out, {} with tasks that stand still, \
+             {} missed by verify; {} salvaged, {:.2} % of rows saved, {:.2} % of refused files, {} silent wrong",
+            self.damages,
+            self.refused,
+            self.reported,
+            self.unharmed,
+            self.stopped,
+            self.wrong,
+            self.panics,
+            self.hung,
+            self.caught,
+            self.omitting,
+            self.stalling,
+            self.unverified,
+            self.salvaged,
+            share(self.saved, self.rows),
+            share(self.refused_saved, self.refused_rows),
+            self.salvaged_wrong,
+        )
+    }
+}
+
+fn share(part: u64, whole: u64) -> f64 {
+    if whole == 0 {
+        return 100.0;
+    }
+    part as f64 * 100.0 / whole as f64
+}
+
+/// What is damaged, and what it says undamaged.
+pub struct Campaign {
+    world: Arc<World>,
+    truth: Arc<Truth>,
+    rows: u64,
+    directory: tempfile::TempDir,
+}
+
+impl Campaign {
+    /// A file with so many tasks.
+    ///
+    /// # Panics
+    /// When the undamaged file is not whole.
+    pub fn new(tasks: usize) -> Campaign {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("truth.redb");
+        let (world, truth) = runtime().block_on(async {
+            let world = World::build(directory.path(), tasks).await;
+            fs::write(&path, &world.killed).expect("written");
+            let stage = super::world::Stage::default();
+            let engine = stage.on(outlive::Engine::builder(&path)).open().await;
+            let engine = engine.expect("the undamaged file opens");
+            let truth = trial::read(&engine, &world).await;
+            engine.shutdown(Duration::ZERO).await;
+            (world, truth)
+        });
+        fs::write(&path, &world.killed).expect("written");
+        let report = store::verify(&path).expect("verified");
+        assert!(report.is_whole(), "{report:?}");
+        let saved = store::salvage(&path, directory.path().join("saved.redb"));
+        let saved = saved.expect("salvaged");
+        assert_eq!((saved.lost(), saved.findings.total()), (0, 0), "{saved:?}");
+        let rows = saved.saved();
+        let campaign = Campaign {
+            world: Arc::new(world),
+            truth: Arc::new(truth),
+            rows,
+            directory,
+        };
+        for file in [&campaign.world.killed, &campaign.world.stopped] {
+            let trial = campaign.engine_on(file, "undamaged", false).expect("no panic");
+            assert_eq!(trial, Some(Trial::default()), "the undamaged file");
+        }
+        let path = campaign.directory.path().join("saved.redb");
+        let file = fs::read(path).expect("the salvaged file");
+        let trial = campaign.engine_on(&file, "salvaged", false).expect("no panic");
+        assert_eq!(trial, Some(Trial::default()), "the salvaged file");
+        campaign
+    }
+
+    /// Damages the file so often, and counts what comes of it. `told` is given each that is noteworthy.
+    pub fn run(&self, damages: u64, seed: u64) -> Counts {
+        let caught = count_panics();
+        let mut counts = Counts::default();
+        for n in 0..damages {
+            let mut chance = Chance(seed.wrapping_add(n.wrapping_mul(0x9e37_79b9_7f4a_7c15)));
+            self.one(n, &mut chance, &mut counts);
+        }
+        counts.caught = caught.load(Ordering::Relaxed);
+        let _ = std::panic::take_hook();
+        counts
+    }
+
+    fn one(&self, n: u64, chance: &mut Chance, counts: &mut Counts) {
+        let kind = Kind::ALL[n as usize % Kind::ALL.len()];
+        let original = match chance.below(2) {
+            0 => &self.world.killed,
+            _ => &self.world.stopped,
+        };
+        let mut file = original.clone();
+        let damage = Damage::new(kind, &mut file, &self.world.before, chance);
+        let note = |what: &dyn fmt::Display| format!("damage {n} {damage:?}: {what}");
+        counts.damages += 1;
+        let verified = self.verify(&file);
+        let trial = match self.engine_on(&file, "trial", false) {
+            Ok(Some(trial)) => trial,
+            Ok(None) => {
+                counts.hung += 1;
+                counts.examples.push(note(&"hung"));
+                return;
+            }
+            Err(panic) => {
+                counts.panics += 1;
+                counts.examples.push(note(&panic));
+                return;
+            }
+        };
+        counts.refused += u64::from(trial.refused);
+        counts.stopped += u64::from(trial.stopped);
+        counts.wrong += trial.wrong.len() as u64;
+        counts.omitting += u64::from(trial.omitted > 0);
+        counts.stalling += u64::from(trial.stalled > 0);
+        if !trial.refused {
+            let met = trial.noticed();
+            counts.reported += u64::from(met);
+            counts.unharmed += u64::from(!met);
+        }
+        for wrong in trial.wrong.iter().take(2) {
+            counts.examples.push(note(wrong));
+        }
+        if trial.omitted > 0 {
+            counts.examples.push(note(&format_args!("omitted {}", trial.omitted)));
+        }
+        if trial.stalled > 0 {
+            counts.examples.push(note(&format_args!("stalled {}", trial.stalled)));
+        }
+        match verified {
+            Ok(whole) if whole && trial.noticed() => {
+                counts.unverified += 1;
+                counts.examples.push(note(&format_args!("verify: whole, {trial:?}")));
+            }
+            Ok(_) => {}
+            Err(panic) => {
+                counts.panics += 1;
+                counts.examples.push(note(&panic));
+            }
+        }
+        if trial.refused || n.is_multiple_of(SALVAGED_EVERY) {
+            self.salvage(&file, trial.refused, &note, counts);
+        }
+    }
+
+    /// Whether `verify` finds nothing wrong.
+    fn verify(&self, file: &[u8]) -> Result<bool, String> {
+        let path = self.directory.path().join("verify.redb");
+        fs::write(&path, file).expect("written");
+        let verified = catch_unwind(AssertUnwindSafe(|| store::verify(&path)));
+        match verified {
+            Ok(Ok(report)) => Ok(report.is_whole()),
+            Ok(Err(OpenError::NotAStore { .. } | OpenError::TooNew { .. })) => Ok(false),
+            Ok(Err(error)) => Err(format!("verify: {error}")),
+            Err(_) => Err("verify panicked".to_owned()),
+        }
+    }
+
+    fn salvage(
+        &self,
+        file: &[u8],
+        refused: bool,
+        note: &dyn Fn(&dyn fmt::Display) -> String,
+        counts: &mut Counts,
+    ) {
+        let [from, to] = ["damaged.redb", "new.redb"].map(|name| self.directory.path().join(name));
+        fs::write(&from, file).expect("written");
+        let _ = fs::remove_file(&to);
+        let salvaged = catch_unwind(AssertUnwindSafe(|| store::salvage(&from, &to)));
+        assert_eq!(fs::read(&from).expect("read"), file, "the damaged file stays");
+        counts.salvaged += 1;
+        counts.rows += self.rows;
+        counts.refused_rows += if refused { self.rows } else { 0 };
+        let report = match salvaged {
+            Ok(Ok(report)) => report,
+            Ok(Err(error @ CopyError::From(_))) => {
+                counts.examples.push(note(&error));
+                return;
+            }
+            Ok(Err(error)) => {
+                counts.panics += 1;
+                counts.examples.push(note(&error));
+                return;
+            }
+            Err(_) => {
+                counts.panics += 1;
+                counts.examples.push(note(&"salvage panicked"));
+                return;
+            }
+        };
+        let saved = report.saved().min(self.rows);
+        counts.saved += saved;
+        counts.refused_saved += if refused { saved } else { 0 };
+        if share(saved, self.rows) < 99.0 {
+            counts.examples.push(note(&format_args!("saved {saved} of {}: {report:?}", self.rows)));
+        }
+        let whole = store::verify(&to).map(|report| report.is_whole());
+        if !matches!(whole, Ok(true)) {
+            let report = store::verify(&to);
+            counts.salvaged_wrong += 1;
+            counts.examples.push(note(&format_args!("salvaged and not whole: {report:?}")));
+        }
+        let bytes = fs::read(&to).expect("read");
+        match self.engine_on(&bytes, "salvaged", true) {
+            Ok(Some(trial)) if trial.wrong.is_empty() && !trial.refused => {}
+            other => {
+                counts.salvaged_wrong += 1;
+                counts.examples.push(note(&format_args!("salvaged: {other:?}")));
+            }
+        }
+    }
+
+    /// Runs an engine on a file of these bytes; `None`: it hung.
+    fn engine_on(&self, file: &[u8], name: &str, salvaged: bool) -> Result<Option<Trial>, String> {
+        let directory = tempfile::tempdir_in(self.directory.path()).expect("a directory");
+        let path = directory.path().join(name);
+        fs::write(&path, file).expect("written");
+        let (world, truth) = (Arc::clone(&self.world), Arc::clone(&self.truth));
+        let (sender, answer) = mpsc::channel();
+        let thread = std::thread::spawn(move || {
+            let trial = on(&path, &world, &truth, salvaged);
+            let _ = sender.send(trial);
+        });
+        match answer.recv_timeout(HUNG) {
+            Ok(trial) => {
+                drop(directory);
+                Ok(Some(trial))
+            }
+            Err(mpsc::RecvTimeoutError::Timeout) => Ok(None),
+            Err(mpsc::RecvTimeoutError::Disconnected) => match thread.join() {
+                Ok(()) => Ok(None),
+                Err(_) => Err("the engine panicked".to_owned()),
+            },
+        }
+    }
+}
+
+fn on(path: &Path, world: &World, truth: &Truth, salvaged: bool) -> Trial {
+    runtime().block_on(trial::run(path, world, truth, salvaged))
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    let built = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_time()
+        .build();
+    built.expect("a runtime")
+}
+
+/// Counts panics instead of printing them: those that redb meets on bad pages are expected, and caught.
+fn count_panics() -> Arc<AtomicU64> {
+    let count = Arc::new(AtomicU64::new(0));
+    let counting = Arc::clone(&count);
+    std::panic::set_hook(Box::new(move |info| {
+        counting.fetch_add(1, Ordering::Relaxed);
+        if std::env::var_os("OUTLIVE_SHOW_PANICS").is_some() {
+            eprintln!("{info}");
+        }
+    }));
+    count
+}

@@ -1,0 +1,293 @@
+//! One file under an engine: everything is read and compared with what the undamaged file says, then everything runs.
+
+use super::look::{self, Listed, Said, Told};
+use super::world::{JOB, Kind, OF_CHILD, Stage, Started, World, answer, job};
+use outlive::{Accepted, Engine, LogItem, OpenError, StartError};
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+/// How long what is at work may take to end once it is let go.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// How long between two looks at it.
+const BETWEEN: Duration = Duration::from_millis(5);
+/// How many tasks are started once more with the same ids.
+const ASKED_AGAIN: usize = 25;
+/// How long the log may be silent before it is over.
+const LOG_SILENCE: Duration = Duration::from_millis(200);
+
+/// What the undamaged file says.
+#[derive(Debug, Clone, Default)]
+pub struct Truth {
+    /// Of each task that is at rest.
+    pub told: Told,
+    /// In the list of everything.
+    pub all: Listed,
+    /// In the list of an index.
+    pub of_part: Listed,
+    /// In the log, by etag.
+    pub log: BTreeMap<u64, String>,
+}
+
+/// What came of one file.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Trial {
+    /// It was not opened, with a typed error.
+    pub refused: bool,
+    /// Answers that say that an entry is damaged or missing.
+    pub reported: u64,
+    /// The engine stopped because of the file.
+    pub stopped: bool,
+    /// What was told and is not so.
+    pub wrong: Vec<String>,
+    /// Tasks that lists left out without a word.
+    pub omitted: u64,
+    /// Tasks at work that did not end, and of which nothing says why.
+    pub stalled: u64,
+    /// Tasks that are not there, of a file that was salvaged.
+    pub lost: u64,
+}
+
+impl Trial {
+    /// Whether anything was amiss.
+    pub fn noticed(&self) -> bool {
+        self.refused || self.reported + self.omitted + self.stalled > 0 || self.stopped
+    }
+}
+
+/// Reads everything that is at rest.
+pub async fn read(engine: &Engine, world: &World) -> Truth {
+    let mut truth = Truth::default();
+    for task in &world.tasks {
+        look::of_task(engine, task, &mut truth.told).await;
+    }
+    truth.all = look::list(engine, false).await;
+    truth.of_part = look::list(engine, true).await;
+    truth.log = log(engine).await;
+    // What came after the file was taken is of this engine alone.
+    let ours = |etag: u64| etag <= world.last_etag || etag == u64::MAX;
+    truth.log.retain(|etag, _| ours(*etag));
+    truth
+}
+
+/// The log up to where it is silent; a gap has the etag up to which it goes.
+pub(super) async fn log(engine: &Engine) -> BTreeMap<u64, String> {
+    let mut log = BTreeMap::new();
+    let mut events = engine.events(None);
+    loop {
+        match tokio::time::timeout(LOG_SILENCE, events.try_next()).await {
+            Ok(Ok(Some(LogItem::Event(event)))) => {
+                log.insert(event.etag, format!("{event:?}"));
+            }
+            Ok(Ok(Some(LogItem::Gap { until }))) => {
+                log.insert(until, "gap".to_owned());
+            }
+            Ok(Ok(Some(other))) => {
+                log.insert(other.etag(), format!("{other:?}"));
+            }
+            Ok(Ok(None)) | Err(_) => return log,
+            Ok(Err(_)) => {
+                log.insert(u64::MAX, "damaged".to_owned());
+                return log;
+            }
+        }
+    }
+}
+
+/// Opens the file with an engine and requires that it says what is so, or that it cannot say.
+pub async fn run(path: &Path, world: &World, truth: &Truth, salvaged: bool) -> Trial {
+    let mut trial = Trial::default();
+    let stage = Stage::default();
+    let engine = match stage.on(Engine::builder(path)).open().await {
+        Ok(engine) => engine,
+        Err(OpenError::File(_) | OpenError::Store(_)) => {
+            trial.refused = true;
+            return trial;
+        }
+        Err(other) => {
+            trial.wrong.push(format!("refused with {other:?}"));
+            return trial;
+        }
+    };
+    let found = read(&engine, world).await;
+    trial.compare_told(&truth.told, &found.told, salvaged);
+    trial.compare_list(&truth.all, &found.all, salvaged);
+    trial.compare_list(&truth.of_part, &found.of_part, salvaged);
+    trial.compare_log(&truth.log, &found.log, salvaged);
+    stage.let_go();
+    trial.work(&engine, world).await;
+    trial.ask_again(&engine, world, &found.told).await;
+    trial.wrong.extend(stage.wrong());
+    engine.shutdown(Duration::ZERO).await;
+    trial
+}
+
+impl Trial {
+    fn compare_told(&mut self, truth: &Told, found: &Told, salvaged: bool) {
+        for (what, said) in found {
+            match (said, truth.get(what)) {
+                (Said::Text(text), Some(Said::Text(so))) if text == so => {}
+                (Said::Damaged | Said::Gap, _) => self.reported += 1,
+                (Said::Stopped, _) => {
+                    self.reported += 1;
+                    self.stopped = true;
+                }
+                (Said::Text(text), _) if salvaged && is_absent(text) => self.lost += 1,
+                (Said::Text(text), so) => {
+                    self.wrong.push(format!("{what}: {text} instead of {so:?}"));
+                }
+            }
+        }
+        // Items of streams: what is missing must be said to be missing.
+        for what in truth.keys().filter(|what| !found.contains_key(*what)) {
+            let stream = what.rsplit_once(' ').map_or("", |(stream, _)| stream);
+            let said = found.range(stream.to_owned()..);
+            let mut of_stream = said.take_while(|(what, _)| what.starts_with(stream));
+            if !of_stream.any(|(_, said)| !matches!(said, Said::Text(_))) && !salvaged {
+                self.wrong.push(format!("{what}: missing without a word"));
+            }
+        }
+    }
+
+    fn compare_list(&mut self, truth: &Listed, found: &Listed, salvaged: bool) {
+        self.reported += found.damaged as u64;
+        self.stopped |= found.failed == Some(Said::Stopped);
+        for (id, so) in &truth.tasks {
+            match found.tasks.get(id) {
+                Some(text) if text == so => {}
+                Some(text) => self.wrong.push(format!("listed {id}: {text} instead of {so}")),
+                None => {}
+            }
+        }
+        let strangers = found.tasks.keys().filter(|id| !truth.tasks.contains_key(*id));
+        for id in strangers {
+            self.wrong.push(format!("listed {id}, which is not there"));
+        }
+        let there = found.tasks.len() + found.damaged;
+        if found.failed.is_none() && !salvaged {
+            self.omitted += truth.tasks.len().saturating_sub(there) as u64;
+        }
+    }
+
+    fn compare_log(
+        &mut self,
+        truth: &BTreeMap<u64, String>,
+        found: &BTreeMap<u64, String>,
+        salvaged: bool,
+    ) {
+        let last = truth.keys().next_back().copied().unwrap_or(0);
+        for (etag, text) in found.range(..=last) {
+            match truth.get(etag) {
+                Some(so) if so == text => {}
+                _ if text == "gap" => self.reported += 1,
+                so => self.wrong.push(format!("log {etag}: {text} instead of {so:?}")),
+            }
+        }
+        if found.contains_key(&u64::MAX) {
+            self.reported += 1;
+            return;
+        }
+        let gap = found.iter().filter(|(_, text)| *text == "gap").map(|(until, _)| *until);
+        let gap = gap.max().unwrap_or(0);
+        let missing = truth.range(gap..).filter(|(etag, _)| !found.contains_key(etag));
+        if !salvaged {
+            self.omitted += missing.count() as u64;
+        }
+    }
+
+    /// What was at work goes on to its end.
+    async fn work(&mut self, engine: &Engine, world: &World) {
+        let mut open: Vec<&Started> = Vec::new();
+        open.extend(world.tasks.iter().filter(|task| task.kind.is_at_work()));
+        let mut waited = Duration::ZERO;
+        while !open.is_empty() && waited < PATIENCE {
+            let mut left = Vec::new();
+            for task in open {
+                match self.ended(engine, task).await {
+                    true => {}
+                    false => left.push(task),
+                }
+            }
+            open = left;
+            tokio::time::sleep(BETWEEN).await;
+            waited += BETWEEN;
+        }
+        self.stalled += open.len() as u64;
+    }
+
+    /// Whether nothing more is to be waited for.
+    async fn ended(&mut self, engine: &Engine, task: &Started) -> bool {
+        let Started { id, kind, is_child } = task;
+        let last = match (is_child, kind) {
+            (true, _) => OF_CHILD,
+            (false, Kind::Runs) => "i2",
+            (false, _) => "i0",
+        };
+        let seen = match engine.get(id).await {
+            Ok(Some(seen)) => seen,
+            // Told before.
+            Ok(None) | Err(_) => return true,
+        };
+        if seen.ended.is_none() {
+            return false;
+        }
+        let expected = answer(*kind, id, last);
+        let said = seen.output.as_ref().and_then(serde_json::Value::as_str);
+        match said {
+            Some(said) if said == expected => {}
+            // A handler that met damage fails its task with it.
+            _ if seen.last_failure.is_some() || self.reported > 0 && said.is_none() => {
+                self.reported += 1;
+            }
+            said => {
+                let ended = &seen.ended;
+                self.wrong.push(format!("{id} ended with {said:?} {ended:?}"));
+            }
+        }
+        true
+    }
+
+    /// The same ids with the same inputs are the same tasks, and a new task runs.
+    async fn ask_again(&mut self, engine: &Engine, world: &World, found: &Told) {
+        let step = world.tasks.len() / ASKED_AGAIN + 1;
+        for task in world.tasks.iter().filter(|task| !task.is_child).step_by(step) {
+            let Started { id, kind, .. } = task;
+            let absent = found.get(&format!("{id} task"));
+            if absent.is_some_and(|said| matches!(said, Said::Text(text) if is_absent(text))) {
+                continue;
+            }
+            let input = job(*kind, id, "i0");
+            match engine.start(JOB, id, &input).input_id("i0").await {
+                Ok(run) if run.accepted() == Some(Accepted::Attached) => {}
+                Ok(run) => {
+                    let accepted = run.accepted();
+                    self.wrong.push(format!("{id} is given again: {accepted:?}"));
+                }
+                Err(error) => self.failed(&error),
+            }
+        }
+        let fresh = engine.start(JOB, "fresh", &job(Kind::Short, "fresh", "i0"));
+        match fresh.input_id("i0").await {
+            Err(error) => self.failed(&error),
+            Ok(run) => match tokio::time::timeout(PATIENCE, run.result()).await {
+                Ok(Ok(said)) if said == answer(Kind::Short, "fresh", "i0") => {}
+                Ok(Ok(said)) => self.wrong.push(format!("fresh: {said}")),
+                Ok(Err(_)) => {
+                    self.reported += 1;
+                    self.stopped = true;
+                }
+                Err(_) => self.stalled += 1,
+            },
+        }
+    }
+
+    fn failed(&mut self, error: &StartError) {
+        self.reported += 1;
+        self.stopped |= matches!(error, StartError::ShuttingDown | StartError::Unknown { .. });
+    }
+}
+
+/// What is said of something that is not there.
+fn is_absent(text: &str) -> bool {
+    text == "None" || text == "[]" || text.starts_with("NotFound") || text == "silence"
+}
