@@ -1,11 +1,24 @@
-//! A few damages of each kind; `cargo run --release -p outlive-tests --bin damage 7500` makes many.
+//! Damaged files under an engine. A few damages of each kind here; `cargo run --release -p outlive-tests --bin damage 7500`
+//! makes many.
 
+use outlive::{Builder, Ctx, Engine, GetError, HandlerError, StoreError, TaskDef};
 use outlive_tests::damage::campaign::Campaign;
+use redb::{Database, ReadableTable, TableDefinition, WriteTransaction};
+use std::path::Path;
+use std::time::Duration;
 
 /// As many as there is time for.
 const DAMAGES: u64 = 60;
 /// Few tasks, so that a damage hits something.
 const TASKS: usize = 45;
+
+const ECHO: TaskDef<String, String> = TaskDef::new("echo");
+/// An output of this size lies beside its row.
+const LARGE: usize = 5_000;
+
+type DueKey = (u32, u8, u64, i64, u64, u64);
+const DUE: TableDefinition<'_, DueKey, ()> = TableDefinition::new("due");
+const VALUES: TableDefinition<'_, (u64, u8, u64), &[u8]> = TableDefinition::new("values");
 
 #[test]
 fn damage_is_never_served_and_never_a_panic() {
@@ -17,4 +30,58 @@ fn damage_is_never_served_and_never_a_panic() {
     assert_eq!(counts.panics + counts.hung, 0, "seed {seed}: {told:#?}");
     assert_eq!(counts.unverified, 0, "seed {seed}: {told:#?}");
     assert_eq!(counts.salvaged_wrong, 0, "seed {seed}: {told:#?}");
+}
+
+fn echo(builder: Builder) -> Builder {
+    builder.task(ECHO, |_: Ctx, text| async move { Ok::<_, HandlerError>(text) })
+}
+
+/// Changes what a closed file holds.
+fn tamper(path: &Path, tamper: impl FnOnce(&WriteTransaction)) {
+    let database = Database::open(path).expect("the file opens");
+    let txn = database.begin_write().expect("a write");
+    tamper(&txn);
+    txn.commit().expect("a commit");
+}
+
+/// A value that was gone was shown as no output at all.
+#[tokio::test]
+async fn a_lost_output_is_told_and_not_shown_as_none() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("t");
+    let engine = echo(Engine::builder(&path)).open().await.unwrap();
+    engine.run(ECHO, "large", &"x".repeat(LARGE)).await.unwrap();
+    engine.shutdown(Duration::ZERO).await;
+    drop(engine);
+    tamper(&path, |txn| {
+        let mut values = txn.open_table(VALUES).unwrap();
+        values.retain(|(_, kind, _), _| kind != 2).unwrap();
+    });
+    let engine = echo(Engine::builder(&path)).open().await.unwrap();
+    let seen = engine.get("large").await;
+    let told = matches!(seen, Err(GetError::Store(StoreError::Corrupt { table: "values", .. })));
+    assert!(told, "{seen:?}");
+}
+
+/// An entry of `due` that damage had turned to a task that is not there was claimed at every look, in place of the tasks
+/// behind it.
+#[tokio::test]
+async fn an_entry_that_names_nobody_holds_nobody_up() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("t");
+    let engine = echo(Engine::builder(&path)).open().await.unwrap();
+    engine.run(ECHO, "first", &"a".to_owned()).await.unwrap();
+    engine.shutdown(Duration::ZERO).await;
+    drop(engine);
+    tamper(&path, |txn| {
+        let mut due = txn.open_table(DUE).unwrap();
+        for stray in 1..=3 {
+            due.insert((1, 0, 0, 2, 1, 40_000 + stray), ()).unwrap();
+        }
+    });
+    let one_slot = echo(Engine::builder(&path)).max_running(1);
+    let engine = one_slot.open().await.unwrap();
+    let second = engine.start(ECHO, "second", &"b".to_owned()).await.unwrap();
+    let result = tokio::time::timeout(Duration::from_secs(20), second.result()).await;
+    assert_eq!(result.expect("it is not held up").unwrap(), "b");
 }

@@ -1,7 +1,7 @@
 //! The file's life: created whole, opened by one, never written over.
 
-mod failures;
 mod copies;
+mod failures;
 mod upkeep;
 
 use super::*;
