@@ -20,14 +20,15 @@ use crate::trace::Opened;
 use crate::value;
 use crate::value_type::ValueType;
 use crate::wall_clock::WallClock;
-use outlive_storage::Store;
 use outlive_storage::id::{self, TaskId};
 use outlive_storage::mem::MemStore;
 use outlive_storage::row::Micros;
+use outlive_storage::{Store, StoreError};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::collections::HashSet;
 use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -418,21 +419,23 @@ impl Builder {
         let instance = env::fresh_instance();
         let clock = env::Clock::new(self.place, &self.wall_clock);
         let (store, opened) = open_store(self.source, self.place, instance, clock.now()).await?;
-        Engine::begin(Parts {
-            store,
-            opened,
-            place: self.place,
-            handlers: self.handlers,
-            max_running: self.max_running,
-            max_blocking: self.max_blocking,
-            park_after: self.park_after,
-            patience: self.patience,
-            creator,
-            events: self.events,
-            guard: self.guard,
-            spawner,
-            instance,
-            clock,
+        begun(|| {
+            Engine::begin(Parts {
+                store,
+                opened,
+                place: self.place,
+                handlers: self.handlers,
+                max_running: self.max_running,
+                max_blocking: self.max_blocking,
+                park_after: self.park_after,
+                patience: self.patience,
+                creator,
+                events: self.events,
+                guard: self.guard,
+                spawner,
+                instance,
+                clock,
+            })
         })
     }
 
@@ -463,6 +466,18 @@ impl Builder {
         }
         registry::check_former_names(&self.handlers)
     }
+}
+
+/// What an engine reads and writes as it begins, it does where `open` is awaited. A store may panic there on damaged
+/// pages: its caller is told, and the store is closed.
+fn begun(begin: impl FnOnce() -> Result<Engine, OpenError>) -> Result<Engine, OpenError> {
+    if cfg!(planted = "open_panics") {
+        return begin();
+    }
+    catch_unwind(AssertUnwindSafe(begin)).unwrap_or_else(|_| {
+        let message = "the store panicked when it was opened: the file is damaged".into();
+        Err(OpenError::Store(StoreError::Failed { message }))
+    })
 }
 
 /// A factory behind the door for encoded inputs: it sees what the handler will see.

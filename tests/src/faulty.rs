@@ -41,6 +41,8 @@ pub struct Faulty {
     pub damaged_rows: AtomicBool,
     /// When it is opened again it is well, and fails at nothing that it was told before. Otherwise it stays failed.
     pub heals: AtomicBool,
+    /// It panics when a life is put down.
+    pub panic_at_life: AtomicBool,
     /// It has no room: commits fail, and are not in the store.
     pub full: AtomicBool,
     /// How often it was opened again.
@@ -354,6 +356,7 @@ impl Store for Faulty {
     }
 
     fn put_life(&self, life: &LifeRow) -> Result<(), StoreError> {
+        assert!(!self.panic_at_life.load(Ordering::SeqCst), "on a damaged page");
         self.written(|store| store.put_life(life))
     }
 

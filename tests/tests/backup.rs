@@ -40,7 +40,7 @@ impl Stage {
         let hold = move |ctx: Ctx, input: u32| {
             let stage = stage.clone();
             async move {
-                if ctx.entry() == Entry::Recovered {
+                if let Entry::Recovered { .. } = ctx.entry() {
                     stage.recovered.add(ctx.generation());
                 }
                 stage.gate.pass().await;
@@ -48,7 +48,10 @@ impl Stage {
             }
         };
         builder
-            .task(ECHO, |_: Ctx, text| async move { Ok::<_, HandlerError>(text) })
+            .task(
+                ECHO,
+                |_: Ctx, text| async move { Ok::<_, HandlerError>(text) },
+            )
             .task(HOLD, hold)
             .task(CHAT, |_: Ctx, n: u32| async move {
                 Ok::<_, HandlerError>(Reply::suspend(n, "more"))
@@ -56,7 +59,10 @@ impl Stage {
     }
 
     async fn open(&self, path: &Path) -> Engine {
-        self.on(Engine::builder(path)).open().await.expect("it opens")
+        self.on(Engine::builder(path))
+            .open()
+            .await
+            .expect("it opens")
     }
 }
 
@@ -66,7 +72,10 @@ async fn load(engine: Engine, worker: u32, stop: Arc<AtomicBool>, acknowledged: 
     while !stop.load(Ordering::SeqCst) {
         let id = format!("w{worker}-{n}");
         n += 1;
-        engine.start(ECHO, id.as_str(), &id).await.expect("acknowledged");
+        engine
+            .start(ECHO, id.as_str(), &id)
+            .await
+            .expect("acknowledged");
         acknowledged.lock().push(id);
     }
 }
@@ -84,7 +93,12 @@ async fn a_backup_under_load_has_all_that_was_acknowledged_before_it() {
     let (stop, acknowledged) = (Arc::new(AtomicBool::new(false)), Acknowledged::default());
     let workers: Vec<_> = (0..4)
         .map(|worker| {
-            let work = load(engine.clone(), worker, Arc::clone(&stop), Arc::clone(&acknowledged));
+            let work = load(
+                engine.clone(),
+                worker,
+                Arc::clone(&stop),
+                Arc::clone(&acknowledged),
+            );
             tokio::spawn(work)
         })
         .collect();
@@ -110,11 +124,15 @@ async fn a_backup_under_load_has_all_that_was_acknowledged_before_it() {
         let copy = copied.open(backup).await;
         assert_eq!(copy.recovery().await.dispatched, u64::from(HELD));
         for id in before {
-            let result = copy.attach(ECHO, id).await.expect("it is there").result();
-            assert_eq!(&result.await.unwrap(), id);
+            let run = copy.attach(ECHO, id).await.expect("it is there");
+            assert_eq!(&run.result().await.unwrap(), id);
         }
         copied.gate.came(HELD).await;
-        let far = copied.recovered.take().into_iter().all(|generation| generation > FAR);
+        let far = copied
+            .recovered
+            .take()
+            .into_iter()
+            .all(|generation| generation > FAR);
         assert!(far, "a generation that the original may hand out");
         copied.gate.let_through(HELD as usize);
         let held = copy.attach(HOLD, "held-3").await.unwrap();
@@ -141,14 +159,20 @@ async fn nothing_decided_on_the_original_is_a_decision_on_the_copy() {
     let mut generations = vec![later.generation];
     for file in [&backup, &restored] {
         let copy = Stage::new().open(file).await;
-        let refused = copy.terminate("chat", "by the original").if_etag(later.etag).await;
+        let refused = copy
+            .terminate("chat", "by the original")
+            .if_etag(later.etag)
+            .await;
         let conflict = matches!(refused, Err(ControlError::PreconditionFailed { .. }));
         assert!(conflict, "{refused:?}");
         let third = copy.start(CHAT, "chat", &3).input_id("second");
         assert_eq!(third.await.unwrap().result().await.unwrap(), 3);
         let seen = copy.get("chat").await.unwrap().unwrap();
         let before = generations.last().copied().unwrap_or_default();
-        assert!(seen.generation > before + FAR, "each copy counts on far above");
+        assert!(
+            seen.generation > before + FAR,
+            "each copy counts on far above"
+        );
         generations.push(seen.generation);
         copy.shutdown(Duration::ZERO).await;
     }
@@ -162,10 +186,16 @@ async fn a_backup_writes_over_nothing_and_an_engine_without_a_file_has_none() {
     let engine = Stage::new().open(&path).await;
     for taken in [&taken, &path] {
         let refused = engine.backup(taken).await;
-        assert!(matches!(refused, Err(CopyError::Exists { .. })), "{refused:?}");
+        assert!(
+            matches!(refused, Err(CopyError::Exists { .. })),
+            "{refused:?}"
+        );
     }
     assert_eq!(std::fs::read(&taken).unwrap(), b"somebody's");
-    assert_eq!(engine.run(ECHO, "on", &"on".to_owned()).await.unwrap(), "on");
+    assert_eq!(
+        engine.run(ECHO, "on", &"on".to_owned()).await.unwrap(),
+        "on"
+    );
     engine.shutdown(Duration::ZERO).await;
     let stopped = engine.backup(directory.path().join("c")).await;
     assert!(matches!(stopped, Err(CopyError::Stopped)), "{stopped:?}");

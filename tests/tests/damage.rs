@@ -1,10 +1,13 @@
 //! Damaged files under an engine. A few damages of each kind here; `cargo run --release -p outlive-tests --bin damage 7500`
 //! makes many.
 
-use outlive::{Builder, Ctx, Engine, GetError, HandlerError, StoreError, TaskDef};
+use outlive::{Builder, Ctx, Engine, GetError, HandlerError, OpenError, StoreError, TaskDef};
 use outlive_tests::damage::campaign::Campaign;
-use redb::{Database, ReadableTable, TableDefinition, WriteTransaction};
+use outlive_tests::faulty::Faulty;
+use redb::{Database, TableDefinition, WriteTransaction};
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// As many as there is time for.
@@ -33,7 +36,10 @@ fn damage_is_never_served_and_never_a_panic() {
 }
 
 fn echo(builder: Builder) -> Builder {
-    builder.task(ECHO, |_: Ctx, text| async move { Ok::<_, HandlerError>(text) })
+    builder.task(
+        ECHO,
+        |_: Ctx, text| async move { Ok::<_, HandlerError>(text) },
+    )
 }
 
 /// Changes what a closed file holds.
@@ -59,7 +65,13 @@ async fn a_lost_output_is_told_and_not_shown_as_none() {
     });
     let engine = echo(Engine::builder(&path)).open().await.unwrap();
     let seen = engine.get("large").await;
-    let told = matches!(seen, Err(GetError::Store(StoreError::Corrupt { table: "values", .. })));
+    let told = matches!(
+        seen,
+        Err(GetError::Store(StoreError::Corrupt {
+            table: "values",
+            ..
+        }))
+    );
     assert!(told, "{seen:?}");
 }
 
@@ -84,4 +96,14 @@ async fn an_entry_that_names_nobody_holds_nobody_up() {
     let second = engine.start(ECHO, "second", &"b".to_owned()).await.unwrap();
     let result = tokio::time::timeout(Duration::from_secs(20), second.result()).await;
     assert_eq!(result.expect("it is not held up").unwrap(), "b");
+}
+
+/// An open writes where it is awaited, and a store that panicked there took its caller along.
+#[tokio::test]
+async fn a_store_that_panics_as_it_is_opened_is_an_error() {
+    let store = Arc::new(Faulty::default());
+    store.panic_at_life.store(true, Ordering::SeqCst);
+    let opened = echo(Engine::on_store(store).inline()).open().await;
+    let told = matches!(opened, Err(OpenError::Store(StoreError::Failed { .. })));
+    assert!(told, "{:?}", opened.err());
 }

@@ -68,8 +68,16 @@ impl RedbStore {
         }
         // Either its key or its value is damaged. One whose value is whole under the missing key, or under any of the
         // task that is asked about, is what is missing.
-        let is_whole = |key: &[u8]| shelf.slot(key).is_some_and(|slot| said(slot, bytes).is_ok());
-        let of_task = [&missing[..8.min(missing.len())], key.get(8..).unwrap_or(&[])].concat();
+        let is_whole = |key: &[u8]| {
+            shelf
+                .slot(key)
+                .is_some_and(|slot| said(slot, bytes).is_ok())
+        };
+        let of_task = [
+            &missing[..8.min(missing.len())],
+            key.get(8..).unwrap_or(&[]),
+        ]
+        .concat();
         if is_whole(missing) || is_whole(&of_task) {
             return Err(corrupt());
         }

@@ -2,8 +2,8 @@
 
 use super::batch::opened;
 use super::hanging::Hanging;
-use super::tables::ASKS;
 use super::salvage::Shelf;
+use super::tables::ASKS;
 use super::{RedbStore, fault};
 use crate::codec;
 use crate::row::{AskRow, TaskNumber};

@@ -1,9 +1,9 @@
 //! Reads: each is one short transaction, because a transaction held for seconds multiplies the file.
 
+use super::salvage::Shelf;
 use super::tables::{
     DEFINITIONS, EVENTS, IDS, INPUTS, META, RECEIPTS, RUNS, STEPS, TASKS, TRIMMED, TURNS, VALUES,
 };
-use super::salvage::Shelf;
 use super::{RedbStore, fault, ids, seal};
 use crate::codec;
 use crate::id::{InputId, TaskId};

@@ -1,8 +1,8 @@
 //! Streams in the file: segments put, evicted and read.
 
 use super::batch::{Bytes, opened};
-use super::tables::STREAM;
 use super::salvage::Shelf;
+use super::tables::STREAM;
 use super::{RedbStore, fault};
 use crate::codec;
 use crate::commit::evicted;

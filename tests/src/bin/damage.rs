@@ -15,7 +15,9 @@ const TASKS_DEFAULT: usize = 400;
 const PRINTED_MAX: usize = 60;
 
 fn main() -> Result<ExitCode, Box<dyn Error>> {
-    let damages = env::args().nth(1).map_or(Ok(DAMAGES_DEFAULT), |n| n.parse())?;
+    let damages = env::args()
+        .nth(1)
+        .map_or(Ok(DAMAGES_DEFAULT), |n| n.parse())?;
     let seed = match env::var("OUTLIVE_SEED") {
         Ok(seed) => seed.parse()?,
         Err(_) => SystemTime::now().duration_since(UNIX_EPOCH)?.as_nanos() as u64,

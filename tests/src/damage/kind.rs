@@ -89,7 +89,8 @@ fn hits(aim: Aim, file: &[u8], sector: usize) -> bool {
     let page = sector * SECTOR / PAGE * PAGE;
     let page = &file[page..(page + PAGE).min(file.len())];
     let has_rows = |bytes: &[u8]| {
-        let envelope = |four: &[u8]| four[0] == b'o' && four[1].is_ascii_uppercase() && four[2] == 1;
+        let envelope =
+            |four: &[u8]| four[0] == b'o' && four[1].is_ascii_uppercase() && four[2] == 1;
         bytes.windows(4).any(envelope)
     };
     match aim {
@@ -119,7 +120,11 @@ fn damage(kind: Kind, file: &mut [u8], older: &[u8], sector: usize, chance: &mut
         }
         Kind::Older => {
             let whole = chance.below(2) == 0;
-            let len = if whole { SECTOR } else { chance.below(SECTOR as u64) as usize };
+            let len = if whole {
+                SECTOR
+            } else {
+                chance.below(SECTOR as u64) as usize
+            };
             if let Some(before) = older.get(at..at + len) {
                 file[at..at + len].copy_from_slice(before);
             }

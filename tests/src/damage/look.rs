@@ -2,8 +2,7 @@
 
 use super::world::{JOB, Kind, Started};
 use outlive::{
-    AttachError, Engine, GetError, InputError, Snapshot, StoreError, StreamError,
-    StreamEvent,
+    AttachError, Engine, GetError, InputError, Snapshot, StoreError, StreamError, StreamEvent,
 };
 use std::collections::BTreeMap;
 use std::fmt::Debug;

@@ -217,7 +217,9 @@ async fn record(ctx: &Ctx<String>) -> Result<(), HandlerError> {
             .step(key, || async { Ok::<_, std::io::Error>(recorded.clone()) })
             .await?;
         if result != recorded {
-            return Err(HandlerError::terminal(format!("a step of another: {result}")));
+            return Err(HandlerError::terminal(format!(
+                "a step of another: {result}"
+            )));
         }
         ctx.emit_durable(format!("item {recorded}")).await?;
     }
@@ -259,7 +261,11 @@ impl World {
     pub async fn build(directory: &Path, count: usize) -> World {
         let path = directory.join("world.redb");
         let stage = Stage::default();
-        let engine = stage.on(Engine::builder(&path)).open().await.expect("opens");
+        let engine = stage
+            .on(Engine::builder(&path))
+            .open()
+            .await
+            .expect("opens");
         let mut tasks = Vec::new();
         let mut before = Vec::new();
         for n in 0..count {
@@ -333,14 +339,22 @@ async fn start(engine: &Engine, kind: Kind, id: &str, n: usize) {
         Kind::Chat => {
             run.result().await.expect("replies");
             for input_id in ["i1", "i2"] {
-                begin(input_id).await.expect("resumed").result().await.expect("replies");
+                begin(input_id)
+                    .await
+                    .expect("resumed")
+                    .result()
+                    .await
+                    .expect("replies");
             }
         }
         Kind::Runs => {
             for input_id in ["i1", "i2"] {
                 let run = begin(input_id).delivery(outlive::Delivery::AfterTurn);
                 let accepted = run.await.expect("queued").accepted();
-                assert!(matches!(accepted, Some(Accepted::Queued { .. })), "{accepted:?}");
+                assert!(
+                    matches!(accepted, Some(Accepted::Queued { .. })),
+                    "{accepted:?}"
+                );
             }
         }
         Kind::Asks | Kind::Later | Kind::Parent => {}

@@ -77,7 +77,9 @@ impl Trees {
         let latest = found.iter().map(|(etag, _)| *etag).max();
         found.retain(|(etag, _)| Some(*etag) == latest);
         // Walked as a whole only where the log does not tell them apart.
-        let best = found.into_iter().max_by_key(|(_, tables)| wholeness(pages, tables));
+        let best = found
+            .into_iter()
+            .max_by_key(|(_, tables)| wholeness(pages, tables));
         match best {
             Some((_, tables)) => Trees {
                 found: Found::ByPages,

@@ -28,13 +28,19 @@ fn filled(path: &Path) -> Counters {
         let answers = store.commit(&commits).unwrap();
         assert!(answers.iter().all(Result::is_ok), "{answers:?}");
     };
-    all((1..=TASKS_OF_FILE).map(|number| start(&first(number))).collect());
+    all((1..=TASKS_OF_FILE)
+        .map(|number| start(&first(number)))
+        .collect());
     for step in 1..=3 {
         let moved = |number| {
             let mut next = first(number);
             next.etag = Etag(1_000 * step + number);
             next.input = Payload::Inline(vec![step as u8; 200]);
-            let before = if step == 1 { number } else { next.etag.0 - 1_000 };
+            let before = if step == 1 {
+                number
+            } else {
+                next.etag.0 - 1_000
+            };
             by_etag(number, before, &next)
         };
         all((1..=TASKS_OF_FILE).map(moved).collect());
@@ -59,7 +65,10 @@ fn filled(path: &Path) -> Counters {
 fn rows(path: &Path) -> Vec<(TaskNumber, TaskRow)> {
     let store = open(path).unwrap();
     let page = store.scan(Scan::All, None, 1_000).unwrap();
-    let whole = page.rows.into_iter().map(|found| (found.task, found.row.unwrap()));
+    let whole = page
+        .rows
+        .into_iter()
+        .map(|found| (found.task, found.row.unwrap()));
     whole.collect()
 }
 
@@ -85,7 +94,9 @@ fn rename<'k, K, V>(
         let mut table = txn.open_table(table).unwrap();
         let bytes = {
             let value = table.remove(from).unwrap();
-            V::as_bytes(&value.expect("it is there").value()).as_ref().to_vec()
+            V::as_bytes(&value.expect("it is there").value())
+                .as_ref()
+                .to_vec()
         };
         table.insert(to, V::from_bytes(&bytes)).unwrap();
     });
@@ -118,7 +129,11 @@ fn a_backup_is_a_file_of_its_own_that_counts_on_far_above() {
     drop(store);
     let again = restore(&backup, &restored, 0xc, 19).unwrap();
     assert_eq!(again.tables, copied.tables);
-    let mut incarnations = vec![RedbStore::open(&path, RedbOptions::default(), 1, 0).unwrap().incarnation()];
+    let mut incarnations = vec![
+        RedbStore::open(&path, RedbOptions::default(), 1, 0)
+            .unwrap()
+            .incarnation(),
+    ];
     let mut before = counters;
     for (file, instance) in [(&backup, 0xb_u128), (&restored, 0xc)] {
         assert!(verify(file, 5, 0).unwrap().is_whole());
@@ -128,7 +143,10 @@ fn a_backup_is_a_file_of_its_own_that_counts_on_far_above() {
         incarnations.push(copy.incarnation());
         let after = copy.counters().unwrap();
         assert!(after.etag.0 > before.etag.0 + (1 << 31), "{after:?}");
-        assert!(after.generation.0 > before.generation.0 + (1 << 31), "{after:?}");
+        assert!(
+            after.generation.0 > before.generation.0 + (1 << 31),
+            "{after:?}"
+        );
         before = after;
         assert_eq!(rows_of(&copy), live, "the running one runs");
         assert_eq!(copy.value(value_key()), Ok(Some(vec![9; 3_000])));
@@ -137,7 +155,10 @@ fn a_backup_is_a_file_of_its_own_that_counts_on_far_above() {
 
 fn rows_of(store: &RedbStore) -> Vec<TaskRow> {
     let page = store.scan(Scan::All, None, 1_000).unwrap();
-    page.rows.into_iter().map(|found| found.row.unwrap()).collect()
+    page.rows
+        .into_iter()
+        .map(|found| found.row.unwrap())
+        .collect()
 }
 
 #[test]
@@ -152,9 +173,15 @@ fn a_copy_is_never_written_over_anything() {
     assert_eq!(restore(&path, &taken, 2, 0), Err(exists(&taken)));
     assert_eq!(salvage(&path, &taken, 3, 0), Err(exists(&taken)));
     assert_eq!(restore(&path, &path, 4, 0), Err(exists(&path)));
-    assert_eq!(open(&path).unwrap().backup(&taken, 5, 0), Err(exists(&taken)));
+    assert_eq!(
+        open(&path).unwrap().backup(&taken, 5, 0),
+        Err(exists(&taken))
+    );
     assert_eq!(fs::read(&taken).unwrap(), b"somebody's");
-    assert_eq!(names(directory.path()), ["taken", "tasks.redb", "tasks.redb.lock"]);
+    assert_eq!(
+        names(directory.path()),
+        ["taken", "tasks.redb", "tasks.redb.lock"]
+    );
 }
 
 #[test]
@@ -188,7 +215,11 @@ fn all_is_saved_of_a_file_without_a_header() {
     let saved = open(&to).unwrap();
     assert_eq!(saved.incarnation(), 0x5a);
     assert!(saved.counters().unwrap().etag > counters.etag);
-    assert_eq!(fs::read(&path).unwrap(), bytes, "the damaged file stays as it is");
+    assert_eq!(
+        fs::read(&path).unwrap(),
+        bytes,
+        "the damaged file stays as it is"
+    );
 }
 
 #[test]
@@ -232,7 +263,11 @@ fn what_is_damaged_is_left_out_and_named() {
     assert_eq!(named, [damaged("tasks", "5"), damaged("asks", "2/may")]);
     let to = directory.path().join("saved");
     let report = salvage(&path, &to, 3, 0).unwrap();
-    let tasks = report.tables.iter().find(|table| table.table == "tasks").unwrap();
+    let tasks = report
+        .tables
+        .iter()
+        .find(|table| table.table == "tasks")
+        .unwrap();
     // Its version before the damage lies about still, or it is lost; in no case is it something else.
     assert_eq!(tasks.saved + tasks.lost, TASKS_OF_FILE);
     assert!(verify(&to, 4, 0).unwrap().is_whole());
@@ -247,8 +282,15 @@ fn an_id_hidden_by_damage_is_not_free() {
     let store = open(&path).unwrap();
     let damaged = |found| matches!(found, Err(StoreError::Corrupt { table: "ids", .. }));
     assert!(damaged(store.find(&task_id("task-005"))));
-    assert!(damaged(store.find(&task_id("task-0050"))), "it has another's number");
-    assert_eq!(store.find(&task_id("task-0051")), Ok(None), "it was never given");
+    assert!(
+        damaged(store.find(&task_id("task-0050"))),
+        "it has another's number"
+    );
+    assert_eq!(
+        store.find(&task_id("task-0051")),
+        Ok(None),
+        "it was never given"
+    );
     assert_eq!(store.find(&task_id("task-006")), Ok(Some(TaskNumber(6))));
 }
 
@@ -260,7 +302,10 @@ fn a_name_with_another_number_opens_nothing() {
     let store = open(&path).unwrap();
     let damaged = matches!(
         store.define(&["job"]),
-        Err(StoreError::Corrupt { table: "definitions", .. })
+        Err(StoreError::Corrupt {
+            table: "definitions",
+            ..
+        })
     );
     assert!(damaged);
 }
@@ -276,7 +321,11 @@ fn what_is_hidden_by_damage_is_not_missing() {
     let of = |error: StoreError| matches!(error, StoreError::Corrupt { .. });
     assert!(store.value(value_key()).is_err_and(of));
     assert!(store.ask(TaskNumber(2), "may").is_err_and(of));
-    assert_eq!(store.ask(TaskNumber(3), "may"), Ok(None), "nobody ever asked");
+    assert_eq!(
+        store.ask(TaskNumber(3), "may"),
+        Ok(None),
+        "nobody ever asked"
+    );
 }
 
 #[test]
@@ -287,7 +336,9 @@ fn a_list_has_no_strangers_and_says_that_its_end_is_damaged() {
     rename(&path, tables::BY_DEFINITION, (1, 30), (1, 29 << 32));
     rename(&path, tables::BY_DEFINITION, (1, 1), (0, 1));
     let store = open(&path).unwrap();
-    let page = store.scan(Scan::Definition(DefNumber(1)), None, 1_000).unwrap();
+    let page = store
+        .scan(Scan::Definition(DefNumber(1)), None, 1_000)
+        .unwrap();
     let (whole, damaged): (Vec<_>, Vec<_>) = page.rows.iter().partition(|found| found.row.is_ok());
     assert_eq!(whole.len() as u64, TASKS_OF_FILE - 2);
     assert_eq!(damaged.len(), 2, "{damaged:?}");
