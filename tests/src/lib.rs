@@ -16,6 +16,7 @@ pub mod made;
 pub mod play;
 pub mod process;
 pub mod shown;
+pub mod simdisk;
 pub mod soak;
 pub mod steer;
 pub mod tables;
