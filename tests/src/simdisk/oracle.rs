@@ -222,13 +222,18 @@ impl<'a> Walk<'a> {
 
     fn image(&mut self, line: usize, kind: Kind) {
         let draws = [0; 3].map(|_| self.chance.below(1_000_000));
+        self.candidates += 1;
+        // Where the next life begins does not depend on which images are looked at. Late ones more often: there is more in
+        // them.
+        let is_next = self.chance.below((self.candidates / 2).max(1)) == 0;
         let point = self.place.point(line, kind);
-        if !self.share.wants(&point) {
+        if !self.share.wants(&point) && !is_next {
             return;
         }
         let pages = image::build(&self.synced, &self.unsynced, kind);
-        let second = self.share.second > 0 && draws[0] * self.share.second < 1_000_000;
-        let settles = self.share.settle > 0 && draws[1] * self.share.settle < 1_000_000;
+        let one_in = |draw: u64, many: u64| many > 0 && draw * many < 1_000_000;
+        let settles = one_in(draws[1], self.share.settle);
+        let second = one_in(draws[0], self.share.second).then_some(draws[2]);
         self.counts.images += 1;
         *self.counts.kinds.entry(name(kind)).or_default() += 1;
         let examined = catch_unwind(AssertUnwindSafe(|| {
@@ -236,10 +241,21 @@ impl<'a> Walk<'a> {
         }));
         let panics = panics::taken();
         match examined {
-            Ok(Ok(())) if panics.is_empty() => {}
-            Ok(Err(what)) => self.counts.violated(&point, &format!("{what} {panics:?}")),
-            Ok(Ok(())) | Err(_) => self.counts.violated(&point, &format!("panics: {panics:?}")),
+            Ok(Ok(branch)) if panics.is_empty() => {
+                if is_next {
+                    let branch = Branch::clone(&branch);
+                    self.next = Some(Branch { pages, ..branch });
+                }
+            }
+            Ok(Err(what)) => self.violated_at(&point, &format!("{what} {panics:?}")),
+            Ok(Ok(_)) | Err(_) => self.violated_at(&point, &format!("panics: {panics:?}")),
         }
+    }
+
+    fn violated_at(&mut self, point: &str, what: &str) {
+        let seed = self.place.seed;
+        let point = format!("OUTLIVE_SEED={seed} OUTLIVE_POINT={point}");
+        self.counts.violated(&point, what);
     }
 
     /// What is on the disk, as the store that opens it says; and the engine after it.
@@ -247,10 +263,10 @@ impl<'a> Walk<'a> {
         &mut self,
         pages: &Pages,
         line: usize,
-        (second, settles): (bool, bool),
-    ) -> Result<(), String> {
+        (second, settles): (Option<u64>, bool),
+    ) -> Result<Arc<Branch>, String> {
         let journal = Journal::default();
-        let disk = if second {
+        let disk = if second.is_some() {
             SimDisk::logged(pages.clone(), &journal)
         } else {
             SimDisk::unlogged(pages.clone())
@@ -277,22 +293,17 @@ impl<'a> Walk<'a> {
             dump: &dump,
             journal: &journal,
         };
-        let recovered = opened.recover(store, settles, second)?;
+        let recovered = opened.recover(store, settles, second.is_some())?;
         self.counts.settled += u64::from(settles);
         self.counts.slowest(took + recovered);
-        let begins = |branch: &Branch| Branch {
-            pages: pages.clone(),
-            ..branch.clone()
-        };
-        if second {
-            self.crash_again(&begins(&branch), &journal);
+        if let Some(draw) = second {
+            let begins = Branch {
+                pages: pages.clone(),
+                ..Branch::clone(&branch)
+            };
+            self.crash_again(&begins, &journal, draw);
         }
-        self.candidates += 1;
-        // Late ones more often: there is more in them.
-        if self.chance.below((self.candidates / 2).max(1)) == 0 {
-            self.next = Some(begins(&branch));
-        }
-        Ok(())
+        Ok(branch)
     }
 
     /// What is known of a crash right before this line, but for what is on the disk. It is the same for most images.
@@ -364,14 +375,14 @@ impl<'a> Walk<'a> {
     }
 
     /// The recovery is a life of its own, in which nobody calls.
-    fn crash_again(&mut self, branch: &Branch, journal: &Journal) {
+    fn crash_again(&mut self, branch: &Branch, journal: &Journal, draw: u64) {
         let place = Where {
             life: self.place.life + 1000,
             ..self.place
         };
         let share = self.share.within();
         let mut walk = Walk::new(branch, &branch.calls, &share, place);
-        walk.chance = Chance(self.chance.below(u64::MAX) | 1);
+        walk.chance = Chance(draw.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
         let mut entries = journal.take();
         entries.truncate(self.share.second_lines);
         walk.through(&entries);
