@@ -22,7 +22,12 @@ impl RedbStore {
         self.medium.check_in_place()?;
         let begun = self.database(|database| database.begin_write())?;
         let mut txn = begun.map_err(fault)?;
-        txn.set_durability(Durability::Immediate).map_err(fault)?;
+        let durability = if cfg!(planted = "commit_not_synced") {
+            Durability::None
+        } else {
+            Durability::Immediate
+        };
+        txn.set_durability(durability).map_err(fault)?;
         txn.set_quick_repair(self.options.quick_repair && !cfg!(planted = "quick_repair_off"));
         Ok(txn)
     }

@@ -117,19 +117,21 @@ impl Branch {
             let task = fact.task.to_string();
             // One that went may have been begun anew.
             let is_sure = !self.may_be_gone.contains(task.as_str());
-            match &fact.what {
-                What::Step { input, key, .. } if is_sure => {
-                    let step = (task, input.to_string(), key.clone());
-                    self.past.recorded.insert(step);
-                }
-                What::Answered { input, .. } if is_sure => {
-                    self.past.answered.insert((task, input.to_string()));
-                }
-                What::Entered { generation, .. } => {
-                    let known = self.past.generations.entry(task).or_default();
-                    *known = (*known).max(*generation);
-                }
-                _ => {}
+            if let Some(generation) = fact.generation() {
+                let known = self.past.generations.entry(task.clone()).or_default();
+                *known = (*known).max(generation);
+            }
+            if let What::Step { input, key, .. } = &fact.what
+                && is_sure
+            {
+                let step = (task.clone(), input.to_string(), key.clone());
+                self.past.recorded.insert(step);
+            }
+            if let What::Answered { input, .. } = &fact.what
+                && is_sure
+            {
+                let answered = (task, input.to_string());
+                self.past.answered.insert(answered);
             }
         }
         for whole in dump.tasks.values() {

@@ -83,6 +83,24 @@ impl Fact {
         !matches!(self.what, What::Noted(_) | What::Taken(_))
     }
 
+    /// The claim it names.
+    pub fn generation(&self) -> Option<u64> {
+        match self.what {
+            What::Entered { generation, .. } | What::Seen { generation, .. } => Some(generation),
+            What::Accepted(_)
+            | What::Refused(_)
+            | What::Answered { .. }
+            | What::Withdrawn(_)
+            | What::Cancelled
+            | What::Removed
+            | What::AskAnswered { .. }
+            | What::Step { .. }
+            | What::Item { .. }
+            | What::Noted(_)
+            | What::Taken(_) => None,
+        }
+    }
+
     /// What contradicts it, with the tasks that may be gone by now.
     pub fn contradiction(&self, dump: &Dump, may_be_gone: &BTreeSet<Box<str>>) -> Option<String> {
         let holds = match (dump.task(&self.task), &self.what) {

@@ -126,17 +126,14 @@ impl<'a> Walk<'a> {
         let mut unsynced: Vec<Call> = Vec::new();
         let (mut fixed, mut further) = (0, 0);
         for entry in entries {
-            match entry {
-                Entry::Call(Call::Sync) => {
-                    unsynced.clear();
-                    fixed += 1;
-                }
-                Entry::Call(call) => {
-                    unsynced.push(call.clone());
-                    fixed += image::fixed(&unsynced).len();
-                    further += 2 * unsynced.len() + image::GRAINS.len() * self.share.torn;
-                }
-                _ => {}
+            let Entry::Call(call) = entry else { continue };
+            if matches!(call, Call::Sync) {
+                unsynced.clear();
+                fixed += 1;
+            } else {
+                unsynced.push(call.clone());
+                fixed += image::fixed(&unsynced).len();
+                further += 2 * unsynced.len() + image::GRAINS.len() * self.share.torn;
             }
         }
         let room = self.share.images.saturating_sub(fixed) as u64;
@@ -362,11 +359,7 @@ impl<'a> Walk<'a> {
                 "numbers begin at {counters:?}, and there are {etag:?} and {generation:?}"
             ));
         }
-        let claims = self.facts.iter().filter_map(|fact| match fact.what {
-            super::facts::What::Entered { generation, .. } => Some(generation),
-            super::facts::What::Seen { generation, .. } => Some(generation),
-            _ => None,
-        });
+        let claims = self.facts.iter().filter_map(|fact| fact.generation());
         let told = claims.max().unwrap_or(0);
         if counters.generation.0 < told {
             return Err(format!("claims begin at {counters:?} after {told}"));

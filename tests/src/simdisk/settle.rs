@@ -8,7 +8,7 @@ use super::facts::What;
 use super::handler::{End, Job, Line, PLAIN, World};
 use super::script::{Def, Known};
 use super::witness::Witness;
-use outlive::{Accepted, Engine, InputStatus, RecoveryReport, Status, WaitReason};
+use outlive::{Accepted, Engine, InputId, InputStatus, RecoveryReport, Status, WaitReason};
 use outlive_storage::{RedbStore, Store};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -165,20 +165,16 @@ impl Opened<'_> {
         job: &Job,
     ) -> Result<(), String> {
         let label = &job.label;
-        let mut accepted = false;
-        let mut told_before = None;
-        for fact in &self.branch.facts {
-            if fact.task.as_str() != task {
-                continue;
-            }
-            match &fact.what {
-                What::Accepted(input) if input.as_str() == label => accepted = true,
-                What::Answered { input, told } if input.as_str() == label => {
-                    told_before = Some(told);
-                }
-                _ => {}
-            }
-        }
+        let facts = self.branch.facts.iter();
+        let facts = facts.filter(|fact| fact.task.as_str() == task);
+        let is = |input: &InputId| input.as_str() == label;
+        let mut of_input = facts.clone();
+        let accepted = of_input.any(|fact| matches!(&fact.what, What::Accepted(id) if is(id)));
+        let mut answers = facts.filter_map(|fact| match &fact.what {
+            What::Answered { input, told } if is(input) => Some(told),
+            _ => None,
+        });
+        let told_before = answers.next();
         let status = match engine.input(task, label).await {
             Ok(status) => status,
             Err(_) if !accepted || self.branch.may_be_gone.contains(task) => return Ok(()),
