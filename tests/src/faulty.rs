@@ -356,7 +356,10 @@ impl Store for Faulty {
     }
 
     fn put_life(&self, life: &LifeRow) -> Result<(), StoreError> {
-        assert!(!self.panic_at_life.load(Ordering::SeqCst), "on a damaged page");
+        assert!(
+            !self.panic_at_life.load(Ordering::SeqCst),
+            "on a damaged page"
+        );
         self.written(|store| store.put_life(life))
     }
 

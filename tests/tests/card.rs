@@ -138,7 +138,9 @@ fn the_store_is_built_on_versions_that_were_tried() {
         let (_, after) = lock.split_once(&entry).expect("it is locked");
         assert!(!after.contains(&entry), "{name} is there once");
         let (version, _) = after.split_once('"').expect("a version");
-        let parts = version.split('.').map(|part| part.parse().expect("a number"));
+        let parts = version
+            .split('.')
+            .map(|part| part.parse().expect("a number"));
         parts.collect()
     };
     assert!(version("redb") >= vec![4, 6, 0], "{:?}", version("redb"));
