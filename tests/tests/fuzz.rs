@@ -269,11 +269,11 @@ fn a_damaged_file_is_opened_or_refused_and_all_of_it_is_read() {
     let directory = tempfile::tempdir().expect("a directory");
     let none = campaign.run(&[], || whole.damaged(directory.path(), &[]));
     assert_eq!(none, Verdict::Accepted);
-    for _ in 0..campaign.times(200) {
+    for _ in 0..campaign.times(250) {
         let Mutator(chance) = &mut campaign.mutator;
         let mut data = Vec::new();
         for _ in 0..=chance.below(3) {
-            let at = chance.below(whole.len() as u64) as u32;
+            let at = chance.below(whole.places() as u64) as u32;
             let len = 1 + chance.below(64);
             data.extend_from_slice(&at.to_be_bytes()[1..]);
             data.push(len as u8);

@@ -16,15 +16,20 @@ use std::time::Duration;
 
 /// A part of a file that is written over: where, with what.
 pub struct Patch<'a> {
-    /// The first byte.
+    /// The first byte, counted over those that may be worth damaging.
     pub at: usize,
     /// What it is written over with.
     pub bytes: &'a [u8],
 }
 
+/// So many bytes of a file are looked at together: where they are all zero, nothing is to be damaged.
+const BLOCK: usize = 64;
+
 /// A whole file, and the id of each of its tasks.
 pub struct Whole {
     bytes: Vec<u8>,
+    /// Where the blocks begin in which there is something.
+    used: Vec<usize>,
     ids: BTreeMap<TaskNumber, String>,
 }
 
@@ -63,17 +68,15 @@ impl Whole {
         }
         drop(store);
         let bytes = std::fs::read(&path).expect("the file");
-        Whole { bytes, ids }
+        let blocks = bytes.chunks(BLOCK).enumerate();
+        let used = blocks.filter(|(_, block)| block.iter().any(|byte| *byte != 0));
+        let used = used.map(|(number, _)| number * BLOCK).collect();
+        Whole { bytes, used, ids }
     }
 
-    /// How long the file is, in bytes.
-    pub fn len(&self) -> usize {
-        self.bytes.len()
-    }
-
-    /// Never.
-    pub fn is_empty(&self) -> bool {
-        self.bytes.is_empty()
+    /// How many bytes of the file may be worth damaging.
+    pub fn places(&self) -> usize {
+        self.used.len() * BLOCK
     }
 
     /// Damages the file, opens it, reads all of it.
@@ -83,7 +86,8 @@ impl Whole {
     pub fn damaged(&self, directory: &Path, patches: &[Patch<'_>]) -> Verdict {
         let mut bytes = self.bytes.clone();
         for patch in patches {
-            let at = patch.at % bytes.len();
+            let place = patch.at % self.places();
+            let at = self.used[place / BLOCK] + place % BLOCK;
             let len = patch.bytes.len().min(bytes.len() - at);
             bytes[at..at + len].copy_from_slice(&patch.bytes[..len]);
         }
