@@ -16,7 +16,7 @@ const TASKS: &str = "wpsfqwp";
 const STEERS: u64 = 2;
 
 /// What has no answer by then waits for the disk, and so do all who come later.
-const PATIENCE: Duration = Duration::from_secs(2);
+const PATIENCE: Duration = Duration::from_millis(500);
 /// On a clock that does not wait even the longest wait for a store costs nothing.
 const PATIENCE_INLINE: Duration = Duration::from_secs(30);
 /// An engine that has not stopped by then does not stop.
