@@ -192,6 +192,10 @@ impl EngineLoop {
         if cfg!(planted = "loop_sleeps_until_due") {
             return Some(wait);
         }
+        if cfg!(planted = "loop_wakes_by_chance") {
+            let chance = (env::fresh_instance() & 0x3f) as u64;
+            return Some(wait + Duration::from_millis(chance));
+        }
         Some(env::until_due(wait, SLEEP_MAX))
     }
 

@@ -159,9 +159,8 @@ impl Ledger {
                     }
                 }
                 Write::RemoveStep { turn, key } => {
-                    if self.steps.remove(&(task, *turn, key.clone())).is_some() {
-                        wrong.push(format!("step {key} of {task:?} was forgotten"));
-                    }
+                    let known = self.steps.remove(&(task, *turn, key.clone()));
+                    wrong.extend(known.map(|_| format!("step {key} of {task:?} was forgotten")));
                 }
                 Write::ForgetSteps { turn } => {
                     self.steps

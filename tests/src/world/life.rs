@@ -144,7 +144,7 @@ impl Play {
 
     fn next(&mut self) -> Happening {
         match &mut self.plot {
-            Plot::ByChance(planner) => planner.next(),
+            Plot::ByChance(planner) => planner.happens(),
             Plot::Written(happenings) => happenings[self.done as usize - 1].clone(),
         }
     }
@@ -157,12 +157,16 @@ impl Play {
             open.map(|(at, _)| at).collect()
         };
         for at in open {
-            let mut calls = self.calls.lock();
-            let call = &mut calls[at];
-            call.doubtful |= call.answer != Some(Answer::Stopped);
-            drop(calls);
+            self.doubts(at);
             make(world, engine, &self.calls, at).await;
         }
+    }
+
+    /// A call was perhaps carried out, and perhaps not.
+    fn doubts(&self, at: usize) {
+        let mut calls = self.calls.lock();
+        let call = &mut calls[at];
+        call.doubtful |= call.answer != Some(Answer::Stopped);
     }
 
     /// One step. True when the life is over with it.

@@ -160,7 +160,7 @@ impl Planner {
     }
 
     /// What happens next.
-    pub fn next(&mut self) -> Happening {
+    pub fn happens(&mut self) -> Happening {
         match self.dice.below(100) {
             0..62 => {
                 let op = self.op();
