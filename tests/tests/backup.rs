@@ -122,7 +122,7 @@ async fn a_backup_under_load_has_all_that_was_acknowledged_before_it() {
         let copied = Stage::new();
         // The original lives on beside its copy.
         let copy = copied.open(backup).await;
-        assert_eq!(copy.recovery().await.dispatched, u64::from(HELD));
+        assert!(copy.recovery().await.dispatched >= u64::from(HELD));
         for id in before {
             let run = copy.attach(ECHO, id).await.expect("it is there");
             assert_eq!(&run.result().await.unwrap(), id);

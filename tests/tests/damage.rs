@@ -11,7 +11,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// As many as there is time for.
-const DAMAGES: u64 = 60;
+const DAMAGES: u64 = 40;
 /// Few tasks, so that a damage hits something.
 const TASKS: usize = 45;
 

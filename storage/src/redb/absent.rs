@@ -33,8 +33,8 @@ impl RedbStore {
         let first_key = K::as_bytes(&first).as_ref().to_vec();
         let last_key = K::as_bytes(&last).as_ref().to_vec();
         let below = (Bound::Unbounded, Bound::Excluded(first));
-        let before = table.range::<K::SelfType<'k>>(below).map_err(fault)?;
-        if let Some((key, bytes)) = before.rev().next().transpose().map_err(fault)? {
+        let mut before = table.range::<K::SelfType<'k>>(below).map_err(fault)?;
+        if let Some((key, bytes)) = before.next_back().transpose().map_err(fault)? {
             let key = K::as_bytes(&key.value()).as_ref().to_vec();
             let in_order = K::compare(&key, &first_key).is_lt();
             self.check_beside(shelf, (&key, bytes.value(), in_order), &first_key)?;

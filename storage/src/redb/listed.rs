@@ -62,13 +62,13 @@ pub(super) fn check_ends<'k, K: ListedKey + 'static>(
     let from_key = K::as_bytes(&from).as_ref().to_vec();
     let to_key = K::as_bytes(&to).as_ref().to_vec();
     let below = (Bound::Unbounded, Bound::Excluded(from));
-    let before = index.range::<K::SelfType<'k>>(below).map_err(fault)?;
-    if let Some((key, ())) = last_of(before.rev().next())? {
+    let mut before = index.range::<K::SelfType<'k>>(below).map_err(fault)?;
+    if let Some(key) = key_of(before.next_back())? {
         check_one::<K>(&key, K::compare(&key, &from_key).is_lt(), tasks)?;
     }
     let above = (Bound::Included(to), Bound::Unbounded);
     let mut after = index.range::<K::SelfType<'k>>(above).map_err(fault)?;
-    if let Some((key, ())) = last_of(after.next())? {
+    if let Some(key) = key_of(after.next())? {
         check_one::<K>(&key, K::compare(&key, &to_key).is_ge(), tasks)?;
     }
     Ok(())
@@ -76,11 +76,11 @@ pub(super) fn check_ends<'k, K: ListedKey + 'static>(
 
 type Entry<'a, K> = (redb::AccessGuard<'a, K>, redb::AccessGuard<'a, ()>);
 
-fn last_of<K: Key + 'static>(
+fn key_of<K: Key + 'static>(
     entry: Option<std::result::Result<Entry<'_, K>, redb::StorageError>>,
-) -> Result<Option<(Vec<u8>, ())>> {
+) -> Result<Option<Vec<u8>>> {
     let entry = entry.transpose().map_err(fault)?;
-    Ok(entry.map(|(key, _)| (K::as_bytes(&key.value()).as_ref().to_vec(), ())))
+    Ok(entry.map(|(key, _)| K::as_bytes(&key.value()).as_ref().to_vec()))
 }
 
 fn check_one<K: ListedKey>(

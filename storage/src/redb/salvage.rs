@@ -72,7 +72,8 @@ impl SalvageReport {
 /// When it returns, the new file is whole and durable; until then nothing lies under its path. The damaged file is not
 /// changed. Etags and generations of the new file begin far above all that were found, so that nothing decided on the old
 /// one is taken for a decision on it. Tasks that were running are recovered by the next open, as after a crash. A task
-/// whose row is lost is lost with all that hangs on it; a definition whose name is lost is called `lost.definition.N`,
+/// whose row is lost is lost with all that hangs on it; an input whose receipt is lost is not known again when its caller
+/// asks with the same id; a definition whose name is lost is called `lost.definition.N`,
 /// which [`formerly`](https://docs.rs/outlive) takes over.
 ///
 /// ```

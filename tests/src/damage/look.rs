@@ -44,17 +44,16 @@ fn of_get<T: Debug>(answer: Result<T, GetError>) -> Said {
     }
 }
 
-/// What of a snapshot stays the same while the task is at work.
+/// What of a snapshot stays the same while the task is at work. Not its parent: a child of a task that is lost is let go.
 fn lasting(seen: &Snapshot) -> String {
     format!(
-        "{} {} {:?} {:?} {:?} {} {:?} {:?} {} {}",
+        "{} {} {:?} {:?} {:?} {} {:?} {} {}",
         seen.id,
         seen.name,
         seen.tags,
         seen.session,
         seen.title,
         seen.owner,
-        seen.parent,
         seen.source,
         seen.created_at_us,
         seen.priority

@@ -279,8 +279,12 @@ impl Trial {
             .step_by(step)
         {
             let Started { id, kind, .. } = task;
-            let absent = found.get(&format!("{id} task"));
-            if absent.is_some_and(|said| matches!(said, Said::Text(text) if is_absent(text))) {
+            // Of a salvaged file: who is lost with his receipts is not known again.
+            let lost = |what: &str| {
+                let said = found.get(&format!("{id} {what}"));
+                said.is_some_and(|said| matches!(said, Said::Text(text) if is_absent(text)))
+            };
+            if lost("task") || lost("input i0") {
                 continue;
             }
             let input = job(*kind, id, "i0");
