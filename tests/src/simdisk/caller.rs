@@ -16,7 +16,7 @@ use std::future::{Future, IntoFuture};
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Poll, Wake, Waker};
+use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 use tokio::task::JoinSet;
 
@@ -240,7 +240,7 @@ impl Callers {
         let Some((kind, job)) = known.filter(|(kind, _)| *kind != Def::Brief) else {
             return;
         };
-        if !matches!(engine.input(task, input).await, Ok(_)) {
+        if engine.input(task, input).await.is_err() {
             return;
         }
         let run = engine.start(def(kind), task, &job).input_id(input).await;
@@ -322,10 +322,7 @@ async fn watched<F: IntoFuture>(journal: &Journal, call: F) -> (F::Output, usize
     let told = std::future::poll_fn(|context| {
         *woken.waker.lock() = context.waker().clone();
         let waker = Waker::from(Arc::clone(&woken));
-        match call.as_mut().poll(&mut Context::from_waker(&waker)) {
-            Poll::Ready(told) => Poll::Ready(told),
-            Poll::Pending => Poll::Pending,
-        }
+        call.as_mut().poll(&mut Context::from_waker(&waker))
     });
     let told = told.await;
     let at = woken.at.load(Ordering::SeqCst);

@@ -56,7 +56,8 @@ fn is_length(call: &Call) -> bool {
     matches!(call, Call::SetLen(_))
 }
 
-/// The fixed kinds for these unsynced calls, but for those that are an image of an earlier call or of each other.
+/// The fixed kinds for these unsynced calls, of which the last one is new: those that were an image before it are left out,
+/// and so are those that are images of each other.
 pub fn fixed(unsynced: &[Call]) -> Vec<Kind> {
     let Some(last) = unsynced.last() else {
         return vec![Kind::LostAll];
@@ -64,8 +65,11 @@ pub fn fixed(unsynced: &[Call]) -> Vec<Kind> {
     let mut kinds = vec![Kind::KeptAll];
     let headers = unsynced.iter().filter(|call| is_header(call)).count();
     if headers > 0 && headers < unsynced.len() {
-        kinds.push(Kind::HeaderOnly);
-        kinds.push(Kind::AllButHeader);
+        kinds.push(if is_header(last) {
+            Kind::HeaderOnly
+        } else {
+            Kind::AllButHeader
+        });
     }
     if unsynced.len() > 1 && unsynced.iter().any(is_length) && !is_length(last) {
         kinds.push(Kind::AllButLength);
@@ -73,23 +77,25 @@ pub fn fixed(unsynced: &[Call]) -> Vec<Kind> {
     kinds
 }
 
-/// The further kinds for these unsynced calls: each single write missing, each with the header, and so many torn ones of
-/// each grain.
+/// The further kinds, as [`fixed`]: each single write missing, each with the header, and so many torn ones of each grain.
 pub fn further(unsynced: &[Call], torn: usize, chance: &mut Chance) -> Vec<Kind> {
     let mut kinds = Vec::new();
-    if unsynced.is_empty() {
+    let Some(newest) = unsynced.len().checked_sub(1) else {
         return kinds;
-    }
+    };
     let has_header = unsynced.iter().any(is_header);
+    let new_header = is_header(&unsynced[newest]);
     for (at, call) in unsynced.iter().enumerate() {
-        if matches!(call, Call::Write { .. }) && unsynced.len() > 1 {
-            // Without the newest one it is what it was before.
-            if at + 1 < unsynced.len() {
-                kinds.push(Kind::Without(at));
-            }
-            if has_header && !is_header(call) || !has_header && at > 0 {
-                kinds.push(Kind::OneAndHeader(at));
-            }
+        if !matches!(call, Call::Write { .. }) || newest == 0 {
+            continue;
+        }
+        // Without the newest one it is what it was before.
+        if at < newest {
+            kinds.push(Kind::Without(at));
+        }
+        let is_new = at == newest || new_header;
+        if is_new && !is_header(call) && (has_header || at > 0) {
+            kinds.push(Kind::OneAndHeader(at));
         }
     }
     for grain in GRAINS {

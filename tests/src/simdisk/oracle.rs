@@ -12,7 +12,7 @@ use super::settle;
 use super::witness::{Answer, Op};
 use crate::chance::Chance;
 use outlive_storage::{MemStore, RedbStore, Store};
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Instant;
@@ -44,8 +44,6 @@ pub struct Walk<'a> {
     now: Option<tokio::time::Instant>,
     synced: Pages,
     unsynced: Vec<Call>,
-    /// The images since the last sync, with how much was acknowledged then: none is tried twice.
-    tried: HashSet<(Kind, usize)>,
     chance: Chance,
     share: &'a Share,
     place: Where,
@@ -81,7 +79,6 @@ impl<'a> Walk<'a> {
             now: branch.now,
             synced: branch.pages.clone(),
             unsynced: Vec::new(),
-            tried: HashSet::new(),
             chance: Chance(place.seed.wrapping_mul(0xd134_2543_de82_ef95) ^ place.life),
             share,
             place,
@@ -122,7 +119,7 @@ impl<'a> Walk<'a> {
     }
 
     /// What share of the further images is tried, in a million.
-    fn odds(&self, entries: &[Entry]) -> u64 {
+    fn odds(&mut self, entries: &[Entry]) -> u64 {
         let mut unsynced: Vec<Call> = Vec::new();
         let (mut fixed, mut further) = (0, 0);
         for entry in entries {
@@ -133,9 +130,10 @@ impl<'a> Walk<'a> {
             } else {
                 unsynced.push(call.clone());
                 fixed += image::fixed(&unsynced).len();
-                further += 2 * unsynced.len() + image::GRAINS.len() * self.share.torn;
+                further += image::further(&unsynced, self.share.torn, &mut Chance(1)).len();
             }
         }
+        self.counts.possible += (fixed + further) as u64;
         let room = self.share.images.saturating_sub(fixed) as u64;
         let odds = room.saturating_mul(1_000_000) / further.max(1) as u64;
         // Of each kind something, however many there are.
@@ -163,7 +161,6 @@ impl<'a> Walk<'a> {
                 for call in self.unsynced.drain(..) {
                     self.synced.apply(&call);
                 }
-                self.tried.clear();
             }
             Entry::Call(call) => self.unsynced.push(call.clone()),
             Entry::Begun(op, now) => self.begun(op, *now, line),
@@ -211,9 +208,7 @@ impl<'a> Walk<'a> {
             }
         }
         for kind in kinds {
-            if self.tried.insert((kind, self.reference.answered)) {
-                self.image(line, kind);
-            }
+            self.image(line, kind);
         }
     }
 

@@ -1,10 +1,11 @@
 //! Panics of this thread: they are violations wherever they are caught, and are not printed one by one.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::sync::Once;
 
 thread_local! {
     static HERE: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
+    static SIMULATED: Cell<bool> = const { Cell::new(false) };
 }
 
 /// Keeps what panics say from now on, instead of printing it.
@@ -13,8 +14,7 @@ pub fn keep() {
     HOOK.call_once(|| {
         let printed = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |panic| {
-            let is_simulated = SIMULATED.with_borrow(|simulated| *simulated);
-            if is_simulated {
+            if SIMULATED.get() {
                 HERE.with_borrow_mut(|here| here.push(panic.to_string()));
             } else {
                 printed(panic);
@@ -32,8 +32,4 @@ pub fn print() {
 /// What panicked on this thread since this was last asked.
 pub fn taken() -> Vec<String> {
     HERE.take()
-}
-
-thread_local! {
-    static SIMULATED: RefCell<bool> = const { RefCell::new(false) };
 }

@@ -17,7 +17,7 @@ use std::time::Duration;
 /// Violations that are printed; further ones are only counted.
 const SHOWN_MAX: u64 = 20;
 
-/// A campaign of so many images tries everything in each history.
+/// A campaign of so many images looks at more of each history.
 const LARGE: u64 = 1_000_000;
 
 /// How much of what a crash may leave is tried.
@@ -44,14 +44,14 @@ pub struct Share {
 }
 
 impl Share {
-    /// As a campaign of so many images has it: a large one tries everything, a small one a share of more histories.
+    /// As a campaign of so many images has it.
     pub fn campaign(images: u64) -> Share {
         Share {
-            images: if images < LARGE { 1_500 } else { usize::MAX },
+            images: if images < LARGE { 3_000 } else { 8_000 },
             torn: 2,
             settle: 50,
-            second: 200,
-            second_lines: 120,
+            second: 400,
+            second_lines: 80,
             second_images: 16,
             groups: 16,
             lives: 3,
@@ -112,6 +112,8 @@ pub struct Counts {
     pub facts: u64,
     /// Crashes.
     pub images: u64,
+    /// Crashes that could have been tried.
+    pub possible: u64,
     /// Crashes within a recovery.
     pub second: u64,
     /// By their kind.
@@ -154,6 +156,7 @@ impl Counts {
         self.writes += other.writes;
         self.facts += other.facts;
         self.images += other.images;
+        self.possible += other.possible;
         self.second += other.second;
         self.unanswered += other.unanswered;
         self.repaired += other.repaired;
@@ -172,6 +175,7 @@ impl Counts {
         let second = other.images;
         self.add(Counts {
             images: 0,
+            possible: 0,
             second,
             calls: 0,
             kinds: BTreeMap::new(),
@@ -189,8 +193,9 @@ impl fmt::Display for Counts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} images after {} calls of the disk in {} lives of {} histories, {} in recoveries, {} worked to the end, {} failures, slowest recovery {:.1} ms",
+            "{} of {} images after {} calls of the disk in {} lives of {} histories, {} in recoveries, {} worked to the end, {} failures, slowest recovery {:.1} ms",
             self.images,
+            self.possible,
             self.calls,
             self.lives,
             self.histories,
