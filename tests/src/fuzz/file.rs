@@ -131,11 +131,15 @@ pub fn patches(data: &[u8]) -> Vec<Patch<'_>> {
     patches
 }
 
+/// A table whose own definition is damaged stops the store; from then on each read is told so.
 fn is_damage(error: &StoreError) -> bool {
-    matches!(
-        error,
-        StoreError::Corrupt { .. } | StoreError::TooNew { .. } | StoreError::Failed { .. }
-    )
+    match error {
+        StoreError::Corrupt { .. }
+        | StoreError::TooNew { .. }
+        | StoreError::Failed { .. }
+        | StoreError::Poisoned { .. } => true,
+        _ => false,
+    }
 }
 
 fn open(path: &Path) -> Result<RedbStore, OpenError> {
