@@ -24,8 +24,9 @@ const CALLERS: usize = 24;
 /// The longest life of an engine.
 const LIFE_MAX_MS: u64 = 6000;
 const SAMPLE_EVERY: Duration = Duration::from_secs(2);
-/// Samples of the second half from which on a growth is judged: what ends within minutes is still warming up.
-const JUDGED_FROM: usize = 120;
+/// Samples of the second half from which on a growth is judged, those of a run of forty minutes: the log of transitions
+/// grows to its million first, and the file with it.
+const JUDGED_FROM: usize = 600;
 /// What may be grown by in the second half, as a part of the mean.
 const GROWTH_MAX: f64 = 0.1;
 /// The file is free by then, whatever the handlers do.
