@@ -15,6 +15,7 @@ use outlive_storage::{
 use parking_lot::Mutex;
 use std::ops::Bound;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::Notify;
 
 /// What happens to one write.
@@ -104,6 +105,10 @@ enum Mood {
 pub struct FaultStore {
     world: Arc<World>,
     mood: Mutex<Mood>,
+    /// The write before this one failed.
+    failed_before: AtomicBool,
+    /// It did not open again at once after a failure, or failed twice in a row.
+    stayed_shut: AtomicBool,
     /// Wakes whoever drives the life: it is over.
     pub over: Notify,
 }
@@ -114,6 +119,8 @@ impl FaultStore {
         Arc::new(FaultStore {
             world: Arc::clone(world),
             mood: Mutex::new(Mood::Whole),
+            failed_before: AtomicBool::new(false),
+            stayed_shut: AtomicBool::new(false),
             over: Notify::new(),
         })
     }
@@ -122,6 +129,11 @@ impl FaultStore {
     pub fn kill(&self) {
         *self.mood.lock() = Mood::Dead;
         self.over.notify_one();
+    }
+
+    /// Whether an engine may have stopped over it: each failure that passes at once is no reason.
+    pub fn stayed_shut(&self) -> bool {
+        self.stayed_shut.load(Ordering::Relaxed)
     }
 
     /// Whether its process is dead.
@@ -155,6 +167,10 @@ impl FaultStore {
             }
             fault
         };
+        let again = self.failed_before.swap(fault.is_some(), Ordering::Relaxed);
+        // An engine without threads of its own asks once more, and not twice.
+        self.stayed_shut
+            .fetch_or(again && fault.is_some(), Ordering::Relaxed);
         let applied = match fault {
             None => return write(store),
             Some(Fault::Refused | Fault::Full | Fault::KilledBefore) => None,
@@ -166,6 +182,7 @@ impl FaultStore {
         } else {
             let shut = self.world.state.lock().faults.stays_shut();
             *self.mood.lock() = Mood::Failed(shut);
+            self.stayed_shut.fetch_or(shut > 0, Ordering::Relaxed);
         }
         if fault == Some(Fault::Full) {
             return Err(StoreError::Full);

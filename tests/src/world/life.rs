@@ -93,11 +93,11 @@ pub(super) async fn live(world: &Arc<World>, play: &mut Play, store: &Arc<FaultS
             return End::Next;
         }
         if play.seems_dead() && is_dead(&engine).await {
-            world
-                .state
-                .lock()
-                .trace
-                .line(format_args!("the engine is dead"));
+            let mut state = world.state.lock();
+            state.trace.line(format_args!("the engine is dead"));
+            if !store.stayed_shut() {
+                state.wrong("an engine stopped over what had passed at once".to_owned());
+            }
             return End::Next;
         }
     }
