@@ -14,6 +14,7 @@ mod fresh;
 mod hanging;
 mod ids;
 mod indexes;
+mod lengths;
 mod listed;
 mod lists;
 mod lives;

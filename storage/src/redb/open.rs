@@ -3,6 +3,7 @@
 use super::backend::{Backend, Counters as IoCounters, Disk};
 use super::create;
 use super::current::Current;
+use super::lengths;
 use super::lock::Lock;
 use super::medium::{FileMedium, Medium};
 use super::open_error::OpenError;
@@ -250,6 +251,11 @@ pub(super) fn facts(path: &Path, database: &Database) -> Result<Facts, OpenError
         });
     }
     let incarnation = fact(INCARNATION)?;
+    if !lengths::agree(&txn).map_err(damaged)? {
+        return Err(OpenError::Damaged {
+            message: "its tables are not of one moment".into(),
+        });
+    }
     let highest = |table| -> Result<u64, redb::Error> {
         let mut highest = 0;
         for entry in txn.open_table::<u128, u64>(table)?.iter()? {

@@ -34,6 +34,9 @@ pub struct Counts {
     pub stopped: u64,
     /// Values told that are not so.
     pub wrong: u64,
+    /// Files in which a disk brought back an old version of a sector, and of which something out of date was told: each
+    /// page of them is one that was written, and only [`store::verify`] compares a page with what its parent knows of it.
+    pub outdated: u64,
     /// Files of which lists left something out without a word.
     pub omitting: u64,
     /// Files in which a task did not go on, without a word.
@@ -74,7 +77,7 @@ impl fmt::Display for Counts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} damages, {} refused, {} opened and reported, {} never met, {} engines stopped with a cause, {} silent wrong, \
+            "{} damages, {} refused, {} opened and reported, {} never met, {} engines stopped with a cause, {} silent wrong, {} out of date, \
              {} panics, {} hung, {} caught inside redb, {} with lists that leave out, {} with tasks that stand still, \
              {} missed by verify; {} salvaged, {:.2} % of rows saved, {:.2} % of refused files, {} silent wrong",
             self.damages,
@@ -83,6 +86,7 @@ impl fmt::Display for Counts {
             self.unharmed,
             self.stopped,
             self.wrong,
+            self.outdated,
             self.panics,
             self.hung,
             self.caught,
@@ -197,7 +201,11 @@ impl Campaign {
         };
         counts.refused += u64::from(trial.refused);
         counts.stopped += u64::from(trial.stopped);
-        counts.wrong += trial.wrong.len() as u64;
+        if kind == Kind::Older {
+            counts.outdated += u64::from(!trial.wrong.is_empty());
+        } else {
+            counts.wrong += trial.wrong.len() as u64;
+        }
         counts.omitting += u64::from(trial.omitted > 0);
         counts.stalling += u64::from(trial.stalled > 0);
         if !trial.refused {
@@ -219,7 +227,7 @@ impl Campaign {
                 .push(note(&format_args!("stalled {}", trial.stalled)));
         }
         match verified {
-            Ok(whole) if whole && trial.noticed() => {
+            Ok(whole) if whole && (trial.noticed() || !trial.wrong.is_empty()) => {
                 counts.unverified += 1;
                 counts
                     .examples

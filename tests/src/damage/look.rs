@@ -67,6 +67,13 @@ pub async fn of_task(engine: &Engine, task: &Started, told: &mut Told) {
     let seen = engine.get(id).await;
     let seen = match seen {
         Ok(Some(seen)) if kind.is_at_work() => Said::Text(lasting(&seen)),
+        Ok(Some(mut seen)) => {
+            // What lies beside the row may be lost without it.
+            let (output, metadata) = (seen.output.take(), std::mem::take(&mut seen.metadata));
+            note("output", Said::Text(format!("{output:?}")));
+            note("metadata", Said::Text(format!("{metadata:?}")));
+            of_get(Ok(Some(seen)))
+        }
         other => of_get(other),
     };
     note("task", seen);

@@ -329,5 +329,9 @@ fn tells_of_gap(found: &Told, what: &str) -> bool {
 
 /// What is said of something that is not there.
 fn is_absent(text: &str) -> bool {
-    text == "None" || text == "[]" || text.starts_with("NotFound") || text == "silence"
+    text == "None"
+        || text == "[]"
+        || text == "{}"
+        || text.starts_with("NotFound")
+        || text == "silence"
 }

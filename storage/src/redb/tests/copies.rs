@@ -343,3 +343,20 @@ fn a_list_has_no_strangers_and_says_that_its_end_is_damaged() {
     assert_eq!(whole.len() as u64, TASKS_OF_FILE - 2);
     assert_eq!(damaged.len(), 2, "{damaged:?}");
 }
+
+/// A disk that brought back an old page brought back an old table, in which later tasks were not there.
+#[test]
+fn a_file_whose_tables_are_of_two_moments_is_refused_and_saved() {
+    let (directory, path) = place();
+    filled(&path);
+    let before = rows(&path);
+    tamper(&path, |txn| {
+        let mut ids = txn.open_table(tables::IDS).unwrap();
+        ids.retain(|id, _| id < "task-031").unwrap();
+    });
+    let damaged = matches!(open(&path), Err(OpenError::Damaged { .. }));
+    assert!(damaged);
+    let to = directory.path().join("saved");
+    assert_eq!(salvage(&path, &to, 2, 0).unwrap().lost(), 0);
+    assert_eq!(rows(&to), before);
+}
