@@ -82,7 +82,11 @@ async fn an_entry_that_names_nobody_holds_nobody_up() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("t");
     let engine = echo(Engine::builder(&path)).open().await.unwrap();
-    engine.run(ECHO, "first", &"a".to_owned()).await.unwrap();
+    for id in ["a", "b", "c", "d"] {
+        // One that is kept is listed by no time.
+        let kept = engine.start(ECHO, id, &id.to_owned()).keep_forever();
+        kept.await.unwrap().result().await.unwrap();
+    }
     engine.shutdown(Duration::ZERO).await;
     drop(engine);
     tamper(&path, |txn| {

@@ -133,6 +133,11 @@ impl Trial {
                     self.stopped = true;
                 }
                 (Said::Text(text), _) if salvaged && is_absent(text) => self.lost += 1,
+                (Said::Text(text), Some(Said::Text(so)))
+                    if salvaged && what.ends_with(" steps") && is_part(text, so) =>
+                {
+                    self.lost += 1;
+                }
                 // A stream that says that something is missing may not know where it ends.
                 (Said::Text(_), Some(_)) if what.ends_with(" end") && tells_of_gap(found, what) => {
                 }
@@ -325,6 +330,14 @@ fn tells_of_gap(found: &Told, what: &str) -> bool {
     let said = found.range(stream.to_owned()..);
     let mut of_stream = said.take_while(|(what, _)| what.starts_with(stream));
     of_stream.any(|(_, said)| !matches!(said, Said::Text(_)))
+}
+
+/// Whether each of these steps is one of those.
+fn is_part(found: &str, all: &str) -> bool {
+    let steps = found.trim_matches(['[', ']']).split("Step {");
+    steps
+        .into_iter()
+        .all(|step| all.contains(step.trim_end_matches(", ")))
 }
 
 /// What is said of something that is not there.
