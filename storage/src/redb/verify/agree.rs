@@ -1,4 +1,4 @@
-//! What each table says, held against the others.
+//! What each table says, held against the others. It has so many lines because every table has its look here.
 
 use super::tally::{Tally, opened, undecoded};
 use crate::codec;
