@@ -233,7 +233,8 @@ impl Engine {
         let guard = Guard::new(parts.guard, phase, clock.own());
         let engine_loop = EngineLoop::new(tools, recovery_scan, guard);
         let families = Families::new(&dispatcher);
-        let work = engine_loop.run(Sweep::new(&dispatcher, held_until), families);
+        let sweep = Sweep::new(&dispatcher, held_until, recovery.clone());
+        let work = engine_loop.run(sweep, families);
         let loop_ended = drive_loop(work, place, &parts.spawner).map_err(|error| {
             // The writer would keep the file otherwise.
             dispatcher.writer.stop();

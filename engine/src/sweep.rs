@@ -8,6 +8,7 @@ use crate::failpoint::{self, Failpoint};
 use crate::feed::{EVENTS_KEPT, EVENTS_KEPT_FOR};
 use crate::machine::Event;
 use crate::reader::{ReadError, Reader};
+use crate::recovery::RecoveryReport;
 use crate::request::Draft;
 use crate::turn::Dispatcher;
 use crate::writer::{Origin, Refused, Target, Told, Writer};
@@ -18,6 +19,7 @@ use outlive_storage::{EventsKept, ExpiredReceipt, Scan, Store, StoreError};
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::watch;
 
 /// The first look after an open: what the last process left unfinished comes first.
 const FIRST_LOOK: Duration = Duration::from_secs(5);
@@ -69,6 +71,8 @@ pub(crate) struct Sweep {
     reader: Arc<Reader>,
     writer: Arc<Writer>,
     clock: Clock,
+    /// Set when what ran before the open has been entered again.
+    recovery: watch::Receiver<Option<RecoveryReport>>,
     /// In the engine's own time, as is the time between looks: no jump of the wall clock shortens either.
     held_until: Option<Micros>,
     /// What was shown at the look before.
@@ -82,12 +86,17 @@ pub(crate) struct Sweep {
 }
 
 impl Sweep {
-    pub(crate) fn new(dispatcher: &Dispatcher, held_until: Option<Micros>) -> Sweep {
+    pub(crate) fn new(
+        dispatcher: &Dispatcher,
+        held_until: Option<Micros>,
+        recovery: watch::Receiver<Option<RecoveryReport>>,
+    ) -> Sweep {
         Sweep {
             reader: Arc::clone(&dispatcher.reader),
             writer: Arc::clone(&dispatcher.writer),
             looked_at: dispatcher.clock.times(),
             clock: dispatcher.clock.clone(),
+            recovery,
             held_until,
             damaged: HashSet::new(),
             unreachable: HashSet::new(),
@@ -100,6 +109,12 @@ impl Sweep {
     pub(crate) async fn run(mut self) {
         let first_look = self.clock.times().own.plus(micros(FIRST_LOOK));
         if !cfg!(planted = "short_lives_never_sweep") {
+            // What ran at the last crash comes first; it may take as long as its handlers do.
+            tokio::select! {
+                biased;
+                _ = self.recovery.wait_for(Option::is_some) => {}
+                () = env::sleep(FIRST_LOOK) => {}
+            }
             self.looked(Some(first_look)).await;
         }
         let early = self.clock.times().own;
@@ -125,10 +140,14 @@ impl Sweep {
     /// Removes whatever may go by now.
     async fn look(&mut self, until: Option<Micros>) -> Result<(), ReadError> {
         (self.removed, self.forgotten) = (0, 0);
-        while self.step().await? {
-            let Some(until) = until else { continue };
-            env::sleep(EARLY_PAUSE).await;
-            if self.clock.times().own >= until {
+        loop {
+            if let Some(until) = until {
+                env::sleep(EARLY_PAUSE).await;
+                if self.clock.times().own >= until {
+                    break;
+                }
+            }
+            if !self.step().await? {
                 break;
             }
         }
