@@ -103,6 +103,7 @@ fn registry(
 ) -> Result<Registry, outlive_storage::StoreError> {
     let names: Vec<&str> = handlers.iter().map(|registered| registered.name).collect();
     let numbers = store.define(&names)?;
+    failpoint::reach(Failpoint::Defined);
     Ok(Registry::new(handlers, numbers, store.definitions()?))
 }
 
@@ -202,7 +203,6 @@ impl Engine {
         let held_until = sweep::held_until(&*store, clock.times()).map_err(OpenError::Store)?;
         let feeds = Arc::new(Feeds::new(counters.etag, parts.events));
         let registry = Arc::new(registry(&*store, handlers).map_err(OpenError::Store)?);
-        failpoint::reach(Failpoint::Defined);
         let indexes = Indexes::settle(&*store, &registry, counters.etag);
         let indexes = indexes.map_err(OpenError::Store)?;
         let phase = parts.guard.first_phase(&*store, &registry);

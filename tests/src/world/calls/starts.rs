@@ -119,7 +119,11 @@ fn acknowledged(world: &World, input: &Given, run: &Run<Told, Item>, known: bool
     let anew = (input.id.clone(), input.input.clone());
     // Of other tasks receipts are forgotten within minutes.
     if own && accepted_anew && input.kind.is_kept() {
-        let number = number_of(world, &input.id);
+        // A task that is gone already may have another one under its id.
+        let number = number_of(world, &input.id).filter(|number| {
+            let own = (*number, run.input_id().clone());
+            state.ledger.accepted.contains_key(&own)
+        });
         let first = state.witness.begun.insert(anew, number);
         if first.is_some_and(|first| first == number && number.is_some()) {
             let what = format!("{} of {} was accepted twice", input.input, input.id);
