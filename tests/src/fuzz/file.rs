@@ -133,13 +133,13 @@ pub fn patches(data: &[u8]) -> Vec<Patch<'_>> {
 
 /// A table whose own definition is damaged stops the store; from then on each read is told so.
 fn is_damage(error: &StoreError) -> bool {
-    match error {
+    matches!(
+        error,
         StoreError::Corrupt { .. }
-        | StoreError::TooNew { .. }
-        | StoreError::Failed { .. }
-        | StoreError::Poisoned { .. } => true,
-        _ => false,
-    }
+            | StoreError::TooNew { .. }
+            | StoreError::Failed { .. }
+            | StoreError::Poisoned { .. }
+    )
 }
 
 fn open(path: &Path) -> Result<RedbStore, OpenError> {

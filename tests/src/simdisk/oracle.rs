@@ -281,7 +281,7 @@ impl<'a> Walk<'a> {
         self.numbers_grow(&store, &dump)?;
         let branch = self.here(&dump, line, is_attempted);
         let opened = settle::Opened {
-            branch: &*branch,
+            branch: &branch,
             dump: &dump,
             journal: &journal,
         };

@@ -245,7 +245,7 @@ impl Store for Witness {
     }
 
     fn put_life(&self, life: &LifeRow) -> Result<(), StoreError> {
-        match self.noted(Op::Life(life.clone())) {
+        match self.noted(Op::Life(*life)) {
             Answer::Put(put) => put,
             answer => Err(other(&answer)),
         }

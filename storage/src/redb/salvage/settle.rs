@@ -230,12 +230,15 @@ fn list_tasks(
             let turn = row.family(TaskNumber(number)).turn;
             seen.open.insert((number, turn), awaited(&row));
         }
-        if !gathered.names.contains_key(&row.def.0) {
-            let name = format!("{LOST_NAME}{}", row.def.0);
-            let table = "definitions";
-            findings.add("definitions", &name, Wrong::NotListed { table });
-            gathered.names.insert(row.def.0, name.into());
-        }
+        gathered
+            .names
+            .entry(row.def.0)
+            .or_insert_with_key(|number| {
+                let name = format!("{LOST_NAME}{number}");
+                let table = "definitions";
+                findings.add("definitions", &name, Wrong::NotListed { table });
+                name.into()
+            });
     }
     Ok(seen)
 }
