@@ -192,11 +192,7 @@ impl Engine {
     pub(crate) fn begin(mut parts: Parts) -> Result<Engine, OpenError> {
         let handlers = std::mem::take(&mut parts.handlers);
         let place = parts.place;
-        let store: Arc<dyn Store> = Arc::new(Patient::new(
-            Arc::clone(&parts.store),
-            place,
-            parts.patience,
-        ));
+        let store = Patient::around(&parts.store, place, parts.patience);
         let counters = store.counters().map_err(OpenError::Store)?;
         parts.clock = parts.clock.of_life(Etag(counters.etag.0 + 1));
         let clock = parts.clock.clone();

@@ -32,12 +32,16 @@ pub(crate) struct Patient {
 }
 
 impl Patient {
-    pub(crate) fn new(store: Arc<dyn Store>, place: Place, patience: Duration) -> Patient {
-        Patient {
-            store,
+    pub(crate) fn around(
+        store: &Arc<dyn Store>,
+        place: Place,
+        patience: Duration,
+    ) -> Arc<dyn Store> {
+        Arc::new(Patient {
+            store: Arc::clone(store),
             place,
             patience,
-        }
+        })
     }
 
     /// Makes a call that changes nothing when it is made twice.
