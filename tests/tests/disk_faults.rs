@@ -315,9 +315,11 @@ fn on_a_clock_that_stands<T>(future: impl Future<Output = T>) -> T {
     runtime.expect("a runtime").block_on(future)
 }
 
-fn stride() -> u64 {
+/// Every so many of these calls fails: also of few calls some do.
+fn stride(calls: u64) -> usize {
     let given = std::env::var("OUTLIVE_FAULT_STRIDE").ok();
-    given.map_or(STRIDE, |given| given.parse().expect("a number"))
+    let stride = given.map_or(STRIDE, |given| given.parse().expect("a number"));
+    usize::try_from(stride.min(calls / 6).max(1)).expect("a small number")
 }
 
 /// Fails calls of these kinds, one after the other.
@@ -332,7 +334,7 @@ fn fail(kinds: &[Kind]) -> Tally {
         };
         let calls = on_a_clock_that_stands(play(&image, Some(never), 1, &mut Tally::default()));
         assert!(calls > 10, "{kind:?} hits {calls} calls");
-        for at in (1 + nth as u64..=calls).step_by(usize::try_from(stride()).expect("small")) {
+        for at in (1 + nth as u64..=calls).step_by(stride(calls)) {
             for lasts in [false, true] {
                 let fault = Fault { kind, at, lasts };
                 on_a_clock_that_stands(play(&image, Some(fault), at, &mut tally));
