@@ -12,7 +12,6 @@ use super::tables::{ETAGS, FORMAT, GENERATIONS, INCARNATION, META, SUPPORTED};
 use super::{Opened, RedbOptions};
 use crate::row::{Etag, Generation};
 use crate::store::Counters;
-use redb::backends::FileBackend;
 use redb::{
     Builder, Database, DatabaseError, ReadableDatabase, ReadableTable, StorageBackend,
     StorageError, TableError,
@@ -26,6 +25,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 /// The first bytes of every redb file.
 const MAGIC: [u8; 9] = *b"redb\x1A\x0A\xA9\x0D\x0A";
+
+/// Rounds of waiting for the file of a process that is dead, which the system closes after its lock.
+const CLOSING_ROUNDS_MAX: u32 = 200;
 
 /// Everything an open store is made of.
 pub(crate) struct Parts {
@@ -71,13 +73,22 @@ pub(crate) fn open(
     };
     let failed = |error: io::Error| refused(&path, "open the store", &error);
     let file_id = FileId::of(&file).map_err(failed)?;
-    let backend = FileBackend::new(file).map_err(|error| database_error(&path, error))?;
-    let medium = FileMedium::new(path.clone(), lock, instance, file_id);
-    let found = Found {
-        backend: Box::new(backend),
-        created,
-    };
-    assemble(path, Arc::new(medium), found, options)
+    drop(file);
+    let medium = Arc::new(FileMedium::new(path.clone(), lock, instance, file_id));
+    let mut rounds = 0;
+    loop {
+        let backend = medium.open().map_err(failed)?;
+        let found = Found { backend, created };
+        let medium = Arc::<FileMedium>::clone(&medium);
+        match assemble(path.clone(), medium, found, options) {
+            // The lock is ours: the one before us is dead, and the system has yet to close its file.
+            Err(OpenError::AlreadyRunning { .. }) if rounds < CLOSING_ROUNDS_MAX => {
+                rounds += 1;
+                std::thread::yield_now();
+            }
+            assembled => return assembled,
+        }
+    }
 }
 
 /// Opens or creates the store on a medium.

@@ -40,6 +40,8 @@ async fn child() {
     let left_behind = Command::new("sleep")
         .arg("600")
         .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
         .spawn();
     process::say(&left_behind.expect("a process").id().to_string());
     process::wait_for_end();

@@ -122,6 +122,7 @@ async fn a_task_that_was_removed_is_not_found() {
 async fn a_store_that_cannot_be_read_is_not_opened() {
     let faulty = Faulty::on(&Arc::new(MemStore::new()));
     set(&faulty.fail_reads);
-    let opened = with_task(Engine::on_store(faulty)).open().await;
+    let builder = Engine::on_store(faulty).store_patience(Duration::ZERO);
+    let opened = with_task(builder).open().await;
     assert!(matches!(opened, Err(OpenError::Store(error)) if error == failure()));
 }
