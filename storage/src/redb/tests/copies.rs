@@ -328,6 +328,28 @@ fn what_is_hidden_by_damage_is_not_missing() {
     );
 }
 
+/// A list of a turn's steps was empty where a bit of the turn's number had changed: the entry beside it was taken for
+/// another turn's, with damage of its own.
+#[test]
+fn a_step_under_another_turn_is_not_missing() {
+    let (_directory, path) = place();
+    let store = open(&path).unwrap();
+    let row = started(&store, 2, "a");
+    let step = Write::Step {
+        turn: 1,
+        key: "may".into(),
+        step: Box::new(crate::conformance::rows::step_row("done")),
+    };
+    let writes = commit(2, Expect::Etag(row.etag), vec![step]);
+    one(&store, writes).expect("it is recorded");
+    drop(store);
+    rename(&path, tables::STEPS, (2, 1, "may"), (2, 65, "may"));
+    let store = open(&path).unwrap();
+    let of = |error: StoreError| matches!(error, StoreError::Corrupt { .. });
+    assert!(store.steps(TaskNumber(2), 1, None, 10).is_err_and(of));
+    assert!(store.step(TaskNumber(2), 1, "may").is_err_and(of));
+}
+
 #[test]
 fn a_list_has_no_strangers_and_says_that_its_end_is_damaged() {
     let (_directory, path) = place();
