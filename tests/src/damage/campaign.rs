@@ -37,6 +37,9 @@ pub struct Counts {
     /// Files in which a disk brought back an old version of a sector, and of which something out of date was told: each
     /// page of them is one that was written, and only [`store::verify`] compares a page with what its parent knows of it.
     pub outdated: u64,
+    /// Files of which something was told as not there without a word, or what follows from that: damage that empties a page
+    /// hides what stood in it, and only [`store::verify`] compares a page with what its parent knows of it.
+    pub hiding: u64,
     /// Files of which lists left something out without a word.
     pub omitting: u64,
     /// Files in which a task did not go on, without a word.
@@ -77,7 +80,7 @@ impl fmt::Display for Counts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} damages, {} refused, {} opened and reported, {} never met, {} engines stopped with a cause, {} silent wrong, {} out of date, \
+            "{} damages, {} refused, {} opened and reported, {} never met, {} engines stopped with a cause, {} silent wrong, {} that hide entries, {} out of date, \
              {} panics, {} hung, {} caught inside redb, {} with lists that leave out, {} with tasks that stand still, \
              {} missed by verify; {} salvaged, {:.2} % of rows saved, {:.2} % of refused files, {} silent wrong",
             self.damages,
@@ -86,6 +89,7 @@ impl fmt::Display for Counts {
             self.unharmed,
             self.stopped,
             self.wrong,
+            self.hiding,
             self.outdated,
             self.panics,
             self.hung,
@@ -202,7 +206,9 @@ impl Campaign {
         counts.refused += u64::from(trial.refused);
         counts.stopped += u64::from(trial.stopped);
         if kind == Kind::Older {
-            counts.outdated += u64::from(!trial.wrong.is_empty());
+            counts.outdated += u64::from(!trial.wrong.is_empty() || trial.hidden > 0);
+        } else if trial.hidden > 0 {
+            counts.hiding += 1;
         } else {
             counts.wrong += trial.wrong.len() as u64;
         }

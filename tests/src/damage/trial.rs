@@ -42,6 +42,8 @@ pub struct Trial {
     pub wrong: Vec<String>,
     /// Tasks that lists left out without a word.
     pub omitted: u64,
+    /// Entries told as not there although they are, without a word.
+    pub hidden: u64,
     /// Tasks at work that did not end, and of which nothing says why.
     pub stalled: u64,
     /// Tasks that are not there, of a file that was salvaged.
@@ -51,7 +53,9 @@ pub struct Trial {
 impl Trial {
     /// Whether anything was amiss.
     pub fn noticed(&self) -> bool {
-        self.refused || self.reported + self.omitted + self.stalled > 0 || self.stopped
+        self.refused
+            || self.reported + self.omitted + self.hidden + self.stalled > 0
+            || self.stopped
     }
 }
 
@@ -133,6 +137,7 @@ impl Trial {
                     self.stopped = true;
                 }
                 (Said::Text(text), _) if salvaged && is_absent(text) => self.lost += 1,
+                (Said::Text(text), _) if is_absent(text) || text == "[]" => self.hidden += 1,
                 (Said::Text(text), Some(Said::Text(so)))
                     if salvaged && what.ends_with(" steps") && is_part(text, so) =>
                 {
