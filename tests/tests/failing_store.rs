@@ -102,7 +102,9 @@ async fn a_store_that_fails_on_is_given_up_in_time() {
     let waiting = waiting.await.unwrap();
     set(&store.fail_before_commit, true);
     let began = Instant::now();
-    let unknown = engine.start(TASK, "a", &1).await;
+    let unknown = engine.start(TASK, "a", &1).into_future();
+    let unknown = tokio::time::timeout(3 * PATIENCE, unknown).await;
+    let unknown = unknown.expect("it is given up");
     assert!(matches!(&unknown, Err(StartError::Unknown { cause, .. }) if *cause == failure()));
     let took = began.elapsed();
     assert!(took >= PATIENCE && took < 2 * PATIENCE, "{took:?}");
