@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 const TASK: TaskDef<u32, u32> = TaskDef::new("task");
-const HELD: TaskDef<u32, u32> = TaskDef::new("held");
+const HELD: TaskDef<u32, u32> = TaskDef::new("held").steerable(2);
 /// How long an engine bears a store that fails.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -217,4 +217,19 @@ async fn an_engine_that_stops_does_not_wait_for_room() {
     );
     assert!(began.elapsed() < PATIENCE / 2, "{:?}", began.elapsed());
     assert!(matches!(engine.get("a").await, Err(GetError::ShuttingDown)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_refused_for_want_of_room_is_not_remembered() {
+    let store = Faulty::on(&Arc::new(MemStore::new()));
+    let (engine, _) = on(&store, &Gate::closed()).await;
+    engine.start(HELD, "running", &1).await.unwrap();
+    set(&store.full, true);
+    let refused = engine.start(HELD, "running", &2).await;
+    assert!(matches!(refused, Err(StartError::Store(StoreError::Full))));
+    set(&store.full, false);
+    let queued = engine.start(HELD, "running", &2).await.unwrap();
+    assert_eq!(queued.accepted(), Some(Accepted::Queued));
+    let task = engine.get("running").await.unwrap().unwrap();
+    assert_eq!(task.inputs_waiting, 1);
 }
