@@ -112,26 +112,16 @@ impl Held {
     pub(crate) fn goes_on(&mut self, now: Micros, patience: Duration) -> bool {
         let waited = Duration::from_micros(now.0.saturating_sub(self.since.0));
         let is_over = waited >= patience && !cfg!(planted = "settles_for_ever");
-        let hopeless = match &self.error {
-            // Room may be made at any time, by anybody.
-            StoreError::Full => {
-                if is_over && !self.left {
-                    self.left = true;
-                    for one in &mut self.pending {
-                        one.leave(&self.error);
-                    }
+        // Room may be made at any time, by anybody.
+        if self.is_full() {
+            if is_over && !self.left {
+                self.left = true;
+                for one in &mut self.pending {
+                    one.leave(&self.error);
                 }
-                return !cfg!(planted = "full_disk_ends_all");
             }
-            StoreError::Failed { .. } | StoreError::Poisoned { .. } => false,
-            // Somebody else's file is there, or the batch is at fault.
-            StoreError::Replaced { .. }
-            | StoreError::Corrupt { .. }
-            | StoreError::TooNew { .. }
-            | StoreError::Malformed { .. } => true,
-            // Of a later version of the storage: nothing is known of it.
-            _ => true,
-        };
-        !hopeless && !is_over
+            return !cfg!(planted = "full_disk_ends_all");
+        }
+        self.error.may_pass() && !is_over
     }
 }

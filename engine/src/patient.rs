@@ -49,16 +49,7 @@ impl Patient {
         let mut answer = call(&*self.store);
         let (mut waited, mut pause) = (Duration::ZERO, PAUSE_MIN);
         while let Err(failure) = &answer {
-            let lasts = match failure {
-                StoreError::Full | StoreError::Failed { .. } | StoreError::Poisoned { .. } => false,
-                StoreError::Replaced { .. }
-                | StoreError::Corrupt { .. }
-                | StoreError::TooNew { .. }
-                | StoreError::Malformed { .. } => true,
-                // Of a later version of the storage: nothing is known of it.
-                _ => true,
-            };
-            if lasts || cfg!(planted = "failed_read_not_asked_again") {
+            if !failure.may_pass() || cfg!(planted = "failed_read_not_asked_again") {
                 return answer;
             }
             answer = self.store.reopen().and_then(|()| call(&*self.store));

@@ -240,6 +240,18 @@ impl StoreError {
             | StoreError::Poisoned { .. } => false,
         }
     }
+
+    /// True when the store may be well once it was opened again, or when there is room; false when asking again is of no
+    /// use.
+    pub fn may_pass(&self) -> bool {
+        match self {
+            StoreError::Full | StoreError::Failed { .. } | StoreError::Poisoned { .. } => true,
+            StoreError::Replaced { .. }
+            | StoreError::Corrupt { .. }
+            | StoreError::TooNew { .. }
+            | StoreError::Malformed { .. } => false,
+        }
+    }
 }
 
 /// Rows and the one way to change them.
