@@ -6,6 +6,7 @@ use outlive::{
 use outlive_storage::MemStore;
 use outlive_tests::faulty::{Faulty, failure};
 use outlive_tests::gate::{Gate, Notes};
+use std::future::IntoFuture;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -123,9 +124,10 @@ async fn a_full_disk_refuses_callers_and_work_goes_on_when_there_is_room() {
     // The step is under way and waits. Who comes now is refused at once, and nothing of it is ever there.
     tokio::time::sleep(Duration::from_secs(1)).await;
     let began = Instant::now();
-    let refused = engine.start(TASK, "late", &1).await;
+    let late = engine.start(TASK, "late", &1).into_future();
+    let refused = tokio::time::timeout(PATIENCE, late).await;
     assert!(
-        matches!(refused, Err(StartError::Store(StoreError::Full))),
+        matches!(refused, Ok(Err(StartError::Store(StoreError::Full)))),
         "{refused:?}"
     );
     assert_eq!(began.elapsed(), Duration::ZERO);

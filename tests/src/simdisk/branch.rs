@@ -41,6 +41,8 @@ pub struct Branch {
     pub facts: Vec<Fact>,
     /// Tasks that may be gone.
     pub may_be_gone: BTreeSet<Box<str>>,
+    /// Tasks that may have begun a further run, or whose ids were used again.
+    pub anew: BTreeSet<Box<str>>,
     /// All calls so far.
     pub calls: Vec<Issued>,
     /// What handlers know of the lives before.
@@ -84,15 +86,20 @@ impl Branch {
     /// The calls that are to be made again, by their numbers.
     pub fn unanswered(&self) -> Vec<usize> {
         let plan = self.plan();
-        let is_deleted = |task: &str| plan.0.get(task).is_some_and(|known| known.deleted);
+        // Begun again after its removal, it would be another task.
+        let is_settled = |task: &str| {
+            let known = plan.0.get(task);
+            known.is_some_and(|known| known.deleted || known.again)
+        };
         let calls = self.calls.iter().enumerate();
         let again = calls.filter(|(_, issued)| {
             issued.answered.is_none()
                 && match &*issued.call {
-                    // Began again after its removal, it would be another task.
-                    Call::Start { task, .. } => !is_deleted(task),
-                    Call::Cancel(_) | Call::Delete(_) | Call::Withdraw { .. } => true,
-                    Call::Hear { .. } | Call::AnswerAll | Call::Look(_) => false,
+                    Call::Start { task, .. } => !is_settled(task),
+                    Call::Cancel(task) | Call::Delete(task) | Call::Withdraw { task, .. } => {
+                        plan.0.get(task).is_none_or(|known| !known.again)
+                    }
+                    Call::Hear { .. } | Call::Retry(..) | Call::AnswerAll | Call::Look(_) => false,
                 }
         });
         again.map(|(number, _)| number).collect()
@@ -113,6 +120,7 @@ impl Branch {
     /// Adds to what handlers know what the disk has, and what was told.
     pub fn learn(&mut self, dump: &Dump) {
         self.past.serial = self.lives * SERIALS;
+        self.past.forget(&self.anew);
         for fact in &self.facts {
             let task = fact.task.to_string();
             // One that went may have been begun anew.

@@ -1,5 +1,6 @@
 //! The callers of the simulation: they follow the script and note what they are told, and when that left the engine.
 
+use super::backup;
 use super::branch::{Branch, Issued};
 use super::disk::{Entry, Journal, SimDisk};
 use super::facts::{Fact, What};
@@ -7,15 +8,15 @@ use super::handler::{BRIEF, CHAT, Job, Line, PLAIN, World};
 use super::script::{Call, Def, Group, Script};
 use super::witness::Witness;
 use outlive::{
-    Accepted, ControlError, Delivery, Engine, InputId, Outcome, ResultError, Run, StartError,
-    TaskDef, TaskId,
+    Accepted, ControlError, Engine, InputId, OnConflict, Outcome, ReenterError, ResultError, Run,
+    Start, StartError, TaskDef, TaskId,
 };
 use outlive_storage::{RedbStore, Store};
 use parking_lot::Mutex;
 use std::future::{Future, IntoFuture};
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 use tokio::task::JoinSet;
@@ -30,12 +31,16 @@ const NEVER: Duration = Duration::from_secs(600);
 pub struct Lived {
     /// Its calls, those of the lives before it among them.
     pub calls: Vec<Issued>,
+    /// Backups that were compared.
+    pub backups: u64,
+    /// Retries that opened a further run.
+    pub retries: u64,
     /// What went wrong.
     pub violations: Vec<String>,
 }
 
 /// The definition of a task.
-pub fn def(def: Def) -> TaskDef<Job, Line, String> {
+pub fn def_of(def: Def) -> TaskDef<Job, Line, String> {
     match def {
         Def::Plain => PLAIN,
         Def::Chat => CHAT,
@@ -52,13 +57,15 @@ pub async fn open(
     disk: &SimDisk,
     journal: &Journal,
     world: &World,
-) -> Result<Engine, String> {
+) -> Result<(Engine, Arc<Witness>), String> {
     let store = RedbStore::on_medium(Arc::new(disk.clone()), branch.options(), 1);
     let store = store.map_err(|error| format!("the store does not open: {error:?}"))?;
-    let store: Arc<dyn Store> = Witness::new(store, journal);
-    let builder = world.act_in(Engine::on_store(store).inline().owner("simulation"));
+    let store = Witness::new(store, journal);
+    let of_engine: Arc<dyn Store> = Arc::clone(&store) as _;
+    let builder = world.act_in(Engine::on_store(of_engine).inline().owner("simulation"));
     let engine = builder.open().await;
-    engine.map_err(|error| format!("the engine does not open: {error:?}"))
+    let engine = engine.map_err(|error| format!("the engine does not open: {error:?}"))?;
+    Ok((engine, store))
 }
 
 /// One life of the callers and their engine, of so many groups of calls.
@@ -72,12 +79,15 @@ pub async fn live(
     groups: u64,
 ) -> Result<Lived, String> {
     let world = World::new(branch.past.clone(), journal);
-    let mut engine = open(branch, disk, journal, &world).await?;
+    let (mut engine, mut store) = open(branch, disk, journal, &world).await?;
     let callers = Callers {
         journal: journal.clone(),
+        world: world.clone(),
         calls: Arc::new(Mutex::new(branch.calls.clone())),
         violations: Arc::default(),
+        retries: Arc::default(),
     };
+    let mut backups = 0;
     let mut plan = branch.plan();
     let again = branch.unanswered();
     callers.make(&engine, again).await;
@@ -92,10 +102,14 @@ pub async fn live(
                 callers.make(&engine, numbers).await;
             }
             Group::Wait(ms) => tokio::time::sleep(Duration::from_millis(ms)).await,
+            Group::Backup => {
+                backup::compare(store.inner(), &Branch::given(&callers.calls.lock()))?;
+                backups += 1;
+            }
             Group::Reopen => {
                 engine.shutdown(Duration::ZERO).await;
-                drop(engine);
-                engine = open(branch, disk, journal, &world).await?;
+                drop((engine, store));
+                (engine, store) = open(branch, disk, journal, &world).await?;
             }
         }
     }
@@ -105,15 +119,23 @@ pub async fn live(
     let mut violations = callers.violations.lock().clone();
     violations.extend(world.violations());
     let calls = callers.calls.lock().clone();
-    Ok(Lived { calls, violations })
+    let retries = callers.retries.load(Ordering::Relaxed);
+    Ok(Lived {
+        calls,
+        backups,
+        retries,
+        violations,
+    })
 }
 
 /// Those who call.
 #[derive(Debug, Clone)]
 struct Callers {
     journal: Journal,
+    world: World,
     calls: Arc<Mutex<Vec<Issued>>>,
     violations: Arc<Mutex<Vec<String>>>,
+    retries: Arc<AtomicU64>,
 }
 
 impl Callers {
@@ -166,11 +188,34 @@ impl Callers {
                 def,
                 job,
                 delivery,
-            } => self.start(engine, (task, *def), job, *delivery).await,
+                again,
+            } => {
+                let on_conflict = if *again {
+                    self.anew(task);
+                    OnConflict::Restart
+                } else {
+                    OnConflict::Refuse
+                };
+                let start = engine.start(def_of(*def), task, job);
+                let start = start.delivery(*delivery).on_conflict(on_conflict);
+                self.start(start, (task, *def), &job.label).await;
+            }
             Call::Hear { task, input } => self.hear(engine, task, input).await,
             Call::Cancel(task) => {
                 let (told, since) = watched(&self.journal, engine.cancel(task, "enough")).await;
                 self.ordered(told, (since, task), What::Cancelled);
+            }
+            Call::Retry(task, def) => {
+                self.anew(task);
+                match engine.retry(def_of(*def), task).await {
+                    Ok(_) => {
+                        self.retries.fetch_add(1, Ordering::Relaxed);
+                    }
+                    Err(ReenterError::Control(
+                        ControlError::Conflict { .. } | ControlError::NotFound(_),
+                    )) => {}
+                    Err(error) => self.violated(format!("a retry of {task}: {error:?}")),
+                }
             }
             Call::Delete(task) => {
                 self.journal.add(Entry::MayGo(task.as_str().into()));
@@ -196,23 +241,21 @@ impl Callers {
         }
     }
 
-    async fn start(
-        &self,
-        engine: &Engine,
-        (task, kind): (&str, Def),
-        job: &Job,
-        delivery: Delivery,
-    ) {
+    /// What was told of a task may not hold from here on.
+    fn anew(&self, task: &str) {
+        self.world.anew(task);
+        self.journal.add(Entry::Anew(task.into()));
+    }
+
+    async fn start(&self, start: Start<Line, String>, (task, kind): (&str, Def), label: &str) {
         if kind == Def::Brief {
             self.journal.add(Entry::MayGo(task.into()));
         }
-        let start = engine.start(def(kind), task, job);
-        let start = start.input_id(job.label.as_str()).delivery(delivery);
-        let (told, since) = watched(&self.journal, start).await;
+        let (told, since) = watched(&self.journal, start.input_id(label)).await;
         let what = match told {
-            Ok(_) => What::Accepted(id(&job.label)),
+            Ok(_) => What::Accepted(id(label)),
             Err(StartError::Conflict { .. } | StartError::SteeringQueueFull { .. }) => {
-                What::Refused(id(&job.label))
+                What::Refused(id(label))
             }
             Err(error) => return self.violated(format!("{task} does not start: {error:?}")),
         };
@@ -243,7 +286,7 @@ impl Callers {
         if engine.input(task, input).await.is_err() {
             return;
         }
-        let run = engine.start(def(kind), task, &job).input_id(input).await;
+        let run = engine.start(def_of(kind), task, &job).input_id(input).await;
         let run = match run {
             Ok(run) if run.accepted() == Some(Accepted::Attached) => run,
             other => {

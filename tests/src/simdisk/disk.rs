@@ -149,6 +149,9 @@ pub enum Entry {
     },
     /// Somebody began to ask for the removal of a task, or it may go by itself: from here on it may be gone.
     MayGo(Box<str>),
+    /// Somebody began to ask for a further run of a task, or for another task of its id: what was told of the one before
+    /// may not hold from here on.
+    Anew(Box<str>),
 }
 
 /// The log of one life of a disk. Clones are the same log.

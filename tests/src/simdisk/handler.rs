@@ -107,6 +107,16 @@ pub struct Past {
     pub serial: u64,
 }
 
+impl Past {
+    /// What is known of these tasks may be of the run before.
+    pub fn forget(&mut self, anew: &BTreeSet<Box<str>>) {
+        self.recorded
+            .retain(|(task, ..)| !anew.contains(task.as_str()));
+        self.answered
+            .retain(|(task, _)| !anew.contains(task.as_str()));
+    }
+}
+
 #[derive(Debug, Default)]
 struct Present {
     past: Past,
@@ -133,6 +143,12 @@ impl World {
     /// What is known by now.
     pub fn past(&self) -> Past {
         self.present.lock().past.clone()
+    }
+
+    /// A task may begin a further run.
+    pub fn anew(&self, task: &str) {
+        let anew = BTreeSet::from([task.into()]);
+        self.present.lock().past.forget(&anew);
     }
 
     /// What went wrong in handlers.

@@ -1,7 +1,8 @@
 //! A whole engine on a simulated disk that crashes after every call: what is written, what a crash may leave of it, and what
 //! must be true then.
 
-pub mod branch;
+mod backup;
+mod branch;
 pub mod caller;
 pub mod disk;
 pub mod dump;

@@ -41,6 +41,7 @@ pub struct Walk<'a> {
     ops: Vec<Arc<Op>>,
     facts: Vec<Fact>,
     may_be_gone: BTreeSet<Box<str>>,
+    anew: BTreeSet<Box<str>>,
     now: Option<tokio::time::Instant>,
     synced: Pages,
     unsynced: Vec<Call>,
@@ -76,6 +77,7 @@ impl<'a> Walk<'a> {
             ops: branch.ops.clone(),
             facts: branch.facts.clone(),
             may_be_gone: branch.may_be_gone.clone(),
+            anew: branch.anew.clone(),
             now: branch.now,
             synced: branch.pages.clone(),
             unsynced: Vec::new(),
@@ -176,6 +178,12 @@ impl<'a> Walk<'a> {
             Entry::Told { .. } => {}
             Entry::MayGo(task) => {
                 self.may_be_gone.insert(task.clone());
+            }
+            Entry::Anew(task) => {
+                // Claims only grow, whoever has the id.
+                let facts = &mut self.facts;
+                facts.retain(|fact| fact.task.as_str() != &**task || fact.generation().is_some());
+                self.anew.insert(task.clone());
             }
         }
     }
@@ -335,6 +343,7 @@ impl<'a> Walk<'a> {
             ops: self.ops.clone(),
             facts: self.facts.clone(),
             may_be_gone: self.may_be_gone.clone(),
+            anew: self.anew.clone(),
             calls: calls.collect(),
             past: self.branch.past.clone(),
             now: self.now,

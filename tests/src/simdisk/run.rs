@@ -120,6 +120,10 @@ pub struct Counts {
     pub kinds: BTreeMap<&'static str, u64>,
     /// Images on which a write was that nobody had been told of.
     pub unanswered: u64,
+    /// Backups that were compared.
+    pub backups: u64,
+    /// Retries that opened a further run.
+    pub retries: u64,
     /// Images whose file was read as a whole.
     pub repaired: u64,
     /// Images that were worked until everything rested.
@@ -159,6 +163,8 @@ impl Counts {
         self.possible += other.possible;
         self.second += other.second;
         self.unanswered += other.unanswered;
+        self.backups += other.backups;
+        self.retries += other.retries;
         self.repaired += other.repaired;
         self.settled += other.settled;
         self.slowest = self.slowest.max(other.slowest);
@@ -232,6 +238,8 @@ pub fn history(seed: u64, share: &Share) -> Counts {
             violations: vec![why],
             ..caller::Lived::default()
         });
+        counts.backups += lived.backups;
+        counts.retries += lived.retries;
         for what in lived.violations.iter().chain(&panics::taken()) {
             counts.violated(&place.at(0), what);
         }

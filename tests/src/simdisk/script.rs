@@ -29,6 +29,8 @@ pub enum Call {
         job: Job,
         /// How it comes to a turn that runs.
         delivery: Delivery,
+        /// The id was used before: a task that has ended begins a further run, one that is gone another task.
+        again: bool,
     },
     /// Waits for the answer to an input.
     Hear {
@@ -39,6 +41,8 @@ pub enum Call {
     },
     /// Cancels a task.
     Cancel(String),
+    /// Opens a further run with the input of the last one.
+    Retry(String, Def),
     /// Removes a task.
     Delete(String),
     /// Takes an input back.
@@ -61,6 +65,8 @@ pub enum Group {
     Calls(Vec<Call>),
     /// Nothing for so many milliseconds.
     Wait(u64),
+    /// Copies the file, and looks whether the copy says what the file says.
+    Backup,
     /// Stops the engine in order, and opens it again.
     Reopen,
 }
@@ -76,6 +82,8 @@ pub struct Known {
     pub deleted: bool,
     /// Somebody asked for its end.
     pub cancelled: bool,
+    /// Its id was used again: there may have been another task.
+    pub again: bool,
     /// Inputs that somebody asked to have back.
     pub withdrawn: Vec<String>,
 }
@@ -88,14 +96,24 @@ impl Plan {
     /// Adds what a call is about.
     pub fn add(&mut self, call: &Call) {
         match call {
-            Call::Start { task, def, job, .. } => {
+            Call::Start {
+                task,
+                def,
+                job,
+                again,
+                ..
+            } => {
                 let known = self.0.entry(task.clone()).or_insert_with(|| Known {
                     def: *def,
                     inputs: Vec::new(),
                     deleted: false,
                     cancelled: false,
+                    again: false,
                     withdrawn: Vec::new(),
                 });
+                if *again {
+                    (known.again, known.deleted) = (true, false);
+                }
                 // A call that was not answered is made again.
                 if known.inputs.iter().all(|known| known.label != job.label) {
                     known.inputs.push(job.clone());
@@ -106,7 +124,7 @@ impl Plan {
             Call::Withdraw { task, input } => {
                 self.change(task, |known| known.withdrawn.push(input.clone()));
             }
-            Call::Hear { .. } | Call::AnswerAll | Call::Look(_) => {}
+            Call::Hear { .. } | Call::Retry(..) | Call::AnswerAll | Call::Look(_) => {}
         }
     }
 
@@ -148,7 +166,7 @@ impl Script {
     /// What callers do next.
     pub fn next(&mut self, plan: &Plan) -> Group {
         let crowded = plan.alive().len() >= TASKS_MAX;
-        match self.chance.below(24) {
+        match self.chance.below(28) {
             0..7 if !crowded => self.starts(),
             0..7 => Group::Calls(vec![
                 self.one_of(plan).map_or(Call::AnswerAll, Call::Delete),
@@ -161,6 +179,12 @@ impl Script {
             20 => self.withdraws(plan),
             21 => Group::Calls(vec![Call::AnswerAll]),
             22 => self.about_one(plan, Call::Look),
+            23 | 24 => self.about_one(plan, |task| {
+                let def = plan.0[&task].def;
+                Call::Retry(task, def)
+            }),
+            25 => self.starts_again(plan),
+            26 => Group::Backup,
             _ => Group::Reopen,
         }
     }
@@ -186,9 +210,27 @@ impl Script {
                 def,
                 job,
                 delivery: Delivery::Interrupt,
+                again: false,
             }
         });
         Group::Calls(calls.collect())
+    }
+
+    /// Whether it runs, has ended or is gone: its id is used once more.
+    fn starts_again(&mut self, plan: &Plan) -> Group {
+        let used = plan.0.iter().filter(|(_, known)| known.def != Def::Chat);
+        let used: Vec<_> = used.collect();
+        let at = self.chance.below(used.len() as u64) as usize;
+        let Some((task, def)) = used.get(at).map(|(task, known)| (*task, known.def)) else {
+            return self.starts();
+        };
+        Group::Calls(vec![Call::Start {
+            task: task.clone(),
+            def,
+            job: self.job(def, false),
+            delivery: Delivery::Interrupt,
+            again: true,
+        }])
     }
 
     fn steers(&mut self, plan: &Plan) -> Group {
@@ -210,6 +252,7 @@ impl Script {
                 def: Def::Chat,
                 job: self.job(Def::Chat, false),
                 delivery: deliveries[self.chance.below(4) as usize],
+                again: false,
             }
         });
         Group::Calls(calls.collect())

@@ -1,7 +1,7 @@
 //! The engine on what a crash has left: it recovers, and works until everything rests.
 
 use super::branch::Branch;
-use super::caller::{def, outcome};
+use super::caller::{def_of, outcome};
 use super::disk::Journal;
 use super::dump::Dump;
 use super::facts::What;
@@ -190,7 +190,7 @@ impl Opened<'_> {
         if known.def == Def::Brief {
             return Ok(());
         }
-        let start = engine.start(def(known.def), task, job).input_id(label);
+        let start = engine.start(def_of(known.def), task, job).input_id(label);
         let run = start
             .await
             .map_err(|error| format!("{label} of {task}: {error:?}"))?;

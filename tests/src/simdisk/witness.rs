@@ -72,6 +72,11 @@ impl Witness {
         Arc::new(Witness { inner, journal })
     }
 
+    /// The store itself: what it is asked there is not noted.
+    pub fn inner(&self) -> &RedbStore {
+        &self.inner
+    }
+
     fn noted(&self, op: Op) -> Answer {
         let op = Arc::new(op);
         let begun = Entry::Begun(Arc::clone(&op), Instant::now());

@@ -7,7 +7,7 @@ use super::super::witness::Heard;
 use super::{Answer, starts, task_of};
 use outlive::{Engine, Outcome, ResultError, Run, Status, StreamEvent};
 use outlive_storage::Store;
-use outlive_storage::row::{StreamEntry, TaskNumber};
+use outlive_storage::row::{Keep, StreamEntry, TaskNumber, TaskRow};
 use std::sync::Arc;
 
 /// A caller who waits for what comes of an input, for as long as the engine lives.
@@ -30,7 +30,11 @@ pub(super) fn wait(world: &Arc<World>, run: Run<Told, Item>) {
 
 /// What comes of an input; `None` when the engine stops first, or somebody has to look at the task.
 pub async fn outcome(world: &Arc<World>, run: &Run<Told, Item>) -> Option<Heard> {
-    let number = task_of(world, run.id().as_str()).map(|(number, _)| number);
+    // A task that goes with its end may have gone before its caller comes here, and another one has its id.
+    let may_be_another = |row: &TaskRow| row.options.keep == Keep::Ephemeral;
+    let found = task_of(world, run.id().as_str());
+    let found = found.filter(|(number, row)| !may_be_another(row) || is_only(world, run, *number));
+    let number = found.map(|(number, _)| number);
     let input = run.input_id().to_string();
     let told = run.outcome().await;
     let heard = match told {
@@ -61,6 +65,13 @@ pub async fn outcome(world: &Arc<World>, run: &Run<Told, Item>) -> Option<Heard>
         }
     }
     Some(heard)
+}
+
+/// Whether no other task ever had the id.
+fn is_only(world: &World, run: &Run<Told, Item>, number: TaskNumber) -> bool {
+    let state = world.state.lock();
+    let numbers = state.ledger.numbers.get(run.id().as_str());
+    numbers.is_some_and(|numbers| *numbers == [number])
 }
 
 /// An output answers for the input its turn worked on, or for one it took.
