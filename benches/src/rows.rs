@@ -12,6 +12,7 @@ use outlive_storage::row::{
     Priority, RetryRow, TaskNumber, TaskRow, Times,
 };
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 /// A moment near those of real rows.
 const NOW: u64 = 1_700_000_000_000_000;
@@ -48,7 +49,7 @@ pub fn input(number: u64) -> Result<Event, InvalidId> {
         delivery: Delivery::Interrupt,
         priority: Priority::NORMAL,
         options: options(),
-        facts: Some(Box::new(Facts {
+        facts: Some(Arc::new(Facts {
             owner: "bench".into(),
             server_version: env!("CARGO_PKG_VERSION").into(),
             ..Facts::default()

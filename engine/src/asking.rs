@@ -60,8 +60,7 @@ impl<S> OneStep<'_, S> {
         loop {
             let over = tokio::select! {
                 biased;
-                // The sender lives in the turn, so there is always a next change to wait for.
-                _ = wakes.changed() => false,
+                () = wakes.changed() => false,
                 () = self.reach(until) => true,
                 () = core.steps.ended() => return Err(AskError::TurnOver),
             };

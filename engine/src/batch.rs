@@ -291,7 +291,7 @@ impl Batcher {
         let stopping = self.dispatcher.is_stopping() && !cfg!(planted = "shutdown_claims_on");
         let number = match &target {
             Target::Number(task) => Some(*task),
-            Target::Id(_) => None,
+            Target::Id(_) | Target::Unborn => None,
         };
         let decided = if stopping && claims(&event) {
             // A claim that would not be entered any more is not made: its task waits for the next open.

@@ -64,7 +64,7 @@ pub struct Builder {
     max_blocking: usize,
     pub(crate) park_after: Duration,
     patience: Duration,
-    owner: Option<Box<str>>,
+    owner: Option<Arc<str>>,
     session: Option<String>,
     events: bool,
     guard: GuardOptions,

@@ -140,7 +140,7 @@ fn draft(
         delivery: Delivery::Interrupt,
         priority: options.rank(),
         options: options_row,
-        facts: Some(Box::new(facts)),
+        facts: Some(Arc::new(facts)),
         start_at: None,
         on_conflict: OnConflict::Refuse,
         after: None,

@@ -50,7 +50,7 @@ impl Commits {
         row: Option<&Arc<TaskRow>>,
         writes: Vec<Write>,
     ) {
-        let row = row.map(|row| Write::Row(Box::new(TaskRow::clone(row))));
+        let row = row.map(|row| Write::Row(Arc::clone(row)));
         // A start cannot also remove its task: what was started in this batch is removed by a commit of its own.
         let removes = writes.contains(&Write::RemoveTask);
         let under_way = self.at.get(&task).copied();

@@ -6,7 +6,7 @@ use crate::registry::Registered;
 use outlive_storage::id::{self, ID_MAX, InvalidId, TaskId};
 use outlive_storage::row::Facts;
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 /// Longest title, in bytes.
 pub const TITLE_MAX: usize = 256;
@@ -122,10 +122,13 @@ impl Said {
     }
 }
 
+/// The version of this library.
+static VERSION: LazyLock<Arc<str>> = LazyLock::new(|| env!("CARGO_PKG_VERSION").into());
+
 /// Who creates tasks.
 #[derive(Debug, Clone)]
 pub(crate) struct Creator {
-    pub(crate) owner: Box<str>,
+    pub(crate) owner: Arc<str>,
     pub(crate) session: Option<Box<str>>,
 }
 
@@ -173,7 +176,7 @@ pub(crate) fn facts(
             .collect(),
         session,
         owner: creator.owner.clone(),
-        server_version: env!("CARGO_PKG_VERSION").into(),
+        server_version: Arc::clone(&VERSION),
         traceparent: said.traceparent.map(checked_traceparent).transpose()?,
         labels: Vec::new(),
     };

@@ -73,14 +73,15 @@ impl Known {
     /// # Errors
     /// What the store fails with.
     pub(crate) fn locate(&self, target: Target, last: Etag) -> Result<TaskNumber, StoreError> {
+        let unborn = TaskNumber(last.0 + 1);
         let id = match target {
             Target::Number(task) => return Ok(task),
+            Target::Unborn => return Ok(unborn),
             Target::Id(id) => id,
         };
         if let Some(task) = self.fresh_ids.get(&id) {
             return Ok(*task);
         }
-        let unborn = TaskNumber(last.0 + 1);
         if self.gone_ids.contains(&id) {
             return Ok(unborn);
         }

@@ -27,6 +27,8 @@ mod asking;
 #[cfg(feature = "runtime")]
 mod asks;
 #[cfg(feature = "runtime")]
+mod awaited;
+#[cfg(feature = "runtime")]
 mod batch;
 #[cfg(feature = "runtime")]
 mod blocking;

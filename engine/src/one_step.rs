@@ -6,6 +6,7 @@ use crate::env;
 use crate::failpoint::{self, Failpoint};
 use crate::machine::{TurnEnd, Wait, WaitFor, delay_us};
 use crate::reader::ReadError;
+use crate::signal::Wakes;
 use crate::step::{Reconciled, STEPS_MAX, StepCtx, StepError, StepOptions, Tries};
 use crate::step_key::StepKey;
 use crate::turn_steps::{Unclaimed, UnderWay};
@@ -19,7 +20,6 @@ use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
-use tokio::sync::watch;
 
 /// One step of one attempt.
 pub(crate) struct OneStep<'a, S> {
@@ -339,7 +339,7 @@ impl<'a, S> OneStep<'a, S> {
     pub(crate) async fn wait_for_children<E>(
         &self,
         ended: u64,
-        mut wakes: watch::Receiver<u64>,
+        mut wakes: Wakes,
     ) -> Result<(), StepError<E>> {
         let steps = &self.ctx.core.steps;
         let wait = Wait {
@@ -353,7 +353,7 @@ impl<'a, S> OneStep<'a, S> {
             drop(self.under_way.lock().take());
             tokio::select! {
                 biased;
-                _ = wakes.changed() => {}
+                () = wakes.changed() => {}
                 () = steps.ended() => return Err(StepError::TurnOver),
             }
             // Before the wait is over, or the turn might leave memory over what has come.

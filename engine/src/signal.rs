@@ -1,9 +1,10 @@
 //! What a running handler is told: the causes for which it may want to end, and the signal they set.
 
+use crate::awaited::Awaited;
 use crate::machine::Cause;
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use tokio::sync::watch;
 
 /// Why a turn may want to end. Causes add up within a turn, and each is visible before [`Ctx::cancelled`] resolves.
 ///
@@ -86,15 +87,35 @@ impl fmt::Display for Causes {
     }
 }
 
+/// What is told of one claim.
+struct State {
+    causes: Causes,
+    /// The handler left its turn to the next open.
+    left: bool,
+    /// Counts what came that the handler may wait for.
+    woken: u64,
+}
+
 /// The causes of one claim, as its handler and the engine share them.
 pub(crate) struct Signal {
-    causes: watch::Sender<Causes>,
-    /// The handler left its turn to the next open.
-    left: watch::Sender<bool>,
+    state: Awaited<State>,
     /// How many inputs wait, as of the last commit.
     waiting: AtomicU64,
-    /// Counts what came that the handler may wait for.
-    woken: watch::Sender<u64>,
+}
+
+/// Follows what comes that the handler may wait for.
+pub(crate) struct Wakes {
+    signal: Arc<Signal>,
+    seen: u64,
+}
+
+impl Wakes {
+    /// Resolves once something has come since the last time.
+    pub(crate) async fn changed(&mut self) {
+        let state = &self.signal.state;
+        state.until(|state| state.woken != self.seen).await;
+        self.seen = state.lock().woken;
+    }
 }
 
 impl Signal {
@@ -105,21 +126,26 @@ impl Signal {
             ..Causes::default()
         };
         Signal {
-            causes: watch::Sender::new(causes),
-            left: watch::Sender::new(false),
+            state: Awaited::new(State {
+                causes,
+                left: false,
+                woken: 0,
+            }),
             waiting: AtomicU64::new(waiting),
-            woken: watch::Sender::new(0),
         }
     }
 
     /// Something came that the handler may wait for.
     pub(crate) fn wake(&self) {
-        self.woken.send_modify(|count| *count += 1);
+        self.state.change(|state| state.woken += 1);
     }
 
-    /// Changes with each such thing that comes from now on.
-    pub(crate) fn wakes(&self) -> watch::Receiver<u64> {
-        self.woken.subscribe()
+    /// Follows such things from now on.
+    pub(crate) fn wakes(self: &Arc<Self>) -> Wakes {
+        Wakes {
+            seen: self.state.lock().woken,
+            signal: Arc::clone(self),
+        }
     }
 
     /// So many inputs wait now.
@@ -154,46 +180,43 @@ impl Signal {
         if cfg!(planted = "cause_not_told") {
             return;
         }
-        self.causes.send_modify(change);
+        self.state.change(|state| change(&mut state.causes));
     }
 
     /// The causes so far, or none.
     pub(crate) fn causes(&self, shutdown: bool) -> Option<Causes> {
         let causes = Causes {
             shutdown,
-            ..self.causes.borrow().clone()
+            ..self.state.lock().causes.clone()
         };
         causes.any().then_some(causes)
     }
 
     /// Whether the claim was taken away.
     pub(crate) fn is_lost(&self) -> bool {
-        self.causes.borrow().lease_lost
+        self.state.lock().causes.lease_lost
     }
 
     /// Resolves once the cancel signal is set.
     pub(crate) async fn cancelled(&self) {
-        let mut causes = self.causes.subscribe();
-        // The sender lives in self, so there is always a next change to wait for.
-        let _ = causes.wait_for(Causes::signalled).await;
+        self.state.until(|state| state.causes.signalled()).await;
     }
 
     /// The handler leaves its turn to the next open.
     pub(crate) fn leave(&self) {
-        self.left.send_replace(true);
+        self.state.change(|state| state.left = true);
     }
 
     /// Resolves once the handler has left.
     pub(crate) async fn left(&self) {
-        let mut left = self.left.subscribe();
-        let _ = left.wait_for(|left| *left).await;
+        self.state.until(|state| state.left).await;
     }
 }
 
 impl fmt::Debug for Signal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Signal")
-            .field(&*self.causes.borrow())
+            .field(&self.state.lock().causes)
             .finish()
     }
 }

@@ -8,6 +8,7 @@ use outlive_storage::row::{
     Deadline, EventKind, Failure, Micros, Outcome, RunRow, State, TaskRow, WaitReason,
 };
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// All metadata of a task, by namespace.
 pub type MetadataMap = BTreeMap<String, serde_json::Map<String, serde_json::Value>>;
@@ -159,7 +160,7 @@ impl Snapshot {
         let source = Source::of(&row, &name);
         let status = Status::of(&row);
         let seen = Seen::of(row.state, registry.get(row.def).is_some(), row.updated_at);
-        let facts = row.facts;
+        let facts = Arc::unwrap_or_clone(row.facts);
         let text = |text: Option<Box<str>>| text.map(String::from);
         let mut tags: BTreeMap<String, String> = facts
             .tags
@@ -188,7 +189,7 @@ impl Snapshot {
             description: text(facts.description),
             tags,
             session: text(facts.session),
-            owner: facts.owner.into(),
+            owner: facts.owner.to_string(),
             parent: row.parent.map(|parent| parent.id),
             source,
             traceparent: text(facts.traceparent),

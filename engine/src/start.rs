@@ -267,6 +267,7 @@ impl<O, S> Start<O, S> {
 
     fn prepare(self) -> Result<Prepared<O, S>, StartError> {
         let dispatcher = &self.shared.dispatcher;
+        let is_made = self.id.0.is_none();
         let id = TaskId::new(self.id.0.unwrap_or_else(env::fresh_id))?;
         let input_id_given = self.input_id.is_some();
         let input_id = InputId::new(self.input_id.unwrap_or_else(env::fresh_id))?;
@@ -287,7 +288,7 @@ impl<O, S> Start<O, S> {
         let of = (&*bytes, &id);
         let made = facts(self.said, &options, registered, of, &dispatcher.creator);
         let (facts, cannot_create) = match made {
-            Ok(facts) => (Some(Box::new(facts)), None),
+            Ok(facts) => (Some(Arc::new(facts)), None),
             // A task that exists needs none of it, so whether it matters is for the writer to say.
             Err(error) if cfg!(planted = "attach_needs_factory") => return Err(error.into()),
             Err(error) => (None, Some(error)),
@@ -313,11 +314,16 @@ impl<O, S> Start<O, S> {
             claimant: slot.is_some().then(|| dispatcher.claimant.clone()),
             parent: None,
         };
+        let target = if is_made {
+            Target::Unborn
+        } else {
+            Target::Id(id.clone())
+        };
         let draft = Draft {
             value,
             slot,
             sink: self.sink,
-            ..Draft::bare(Target::Id(id.clone()), Event::Input(Box::new(input)))
+            ..Draft::bare(target, Event::Input(Box::new(input)))
         };
         Ok(Prepared {
             wanted: Wanted {

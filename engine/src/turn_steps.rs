@@ -1,14 +1,13 @@
 //! The steps of one attempt: which keys it used, which steps are under way, what its handler waits for, and whether it is
 //! to be put aside.
 
+use crate::awaited::Awaited;
 use crate::env;
 use crate::machine::{TurnEnd, Wait};
 use outlive_storage::row::{AskRow, StepRow};
-use parking_lot::Mutex;
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::watch;
 
 /// How long steps under way may hold up that their turn is put aside.
 const ASIDE_WAIT: Duration = Duration::from_secs(5);
@@ -80,8 +79,7 @@ impl State {
 
 /// The steps of one attempt.
 pub(crate) struct TurnSteps {
-    state: Mutex<State>,
-    changes: watch::Sender<()>,
+    state: Awaited<State>,
     /// Whether an earlier attempt recorded steps: then each is looked for before it is run.
     pub(crate) recorded: bool,
     /// A wait as long as this leaves memory; empty where none can: the call of a blocking handler cannot be dropped.
@@ -103,8 +101,7 @@ pub(crate) struct UnderWay(Arc<TurnSteps>);
 impl TurnSteps {
     pub(crate) fn new(recorded: bool, park_after: Option<Duration>) -> Arc<TurnSteps> {
         Arc::new(TurnSteps {
-            state: Mutex::default(),
-            changes: watch::Sender::new(()),
+            state: Awaited::new(State::default()),
             recorded,
             park_after,
         })
@@ -118,7 +115,7 @@ impl TurnSteps {
     /// The handler waits; one `long` wait is enough for the turn to leave memory.
     pub(crate) fn wait(self: &Arc<Self>, wait: Wait, long: bool) -> Waits {
         let mut number = 0;
-        self.change(|state| {
+        self.state.change(|state| {
             state.waited += 1;
             number = state.waited;
             state.waits.push(Waiting { number, wait, long });
@@ -177,14 +174,15 @@ impl TurnSteps {
 
     /// Asks for the turn to be put aside; the first word counts.
     pub(crate) fn put_aside(&self, end: TurnEnd) {
-        self.change(|state| {
+        self.state.change(|state| {
             state.aside.get_or_insert(end);
         });
     }
 
     /// Resolves when something is to be done about the turn beside its handler.
     pub(crate) async fn next(&self) -> Next {
-        self.until(|state| state.aside.is_some() || state.parks() || state.puts_down())
+        self.state
+            .until(|state| state.aside.is_some() || state.parks() || state.puts_down())
             .await;
         {
             let mut state = self.state.lock();
@@ -209,21 +207,12 @@ impl TurnSteps {
             |state: &State| state.under_way == 0 || cfg!(planted = "parked_over_running_steps");
         tokio::select! {
             biased;
-            () = self.until(quiet) => {}
+            () = self.state.until(quiet) => {}
             () = env::sleep(ASIDE_WAIT), if !cfg!(planted = "parked_when_quiet_alone") => {}
         }
         let aside = self.state.lock().aside.take();
         // INVARIANT: it was there, and is taken nowhere else.
         aside.expect("how the turn is put aside")
-    }
-
-    /// Resolves when the state is so.
-    async fn until(&self, is_so: impl Fn(&State) -> bool) {
-        let mut changes = self.changes.subscribe();
-        while !is_so(&self.state.lock()) {
-            // The sender lives in self, so there is always a next change to wait for.
-            let _ = changes.changed().await;
-        }
     }
 
     /// Whether the turn is over.
@@ -233,36 +222,32 @@ impl TurnSteps {
 
     /// Nothing is recorded any more.
     pub(crate) fn end(&self) {
-        self.change(|state| state.over = true);
+        self.state.change(|state| state.over = true);
     }
 
     /// Resolves when the turn is over.
     pub(crate) async fn ended(&self) {
-        self.until(|state| state.over).await;
-    }
-
-    fn change(&self, change: impl FnOnce(&mut State)) {
-        change(&mut self.state.lock());
-        self.changes.send_replace(());
+        self.state.until(|state| state.over).await;
     }
 }
 
 impl Drop for Paused {
     fn drop(&mut self) {
-        self.0.change(|state| state.paused -= 1);
+        self.0.state.change(|state| state.paused -= 1);
     }
 }
 
 impl Drop for Waits {
     fn drop(&mut self) {
         self.steps
+            .state
             .change(|state| state.waits.retain(|waiting| waiting.number != self.number));
     }
 }
 
 impl Drop for UnderWay {
     fn drop(&mut self) {
-        self.0.change(|state| state.under_way -= 1);
+        self.0.state.change(|state| state.under_way -= 1);
     }
 }
 

@@ -33,6 +33,8 @@ const ENGINE_KIB: u32 = QUEUE_KIB / 8;
 pub(crate) enum Target {
     /// The one of this id; where there is none, an input begins it.
     Id(TaskId),
+    /// A task begins under an id that was made for it: nobody else has it.
+    Unborn,
     /// The one of this number.
     Number(TaskNumber),
 }

@@ -44,12 +44,15 @@ fn config() -> impl bincode::config::Config {
     bincode::config::legacy().with_limit::<BODY_MAX>()
 }
 
-/// Encodes a row into `out`, which is emptied first.
+/// Encodes a row and its header into `out`, which is emptied first.
 ///
 /// # Errors
 /// [`StoreError::Malformed`] when the row is larger than any row may be.
-pub(crate) fn encode_row(task: TaskNumber, row: &TaskRow, out: &mut Vec<u8>) -> Result<()> {
-    let header = Header::of(row);
+pub(crate) fn encode_row(
+    task: TaskNumber,
+    (header, row): (&Header, &TaskRow),
+    out: &mut Vec<u8>,
+) -> Result<()> {
     let (place, (life, ahead_us), at) = place_parts(header.place);
     out.clear();
     out.extend_from_slice(&ROW);

@@ -45,7 +45,7 @@ pub enum Expect {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Write {
     /// Put the row; the store moves its index entries from where the old row had them.
-    Row(Box<TaskRow>),
+    Row(Arc<TaskRow>),
     /// Put a large value.
     Value {
         /// Its key; `key.task` is the commit's task.

@@ -14,6 +14,7 @@
 //! ```
 
 use crate::codec;
+use crate::header::Header;
 use crate::receipt::KeptReceipt;
 use crate::row::{
     AskRow, Etag, EventRow, InputRow, LifeRow, RunRow, SegmentRow, TaskNumber, TurnRow, ValueKey,
@@ -120,7 +121,8 @@ pub fn reread(key: &Key, bytes: &[u8]) -> Result<Vec<u8>, StoreError> {
             let task = TaskNumber(key.task);
             // Read by itself as well, as the store does before each commit.
             codec::header(task, bytes)?;
-            codec::encode_row(task, &codec::decode_row(task, bytes)?, &mut out)?;
+            let row = codec::decode_row(task, bytes)?;
+            codec::encode_row(task, (&Header::of(&row), &row), &mut out)?;
         }
         Kind::Value => codec::encode_value(slot, &codec::decode_value(slot, bytes)?, &mut out)?,
         Kind::Step => codec::encode_step(slot, &codec::decode_step(slot, bytes)?, &mut out)?,

@@ -33,6 +33,7 @@ pub use value::{Payload, ValueKey, ValueKind};
 
 use crate::id::{InputId, TaskId};
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 /// The internal key of a task: the etag of its start, so it ascends and is never used again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -83,7 +84,7 @@ impl Priority {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lease {
     /// The engine's owner name, for people.
-    pub owner: Box<str>,
+    pub owner: Arc<str>,
     /// The process that claimed: a fresh id for every open.
     pub instance: u128,
     /// Names this claim; whatever the turn writes names it too.
@@ -295,9 +296,9 @@ pub struct Facts {
     /// The session it belongs to.
     pub session: Option<Box<str>>,
     /// The owner name of the engine that created it.
-    pub owner: Box<str>,
+    pub owner: Arc<str>,
     /// The version of the library that created it.
-    pub server_version: Box<str>,
+    pub server_version: Arc<str>,
     /// The W3C trace context of the call that created it.
     pub traceparent: Option<Box<str>>,
     /// Under which labels the task is listed beside its definition. Never changed: a commit that does is malformed.
@@ -386,7 +387,7 @@ pub struct TaskRow {
     /// The last failed attempt of this turn; empty before one failed, cleared when the turn succeeds or fails for good.
     pub last_failure: Option<Failure>,
     /// What was said at creation.
-    pub facts: Facts,
+    pub facts: Arc<Facts>,
     /// When the task was started.
     pub created_at: Micros,
     /// When the row last changed.

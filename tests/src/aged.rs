@@ -4,6 +4,7 @@ use outlive_storage::row::{Etag, EventRow, Micros, State, TaskNumber, TaskRow};
 use outlive_storage::store::PAGE_MAX;
 use outlive_storage::{Commit, Expect, Scan, Store, Write};
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Moves the times of every task, and of its lines in the log, so far into the past. No engine may be on the store.
@@ -22,7 +23,7 @@ pub fn age(store: &dyn Store, by: Duration) {
             let row = found.row.expect("a readable row");
             let expect = Expect::Etag(row.etag);
             etag = Etag(etag.0 + 1);
-            let mut writes = vec![Write::Row(Box::new(older(row, etag, by_us)))];
+            let mut writes = vec![Write::Row(Arc::new(older(row, etag, by_us)))];
             for mut event in logged.remove(&found.task).unwrap_or_default() {
                 event.at = earlier(event.at, by_us);
                 writes.push(Write::Event(Box::new(event)));

@@ -55,7 +55,7 @@ pub fn due(store: &dyn Store, template: &TaskRow, name: &str, input: &[u8]) {
         let len = input.len() as u64;
         Payload::Stored { len }
     };
-    writes.insert(0, Write::Row(Box::new(row)));
+    writes.insert(0, Write::Row(Arc::new(row)));
     let expect = Expect::Absent;
     let commit = Commit {
         task,

@@ -343,7 +343,7 @@ fn put(store: &MemStore, id: &str, state: State, deaths: u32) {
         probation: Probation::No,
     };
     row.state = state;
-    let writes = vec![Write::Row(Box::new(row))];
+    let writes = vec![Write::Row(Arc::new(row))];
     let commit = Commit {
         task,
         expect,

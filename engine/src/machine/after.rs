@@ -15,6 +15,7 @@ use outlive_storage::row::{
     Deadline, EntryKind, Etag, EventKind, Fate, Guard, Micros, Outcome, Receipt, State, TaskRow,
     TurnResult, WaitReason,
 };
+use std::sync::Arc;
 
 /// A task that waits for an input goes on without one: with the bytes of the last, under an id of their own.
 pub(super) fn resume(
@@ -84,7 +85,7 @@ pub(super) fn retry(
             let mut writes = run_over(view, row, outcome, *at, now);
             let mut further = another_run(row, claimant, now);
             if from_start && let Some(next) = &mut further.row {
-                next.steps_of = next.turns_total;
+                Arc::make_mut(next).steps_of = next.turns_total;
                 writes.extend(super::steps::forget(row));
             }
             attached(Transition { writes, ..further })

@@ -6,6 +6,7 @@ use outlive_storage::id::InputId;
 use outlive_storage::row::{
     DefNumber, Etag, EventKind, Generation, Micros, Payload, State, TaskRow, TurnResult, WaitReason,
 };
+use std::sync::Arc;
 
 /// The four names of a task's state, as callers and the wire see them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -183,7 +184,7 @@ pub struct Transition {
     /// The row it was decided on.
     pub expect: Expect,
     /// The new row; `None` when the row does not change.
-    pub row: Option<Box<TaskRow>>,
+    pub row: Option<Arc<TaskRow>>,
     /// Further writes of the same commit.
     pub writes: Vec<Write>,
     /// The answer to the event's sender.

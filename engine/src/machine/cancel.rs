@@ -11,6 +11,7 @@ use outlive_storage::commit::Expect;
 use outlive_storage::row::{
     CancelRow, CancelScope, EventKind, Generation, Outcome, Receipt, State, TaskRow, TurnResult,
 };
+use std::sync::Arc;
 
 /// What an order comes to on this task.
 enum Target {
@@ -188,7 +189,7 @@ fn fenced(row: &TaskRow, mut transition: Transition, why: Option<Overdue>, now: 
     if let Some(next) = &mut transition.row
         && !cfg!(planted = "fence_keeps_generation")
     {
-        next.generation = now.generation;
+        Arc::make_mut(next).generation = now.generation;
     }
     transition.effects.insert(0, Effect::Fence(why));
     transition

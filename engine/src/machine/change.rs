@@ -7,6 +7,7 @@ use outlive_storage::commit::Expect;
 use outlive_storage::row::{
     Deadline, Etag, EventKind, Generation, Lease, Mark, Micros, State, TaskRow, WaitReason,
 };
+use std::sync::Arc;
 
 /// The row with the etag and the time of this transition.
 pub(super) fn changed(row: &TaskRow, now: Now) -> TaskRow {
@@ -98,7 +99,7 @@ pub(super) fn written(
     });
     Transition {
         expect,
-        row: Some(Box::new(next)),
+        row: Some(Arc::new(next)),
         writes: Vec::new(),
         answer: Answer::Done,
         effects,

@@ -8,12 +8,13 @@ use outlive_storage::row::{
     OptionsRow, ParentRow, Payload, Priority, StepRow, TaskNumber, TaskRow, ValueKey, ValueKind,
     WaitReason,
 };
+use std::sync::Arc;
 
 /// The process that wants to run a turn.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Claimant {
     /// The engine's owner name.
-    pub owner: Box<str>,
+    pub owner: Arc<str>,
     /// The id of this open of the engine.
     pub instance: u128,
 }
@@ -73,7 +74,7 @@ pub struct NewInput {
     pub options: OptionsRow,
     /// What a new task is created with; empty when that could not be made, so that only an existing task takes
     /// the input.
-    pub facts: Option<Box<Facts>>,
+    pub facts: Option<Arc<Facts>>,
     /// Not before this moment, for a new run.
     pub start_at: Option<Deadline>,
     /// What to do where the state refuses the input.

@@ -15,6 +15,7 @@ use outlive_storage::row::{
     Deadline, Delivery, EntryKind, EventKind, Generation, Guard, InputRow, OptionsRow, Receipt,
     State, TaskRow, WaitReason,
 };
+use std::sync::Arc;
 
 /// No task has the id: it begins, claimed in the same commit when a slot is free.
 pub(super) fn new_task(view: &View<'_>, input: NewInput, now: Now) -> Result<Transition, Rejected> {
@@ -65,7 +66,7 @@ pub(super) fn new_task(view: &View<'_>, input: NewInput, now: Now) -> Result<Tra
         parent: input.parent.map(|parent| parent.row),
         has_children: false,
         last_failure: None,
-        facts: *facts,
+        facts,
         created_at: now.at,
         updated_at: now.at,
         timeline: Vec::new(),
@@ -206,7 +207,7 @@ fn attach(row: &TaskRow, named: Named) -> Transition {
     let writes_row = cfg!(planted = "attach_writes");
     let how = Accepted::Attached;
     Transition {
-        row: writes_row.then(|| Box::new(row.clone())),
+        row: writes_row.then(|| Arc::new(row.clone())),
         answer: Answer::Accepted { how, named },
         ..nothing(row)
     }

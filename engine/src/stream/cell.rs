@@ -1,5 +1,6 @@
 //! What one turn has emitted and is not durable yet: filled by its handler, emptied by the writer alone.
 
+use crate::awaited::Awaited;
 use crate::env::Clock;
 use crate::stream::emit::EmitError;
 use crate::stream::tail::Tails;
@@ -10,7 +11,7 @@ use outlive_storage::StreamEnd;
 use outlive_storage::row::{Generation, Micros, SegmentRow, StreamEntry, TaskNumber, TaskRow};
 use parking_lot::Mutex;
 use std::sync::Arc;
-use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 
 /// The buffer of one turn's stream.
 ///
@@ -33,7 +34,7 @@ pub(crate) struct StreamCell {
     /// Where items go that are not stored.
     live: Option<Arc<Tails>>,
     buffer: Mutex<Buffer>,
-    progress: watch::Sender<Progress>,
+    progress: Awaited<Progress>,
 }
 
 struct Buffer {
@@ -218,7 +219,7 @@ impl StreamCell {
                 told: Told::Nothing,
                 closed: false,
             }),
-            progress: watch::Sender::new(Progress {
+            progress: Awaited::new(Progress {
                 durable,
                 closed: None,
             }),
@@ -359,7 +360,7 @@ impl StreamCell {
     /// What was taken out is durable: everything up to a sequence number.
     pub(crate) fn durable(&self, last: u64) {
         self.progress
-            .send_modify(|progress| progress.durable = progress.durable.max(last));
+            .change(|progress| progress.durable = progress.durable.max(last));
     }
 
     /// Nothing is taken any more, and what was not taken out is dropped. The first cause stays.
@@ -373,7 +374,7 @@ impl StreamCell {
         buffer.bytes = 0;
         drop(buffer);
         drop(dropped);
-        self.progress.send_modify(|progress| {
+        self.progress.change(|progress| {
             progress.closed.get_or_insert(why);
         });
         // Whoever waits for room learns it.
@@ -381,7 +382,7 @@ impl StreamCell {
     }
 
     fn why_closed(&self) -> EmitError {
-        let closed = self.progress.borrow().closed.clone();
+        let closed = self.progress.lock().closed.clone();
         // Closed by the end of the turn, which is under way; or by the engine, which no longer has room for anybody.
         let unsaid = if self.budget.is_closed() {
             Closed::Shutdown
@@ -396,14 +397,10 @@ impl StreamCell {
         if self.live.is_some() {
             return Ok(());
         }
-        let mut progress = self.progress.subscribe();
         let settled =
             |progress: &Progress| progress.durable >= sequence || progress.closed.is_some();
-        // The sender lives in self, so there is always an answer.
-        let progress = match progress.wait_for(settled).await {
-            Ok(progress) => progress.clone(),
-            Err(_) => return Err(EmitError::ShuttingDown),
-        };
+        self.progress.until(settled).await;
+        let progress = self.progress.lock().clone();
         match progress.closed {
             Some(why) if progress.durable < sequence => Err(why.into()),
             Some(_) | None => Ok(()),

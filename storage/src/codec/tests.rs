@@ -10,6 +10,7 @@ use crate::row::{
     Mark, Outcome, ParentRow, Payload, PreviousInput, Probation, Receipt, State, StepState, Taken,
     TurnResult, ValueKey, ValueKind, WaitReason,
 };
+use std::sync::Arc;
 
 /// One line per entry: its name and its bytes in hex. These files must be readable for ever.
 const GOLDEN: &str = include_str!("golden.txt");
@@ -70,15 +71,15 @@ fn full() -> TaskRow {
     row.has_children = true;
     row.deadline = Deadline::own(Micros(9_000));
     row.last_failure = Some(failure());
-    row.facts = Facts {
+    row.facts = Arc::new(Facts {
         title: Some("Title".into()),
         description: Some("What it does".into()),
         tags: vec![("team".into(), "blue".into())],
         session: Some("s-1".into()),
         traceparent: Some("00-1-2-01".into()),
         labels: vec!["big".into(), "red".into()],
-        ..row.facts
-    };
+        ..Facts::clone(&row.facts)
+    });
     row.timeline = vec![Mark {
         at: Micros(10),
         turn: 1,
@@ -185,7 +186,7 @@ fn lives() -> Vec<(&'static str, LifeRow)> {
 
 fn encoded(row: &TaskRow) -> Vec<u8> {
     let mut bytes = Vec::new();
-    encode_row(TASK, row, &mut bytes).unwrap();
+    encode_row(TASK, (&Header::of(row), row), &mut bytes).unwrap();
     bytes
 }
 
@@ -442,6 +443,6 @@ fn a_header_of_another_row_is_refused() {
 fn a_row_of_more_than_the_limit_is_malformed() {
     let mut row = pending(10, "a");
     row.input = Payload::Inline(vec![0; BODY_MAX]);
-    let answer = encode_row(TASK, &row, &mut Vec::new());
+    let answer = encode_row(TASK, (&Header::of(&row), &row), &mut Vec::new());
     assert!(matches!(answer, Err(StoreError::Malformed { .. })));
 }

@@ -8,6 +8,7 @@ use super::rows::{
 use crate::commit::{Applied, Conflict, Expect, Write};
 use crate::row::{DefNumber, Etag, Generation, Micros, TaskNumber, ValueKey, ValueKind};
 use crate::store::{Inbox, Store, StoreError};
+use std::sync::Arc;
 
 /// A started task is there under its id and its number.
 pub fn a_start_is_found_by_id_and_number(factory: &impl Factory) {
@@ -251,7 +252,7 @@ pub fn what_is_malformed_is_refused(factory: &impl Factory) {
     lease_of_another.generation = Generation(6);
     let malformed = [
         with(|row| row.id = task_id("b")),
-        with(|row| row.facts.labels = vec!["red".into()]),
+        with(|row| Arc::make_mut(&mut row.facts).labels = vec!["red".into()]),
         with(|row| row.def = DefNumber(2)),
         with(|row| row.etag = Etag(10)),
         with(|row| row.generation = Generation(3)),

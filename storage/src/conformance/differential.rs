@@ -85,7 +85,7 @@ impl World {
         (row.def, row.priority) = (DefNumber(1 + place as u32 % 2), Priority::new(place as u8));
         for label in LABELS {
             if self.chance.below(2) == 0 {
-                row.facts.labels.push(label.into());
+                Arc::make_mut(&mut row.facts).labels.push(label.into());
             }
         }
         if self.chance.below(4) == 0 {

@@ -9,6 +9,7 @@ use crate::row::{
     TaskNumber, TaskRow, TurnResult, TurnRow, WaitReason,
 };
 use crate::store::Store;
+use std::sync::Arc;
 
 pub(crate) fn task_id(id: &str) -> TaskId {
     TaskId::new(id).expect("a good id")
@@ -53,11 +54,11 @@ pub(crate) fn pending(number: u64, id: &str) -> TaskRow {
         parent: None,
         has_children: false,
         last_failure: None,
-        facts: Facts {
+        facts: Arc::new(Facts {
             owner: "owner".into(),
             server_version: "1.2.3".into(),
             ..Facts::default()
-        },
+        }),
         created_at: Micros(10),
         updated_at: Micros(10),
         timeline: vec![],
@@ -90,7 +91,8 @@ fn options() -> OptionsRow {
 /// A task as its start leaves it, listed under labels.
 pub(crate) fn labelled(number: u64, id: &str, labels: &[&str]) -> TaskRow {
     let mut row = pending(number, id);
-    row.facts.labels = labels.iter().map(|label| Box::from(*label)).collect();
+    let labels = labels.iter().map(|label| Box::from(*label));
+    Arc::make_mut(&mut row.facts).labels = labels.collect();
     row
 }
 
@@ -281,7 +283,7 @@ pub(crate) fn commit(task: u64, expect: Expect, writes: Vec<Write>) -> Commit {
 }
 
 pub(crate) fn put(row: &TaskRow) -> Write {
-    Write::Row(Box::new(row.clone()))
+    Write::Row(Arc::new(row.clone()))
 }
 
 /// The start of a task whose number is its etag.

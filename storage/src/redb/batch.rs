@@ -123,13 +123,13 @@ impl<'t> Tables<'t> {
         row: &TaskRow,
         old: Option<&Header>,
     ) -> Result<Header, StoreError> {
-        codec::encode_row(task, row, &mut self.buffer)?;
+        let new = Header::of(row);
+        codec::encode_row(task, (&new, row), &mut self.buffer)?;
         self.tasks
             .insert(task.0, self.buffer.as_slice())
             .map_err(fault)?;
         self.writes += 1;
         self.bytes += self.buffer.len() as u64;
-        let new = Header::of(row);
         let was_of = old.and_then(|old| old.family);
         if new.family != was_of {
             if let Some(family) = was_of {

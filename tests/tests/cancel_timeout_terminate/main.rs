@@ -71,7 +71,7 @@ pub(crate) fn edit(store: &MemStore, id: &str, change: impl FnOnce(&mut TaskRow)
     let expect = Expect::Etag(row.etag);
     row.etag = Etag(store.counters().unwrap().etag.0 + 1);
     change(&mut row);
-    let writes = vec![Write::Row(Box::new(row))];
+    let writes = vec![Write::Row(Arc::new(row))];
     let commit = Commit {
         task,
         expect,

@@ -159,7 +159,7 @@ impl World {
                 wait: WaitReason::Input { reason: "".into() },
             }
         };
-        Write::Row(Box::new(row))
+        Write::Row(Arc::new(row))
     }
 
     /// The commit an operation stands for; a read is none.

@@ -8,6 +8,7 @@ use outlive_storage::row::{
     BackOff, DefNumber, Delivery, Facts, Failure, FailureKind, Generation, Keep, Micros,
     OptionsRow, Payload, Priority, RetryRow,
 };
+use std::sync::Arc;
 
 pub(crate) const DEF: DefNumber = DefNumber(1);
 /// The process whose worker is left behind, and the one that took over.
@@ -57,7 +58,7 @@ pub(crate) fn input(text: &str, on_conflict: OnConflict) -> Event {
             keep_alive_on_failure: false,
             keep_items: None,
         },
-        facts: Some(Box::new(Facts::default())),
+        facts: Some(Arc::new(Facts::default())),
         start_at: None,
         on_conflict,
         after: None,

@@ -9,6 +9,7 @@ use outlive_storage::commit::{Commit, Expect, Write};
 use outlive_storage::id::TaskId;
 use outlive_storage::row::{Etag, Micros, State};
 use outlive_storage::{MemStore, Store};
+use std::sync::Arc;
 use std::time::Duration;
 
 const WORK: TaskDef<String, u32> = TaskDef::new("work");
@@ -56,7 +57,7 @@ fn quarantine(store: &MemStore, id: &str) {
         since: Micros(1),
         wait: WaitReason::Quarantined { deaths: 5 },
     };
-    let writes = vec![Write::Row(Box::new(row))];
+    let writes = vec![Write::Row(Arc::new(row))];
     let commit = Commit {
         task,
         expect,

@@ -71,7 +71,7 @@ fn child(parent: &Task, detached: bool, options: OptionsRow) -> TaskRow {
     let mut new = new_parent(parent);
     new.row.detached = detached;
     let started = asked(None, start(new, options), Some(parent.row()));
-    *started.expect("it starts").row.expect("a row")
+    TaskRow::clone(&started.expect("it starts").row.expect("a row"))
 }
 
 fn let_go(family: Family, reason: Option<&str>) -> Event {
@@ -261,7 +261,7 @@ fn a_turn_that_waits_for_children_is_woken_when_as_many_are_counted_and_not_befo
         )
     };
     assert!(come.row.is_some_and(|row| due(&row)), "it has come already");
-    task.held.row = Some(*row);
+    task.held.row = Some(TaskRow::clone(&row));
     assert_eq!(counted(&task, 2, Event::ChildEnded).row, None);
     let woken = counted(&task, 3, Event::ChildEnded);
     assert_eq!(woken.what, Some(EventKind::Woken));
@@ -288,7 +288,7 @@ fn a_task_that_is_nobodys_child_is_taken_over_by_who_waits_for_it() {
     assert_eq!(taken.parent, Some(new_parent(&parent).row));
     let again = take(&taken, new_parent(&parent));
     assert_eq!(again.expect("nothing").row, None);
-    let mut of_another = taken.clone();
+    let mut of_another = TaskRow::clone(&taken);
     if let Some(parent) = &mut of_another.parent {
         parent.family.task = TaskNumber(99);
     }

@@ -11,6 +11,7 @@ use outlive_storage::row::{
     Keep, Micros, OptionsRow, Payload, Priority, Receipt, RetryRow, State, StepRow, StepState,
     TaskRow, Times, WaitReason,
 };
+use std::sync::Arc;
 
 pub(super) const DEF: DefNumber = DefNumber(1);
 pub(super) const STEERABLE: DefLimits = DefLimits {
@@ -64,7 +65,7 @@ pub(super) fn input(text: &str) -> NewInput {
         delivery: Delivery::Interrupt,
         priority: Priority::NORMAL,
         options: OPTIONS,
-        facts: Some(Box::new(Facts::default())),
+        facts: Some(Arc::new(Facts::default())),
         start_at: None,
         on_conflict: OnConflict::Refuse,
         after: None,

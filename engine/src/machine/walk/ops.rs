@@ -11,6 +11,7 @@ use outlive_storage::row::{
     BackOff, Deadline, DefNumber, Delivery, Etag, Facts, Failure, FailureKind, Generation, Keep,
     Micros, OptionsRow, Payload, Priority, RetryRow, StepRow, StepState,
 };
+use std::sync::Arc;
 
 pub(super) const DEF: DefNumber = DefNumber(1);
 const OTHER_DEF: DefNumber = DefNumber(2);
@@ -146,7 +147,7 @@ fn input(rules: Rules, position: usize, like: usize) -> NewInput {
         delivery: Delivery::Interrupt,
         priority: Priority::NORMAL,
         options: options(rules),
-        facts: Some(Box::new(Facts::default())),
+        facts: Some(Arc::new(Facts::default())),
         start_at: None,
         on_conflict: OnConflict::Refuse,
         after: None,

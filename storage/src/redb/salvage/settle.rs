@@ -138,11 +138,11 @@ fn mend_inboxes(rows: &mut Rows<'_>, findings: &mut Findings) -> Result<()> {
     }
     let mut bytes = Vec::new();
     for (number, row) in mended {
-        codec::encode_row(TaskNumber(number), &row, &mut bytes).map_err(|error| {
-            CopyError::Failed {
+        codec::encode_row(TaskNumber(number), (&Header::of(&row), &row), &mut bytes).map_err(
+            |error| CopyError::Failed {
                 message: error.to_string().into(),
-            }
-        })?;
+            },
+        )?;
         rows.tasks
             .insert(number, bytes.as_slice())
             .map_err(written)?;
