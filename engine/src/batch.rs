@@ -139,11 +139,11 @@ impl Batcher {
     }
 
     /// Applies one batch. False: the store failed, the writer must end.
-    pub(crate) fn run(&mut self, requests: Vec<Request>) -> bool {
+    pub(crate) fn run(&mut self, requests: Vec<Box<Request>>) -> bool {
         let mut commits = Commits::default();
         let mut pending = Vec::with_capacity(requests.len());
         for request in requests {
-            pending.push(self.decide(request, &mut commits));
+            pending.push(self.decide(*request, &mut commits));
         }
         // In the same transaction: a parent cannot miss what its children's commits have counted.
         for parent in self.known.parents() {

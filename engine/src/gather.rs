@@ -13,7 +13,7 @@ const BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Events for one commit.
 #[derive(Default)]
 pub(crate) struct Gathered {
-    pub(crate) requests: Vec<Request>,
+    pub(crate) requests: Vec<Box<Request>>,
     /// What comes after them.
     pub(crate) then: Option<Then>,
 }
@@ -55,7 +55,7 @@ pub(crate) fn gather(
                     .stream
                     .as_ref()
                     .map_or(0, |cell| cell.buffered());
-                gathered.requests.push(*request);
+                gathered.requests.push(request);
             }
             Message::Stream(cell, by) => lingering.add(cell, by),
         }

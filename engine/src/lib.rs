@@ -51,6 +51,8 @@ mod children;
 #[cfg(feature = "runtime")]
 mod commits;
 #[cfg(feature = "runtime")]
+mod company;
+#[cfg(feature = "runtime")]
 mod control;
 #[cfg(feature = "runtime")]
 mod ctx;

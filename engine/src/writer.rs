@@ -4,6 +4,7 @@
 //! no added latency when idle. Only what turns emit may wait a moment for others to share its commit with.
 
 use crate::batch::Batcher;
+use crate::company::Company;
 use crate::env::{self, Place, Spawner};
 use crate::gather::{Gathered, Then, gather};
 use crate::hub::Expecting;
@@ -314,6 +315,7 @@ pub(crate) fn drive(
         Receiver::Thread(receiver) => {
             env::thread("outlive-writer", move || {
                 let mut guarded = Guarded::new(batcher);
+                let mut company = Company::default();
                 loop {
                     let first = match guarded.patience() {
                         None => receiver.recv().map(Some).map_err(|_| Gone),
@@ -324,7 +326,9 @@ pub(crate) fn drive(
                         },
                     };
                     let Ok(first) = first else { break };
-                    if !guarded.go_on(first, || receiver.try_recv().ok()) {
+                    let goes_on = guarded.go_on(first, || company.next(&receiver));
+                    company.part();
+                    if !goes_on {
                         break;
                     }
                 }
