@@ -33,16 +33,21 @@ pub fn now(number: u64) -> Now {
     Now::new(times, Etag(number), Generation(number))
 }
 
-/// The input that starts the task of this number, claimed at once. Its ids are as long as generated ones and ascend.
+/// The id of the task of this number. Ids are as long as generated ones and ascend.
+#[must_use]
+pub fn id_of(number: u64) -> String {
+    format!("{number:016x}-bench-task-4567890")
+}
+
+/// The input that starts the task of this number, claimed at once.
 ///
 /// # Errors
 /// Never: its ids are well formed.
 pub fn input(number: u64) -> Result<Event, InvalidId> {
-    let id = |kind: &str| format!("{number:016x}-bench-{kind}-4567890");
     Ok(Event::Input(Box::new(NewInput {
-        id: TaskId::new(id("task"))?,
+        id: TaskId::new(id_of(number))?,
         def: DefNumber(1),
-        input_id: InputId::new(id("call"))?,
+        input_id: InputId::new(format!("{number:016x}-bench-call-4567890"))?,
         input_id_given: false,
         digest: [7; 16],
         payload: Payload::Inline(b"123".to_vec()),

@@ -11,8 +11,8 @@ use std::sync::{Arc, Weak};
 use tokio::sync::oneshot;
 
 pub use outlive_storage::redb::{
-    CopyError, CopyReport, FINDINGS_MAX, Finding, Findings, FoundBy, OpenError, PageCheck,
-    SalvageReport, TableCount, TableSaved, VerifyReport, Wrong,
+    CompactReport, CopyError, CopyReport, FINDINGS_MAX, Finding, Findings, FoundBy, OpenError,
+    PageCheck, SalvageReport, TableCount, TableSaved, VerifyReport, Wrong,
 };
 
 /// Reads the whole file, on which no engine may be, and says what is wrong with it; nothing is changed.
@@ -37,6 +37,18 @@ pub use outlive_storage::redb::{
 pub fn verify(path: impl AsRef<Path>) -> Result<VerifyReport, OpenError> {
     let now = env::Clock::now_of_system();
     outlive_storage::redb::verify(path.as_ref(), env::fresh_instance(), now.0)
+}
+
+/// Makes the file, on which no engine may be, as small as what is in it. Every page is checked first, and nothing of a
+/// damaged file is moved; after a crash at any moment the file is whole. What was deleted before is not in it any more.
+///
+/// It takes about as long as reading the file, and once more what is to be moved: see `docs/speed.md` for figures.
+///
+/// # Errors
+/// [`OpenError`]: what to do is in each variant; [`OpenError::Damaged`] for a file that is to be salvaged instead.
+pub fn compact(path: impl AsRef<Path>) -> Result<CompactReport, OpenError> {
+    let now = env::Clock::now_of_system();
+    outlive_storage::redb::compact(path.as_ref(), env::fresh_instance(), now.0)
 }
 
 /// Makes a new file at `to` of what is whole in the damaged file at `from`, also where that does not open any more. The

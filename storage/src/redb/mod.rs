@@ -6,6 +6,7 @@ mod backend;
 mod backup;
 mod batch;
 mod commit;
+mod compact;
 mod copy_error;
 mod create;
 mod current;
@@ -44,6 +45,7 @@ mod verify;
 
 pub use backend::IoCounts;
 pub use backup::{CopyReport, restore};
+pub use compact::{CompactReport, compact};
 pub use copy_error::CopyError;
 pub use create::create_private_directory;
 #[cfg(feature = "simulation")]

@@ -33,6 +33,8 @@ pub struct Lived {
     pub calls: Vec<Issued>,
     /// Backups that were compared.
     pub backups: u64,
+    /// Files that were made small.
+    pub compactions: u64,
     /// Retries that opened a further run.
     pub retries: u64,
     /// What went wrong.
@@ -87,7 +89,7 @@ pub async fn live(
         violations: Arc::default(),
         retries: Arc::default(),
     };
-    let mut backups = 0;
+    let (mut backups, mut compactions) = (0, 0);
     let mut plan = branch.plan();
     let again = branch.unanswered();
     callers.make(&engine, again).await;
@@ -106,9 +108,15 @@ pub async fn live(
                 backup::compare(store.inner(), &Branch::given(&callers.calls.lock()))?;
                 backups += 1;
             }
-            Group::Reopen => {
+            group @ (Group::Reopen | Group::Compact) => {
                 engine.shutdown(Duration::ZERO).await;
-                drop((engine, store));
+                drop(engine);
+                if matches!(group, Group::Compact) {
+                    let compacted = store.inner().compact();
+                    compacted.map_err(|error| format!("it is not made small: {error:?}"))?;
+                    compactions += 1;
+                }
+                drop(store);
                 (engine, store) = open(branch, disk, journal, &world).await?;
             }
         }
@@ -123,6 +131,7 @@ pub async fn live(
     Ok(Lived {
         calls,
         backups,
+        compactions,
         retries,
         violations,
     })

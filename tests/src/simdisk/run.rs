@@ -122,6 +122,8 @@ pub struct Counts {
     pub unanswered: u64,
     /// Backups that were compared.
     pub backups: u64,
+    /// Files that were made small.
+    pub compactions: u64,
     /// Retries that opened a further run.
     pub retries: u64,
     /// Images whose file was read as a whole.
@@ -164,6 +166,7 @@ impl Counts {
         self.second += other.second;
         self.unanswered += other.unanswered;
         self.backups += other.backups;
+        self.compactions += other.compactions;
         self.retries += other.retries;
         self.repaired += other.repaired;
         self.settled += other.settled;
@@ -239,6 +242,7 @@ pub fn history(seed: u64, share: &Share) -> Counts {
             ..caller::Lived::default()
         });
         counts.backups += lived.backups;
+        counts.compactions += lived.compactions;
         counts.retries += lived.retries;
         for what in lived.violations.iter().chain(&panics::taken()) {
             counts.violated(&place.at(0), what);

@@ -65,6 +65,8 @@ pub enum Group {
     Calls(Vec<Call>),
     /// Nothing for so many milliseconds.
     Wait(u64),
+    /// Stops the engine in order, makes the file small, and opens it again.
+    Compact,
     /// Copies the file, and looks whether the copy says what the file says.
     Backup,
     /// Stops the engine in order, and opens it again.
@@ -166,7 +168,7 @@ impl Script {
     /// What callers do next.
     pub fn next(&mut self, plan: &Plan) -> Group {
         let crowded = plan.alive().len() >= TASKS_MAX;
-        match self.chance.below(28) {
+        match self.chance.below(29) {
             0..7 if !crowded => self.starts(),
             0..7 => Group::Calls(vec![
                 self.one_of(plan).map_or(Call::AnswerAll, Call::Delete),
@@ -185,6 +187,7 @@ impl Script {
             }),
             25 => self.starts_again(plan),
             26 => Group::Backup,
+            27 => Group::Compact,
             _ => Group::Reopen,
         }
     }

@@ -357,13 +357,22 @@ fn a_list_has_no_strangers_and_says_that_its_end_is_damaged() {
     // A number that damage has changed, and the first entry under another definition.
     rename(&path, tables::BY_DEFINITION, (1, 30), (1, 29 << 32));
     rename(&path, tables::BY_DEFINITION, (1, 1), (0, 1));
+    // A task in the list of another definition.
+    rename(&path, tables::BY_DEFINITION, (1, 5), (2, 5));
     let store = open(&path).unwrap();
     let page = store
         .scan(Scan::Definition(DefNumber(1)), None, 1_000)
         .unwrap();
     let (whole, damaged): (Vec<_>, Vec<_>) = page.rows.iter().partition(|found| found.row.is_ok());
-    assert_eq!(whole.len() as u64, TASKS_OF_FILE - 2);
+    assert_eq!(whole.len() as u64, TASKS_OF_FILE - 3);
     assert_eq!(damaged.len(), 2, "{damaged:?}");
+    let strangers = store.scan(Scan::Definition(DefNumber(2)), None, 1_000);
+    let strangers = strangers.unwrap().rows;
+    assert!(
+        strangers.iter().any(|found| found.task == TaskNumber(5)),
+        "{strangers:?}"
+    );
+    assert!(strangers.iter().all(|found| found.row.is_err()));
 }
 
 /// A disk that brought back an old page brought back an old table, in which later tasks were not there.
