@@ -10,7 +10,7 @@ use super::tables::{
     VALUES, WAKES,
 };
 use redb::backends::FileBackend;
-use redb::{Builder, Durability, StorageBackend};
+use redb::{Builder, Database, Durability, StorageBackend};
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io;
@@ -31,13 +31,11 @@ pub(crate) fn create(path: &Path, instance: u128) -> Result<bool, OpenError> {
     });
     let published = built.and_then(|()| {
         file.sync_all().map_err(failed)?;
-        publish(&temporary, path).map_err(failed)
+        publish_durably(&temporary, path).map_err(failed)
     });
     // The temporary name has done its work, or never will; either way the next open would remove it.
     let _ = std::fs::remove_file(&temporary);
-    let published = published?;
-    platform::sync_directory(directory(path)).map_err(failed)?;
-    Ok(published)
+    published
 }
 
 /// The directory a path lies in.
@@ -79,6 +77,21 @@ pub(crate) fn publish(temporary: &Path, path: &Path) -> io::Result<bool> {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
         Err(error) => Err(error),
     }
+}
+
+/// As [`publish`]; the name is on the disk when it returns, and taken back where it cannot be: a file that may be gone
+/// after a power cut is none.
+pub(crate) fn publish_durably(temporary: &Path, path: &Path) -> io::Result<bool> {
+    if !publish(temporary, path)? {
+        return Ok(false);
+    }
+    // The temporary name has done its work.
+    let _ = std::fs::remove_file(temporary);
+    let durable = platform::sync_directory(directory(path));
+    if durable.is_err() {
+        let _ = std::fs::remove_file(path);
+    }
+    durable.map(|()| true)
 }
 
 /// Removes what engines that died while creating left beside `path`. The lock is held, so none of them lives.
@@ -160,5 +173,15 @@ pub(crate) fn build_on(empty: impl StorageBackend, incarnation: u128) -> Result<
         meta.insert(INCARNATION, incarnation)?;
     }
     txn.commit()?;
-    Ok(())
+    close(database)
+}
+
+/// Closes a file that is to be whole. redb writes and syncs once more as it closes; dropped, it would tell nobody that
+/// this failed, and neither would a later sync of the same open file, to which the system has told it already.
+pub(super) fn close(database: Database) -> Result<(), redb::Error> {
+    let closed = database.close();
+    if cfg!(planted = "close_error_dropped") {
+        return Ok(());
+    }
+    closed.map_err(redb::Error::from)
 }

@@ -93,20 +93,20 @@ impl Fresh {
 
     /// Gives the file its name, durably.
     pub(super) fn publish(mut self) -> Result<(), CopyError> {
-        // Closed first: what redb writes as it closes belongs to the file.
-        drop(self.database.take());
+        if let Some(database) = self.database.take() {
+            // Closed first: what redb writes as it closes belongs to the file.
+            create::close(database).map_err(written)?;
+        }
         let failed = |error: io::Error| system(&self.path, &error);
         self.file.sync_all().map_err(failed)?;
         if cfg!(planted = "restore_overwrites") {
             return std::fs::rename(&self.temporary, &self.path).map_err(failed);
         }
-        if !create::publish(&self.temporary, &self.path).map_err(failed)? {
+        if !create::publish_durably(&self.temporary, &self.path).map_err(failed)? {
             let path = self.path.clone();
             return Err(CopyError::Exists { path });
         }
-        // The temporary name has done its work.
-        let _ = std::fs::remove_file(&self.temporary);
-        platform::sync_directory(create::directory(&self.path)).map_err(failed)
+        Ok(())
     }
 }
 

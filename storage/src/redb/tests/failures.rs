@@ -1,6 +1,9 @@
 //! A handle that failed is replaced, and a file that failed to sync as well.
 
 use super::*;
+use redb::StorageBackend;
+use redb::backends::InMemoryBackend;
+use std::io;
 
 /// The store has failed, at a sync or elsewhere.
 fn fail(store: &RedbStore, at_a_sync: bool) {
@@ -88,5 +91,64 @@ fn an_open_that_fails_may_be_tried_again() {
         fs::rename(&elsewhere, &path).unwrap();
         store.reopen().unwrap();
         assert_eq!(get(&store, 10), Some(first.clone()));
+    }
+}
+
+/// Memory that fails at its n-th sync.
+#[derive(Debug)]
+struct FailsToSync {
+    memory: InMemoryBackend,
+    syncs: Arc<AtomicU64>,
+    at: u64,
+}
+
+impl StorageBackend for FailsToSync {
+    fn len(&self) -> io::Result<u64> {
+        self.memory.len()
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        self.memory.read(offset, out)
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.memory.set_len(len)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        match self.syncs.fetch_add(1, Ordering::Relaxed) + 1 {
+            sync if sync == self.at => Err(io::Error::other("told to fail")),
+            _ => Ok(()),
+        }
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.memory.write(offset, data)
+    }
+
+    fn close(&self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// What redb does as it closes was nobody's answer: a backup whose last sync had failed was acknowledged.
+#[test]
+fn a_new_file_of_which_any_sync_fails_is_an_error() {
+    let build = |at| {
+        let syncs = Arc::<AtomicU64>::default();
+        let memory = InMemoryBackend::new();
+        let failing = FailsToSync {
+            memory,
+            syncs: Arc::clone(&syncs),
+            at,
+        };
+        let built = create::build_on(failing, 1);
+        (built, syncs.load(Ordering::Relaxed))
+    };
+    let (built, syncs) = build(u64::MAX);
+    built.expect("it never fails");
+    assert!(syncs > 2, "{syncs} syncs");
+    for at in 1..=syncs {
+        assert!(build(at).0.is_err(), "sync {at} of {syncs}");
     }
 }
