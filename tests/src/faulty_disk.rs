@@ -26,11 +26,20 @@ pub enum Kind {
     Short,
     /// A sync. As a system may do, it then takes what it could not write for written.
     Sync,
+    /// A copy's taking of the file's place: it is seen at once, and not durable.
+    Publish,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Kind; 5] = [Kind::Any, Kind::Read, Kind::Full, Kind::Short, Kind::Sync];
+    pub const ALL: [Kind; 6] = [
+        Kind::Any,
+        Kind::Read,
+        Kind::Full,
+        Kind::Short,
+        Kind::Sync,
+        Kind::Publish,
+    ];
 
     fn is_hit_by(self, call: Call) -> bool {
         match self {
@@ -39,6 +48,7 @@ impl Kind {
             Kind::Full => matches!(call, Call::Write | Call::SetLen),
             Kind::Short => call == Call::Write,
             Kind::Sync => call == Call::Sync,
+            Kind::Publish => call == Call::Publish,
         }
     }
 
@@ -46,7 +56,7 @@ impl Kind {
         match self {
             Kind::Full => io::ErrorKind::StorageFull.into(),
             Kind::Short => io::ErrorKind::WriteZero.into(),
-            Kind::Any | Kind::Read | Kind::Sync => io::Error::other("told to fail"),
+            Kind::Any | Kind::Read | Kind::Sync | Kind::Publish => io::Error::other("told to fail"),
         }
     }
 }
@@ -57,6 +67,7 @@ enum Call {
     Write,
     SetLen,
     Sync,
+    Publish,
 }
 
 /// One failure.
@@ -114,9 +125,16 @@ impl File {
 }
 
 struct State {
+    /// The file by its name, as the system shows it.
     file: Arc<Mutex<File>>,
+    /// The file by its name, as it is on the disk.
+    durable: Arc<Mutex<File>>,
     copy: Option<Arc<Mutex<File>>>,
+    /// A sync has failed since the last copy, as every process of this system is told.
+    sync_failed: bool,
     fault: Option<Fault>,
+    /// What fails once that has.
+    then: Option<Fault>,
     /// Calls that the fault's kind would hit, so far.
     hits: u64,
     /// How often it failed.
@@ -148,10 +166,14 @@ impl FaultyDisk {
             seen: image,
             dirty: BTreeSet::new(),
         };
+        let file = Arc::new(Mutex::new(file));
         FaultyDisk(Arc::new(Mutex::new(State {
-            file: Arc::new(Mutex::new(file)),
+            durable: Arc::clone(&file),
+            file,
             copy: None,
+            sync_failed: false,
             fault: None,
+            then: None,
             hits: 0,
             failures: 0,
             copies: 0,
@@ -165,9 +187,15 @@ impl FaultyDisk {
         (state.fault, state.hits) = (Some(fault), 0);
     }
 
+    /// Once it has failed as it is armed, it fails so.
+    pub fn arm_then(&self, fault: Fault) {
+        self.0.lock().then = Some(fault);
+    }
+
     /// It fails at nothing any more.
     pub fn mend(&self) {
-        self.0.lock().fault = None;
+        let mut state = self.0.lock();
+        (state.fault, state.then) = (None, None);
     }
 
     /// Calls that the armed fault's kind would hit, since it was armed.
@@ -185,9 +213,14 @@ impl FaultyDisk {
         self.0.lock().copies
     }
 
+    /// Whether there is a copy that has not taken the place of the file.
+    pub fn has_half_copy(&self) -> bool {
+        self.0.lock().copy.is_some()
+    }
+
     /// What is left after a power cut.
     pub fn image(&self) -> Vec<u8> {
-        let file = Arc::clone(&self.0.lock().file);
+        let file = Arc::clone(&self.0.lock().durable);
         let file = file.lock();
         file.durable.clone()
     }
@@ -206,6 +239,9 @@ impl FaultyDisk {
         state.hits += 1;
         let hit = state.hits == fault.at || fault.lasts && state.hits > fault.at;
         state.failures += u64::from(hit);
+        if hit && let Some(then) = state.then.take() {
+            (state.fault, state.hits) = (Some(then), 0);
+        }
         hit.then_some(fault.kind)
     }
 }
@@ -216,17 +252,35 @@ impl Medium for FaultyDisk {
         Ok(self.handle(&file))
     }
 
-    fn begin_copy(&self) -> io::Result<Box<dyn StorageBackend>> {
+    fn note_failed_sync(&self) {
+        self.0.lock().sync_failed = true;
+    }
+
+    fn has_failed_to_sync(&self) -> bool {
+        self.0.lock().sync_failed
+    }
+
+    fn begin_copy(&self, _len: u64) -> io::Result<Box<dyn StorageBackend>> {
         let copy = Arc::<Mutex<File>>::default();
         self.0.lock().copy = Some(Arc::clone(&copy));
         Ok(self.handle(&copy))
     }
 
     fn publish_copy(&self) -> io::Result<()> {
+        let hit = self.meet(Call::Publish);
         let mut state = self.0.lock();
         state.file = state.copy.take().ok_or(io::ErrorKind::NotFound)?;
+        if let Some(kind) = hit {
+            return Err(kind.error());
+        }
+        state.durable = Arc::clone(&state.file);
+        state.sync_failed = false;
         state.copies += 1;
         Ok(())
+    }
+
+    fn abandon_copy(&self) {
+        self.0.lock().copy = None;
     }
 
     fn check_in_place(&self) -> Result<(), StoreError> {

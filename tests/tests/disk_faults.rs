@@ -1,6 +1,9 @@
 //! The whole engine on a disk that fails at its n-th call: nothing acknowledged is lost, nothing refused is there, and
 //! what is unknown is known when it is asked again.
 //!
+//! An engine that ends is followed by a power cut at every other call that fails, and by another process on the running
+//! system at the rest.
+//!
 //! `OUTLIVE_FAULT_STRIDE=1 cargo test --release -p outlive-tests --test disk_faults -- --nocapture` fails each call; by
 //! default every so many are, beginning with another one for each kind.
 
@@ -61,6 +64,8 @@ enum Broken {
 /// What outlives every engine.
 #[derive(Default)]
 struct World {
+    /// How its files are repaired: what a failed sync leaves is hidden by the quick way.
+    quick_repair: bool,
     /// How often the step of an input ran.
     paid: Arc<Mutex<BTreeMap<String, u32>>>,
     told: BTreeMap<&'static str, String>,
@@ -105,6 +110,7 @@ async fn work(
 async fn open(disk: &FaultyDisk, world: &World) -> Result<Engine, OpenError> {
     let options = RedbOptions {
         cache_bytes: 64 << 10,
+        quick_repair: world.quick_repair,
         ..RedbOptions::default()
     };
     let store =
@@ -222,19 +228,38 @@ async fn check_refused(engine: &Engine, world: &World) {
     }
 }
 
-/// Plays the script on a disk that fails so, through as many engines as it takes, and a power cut at the end.
-async fn play(image: &[u8], fault: Option<Fault>, seed: u64, tally: &mut Tally) -> u64 {
-    let mut disk = FaultyDisk::new(image.to_vec(), seed);
-    let mut world = World::default();
-    if let Some(fault) = fault {
-        disk.arm(fault);
-    } else {
-        disk.arm(Fault {
-            kind: Kind::Any,
-            at: 0,
-            lasts: false,
-        });
+/// How a script is played.
+#[derive(Debug, Clone, Copy)]
+struct Way {
+    fault: Fault,
+    quick_repair: bool,
+    /// An engine that has ended is followed by a power cut; else by another process on the running system.
+    cuts_power: bool,
+    seed: u64,
+}
+
+impl Way {
+    /// The disk of the next engine, when the one before it has ended.
+    async fn next(self, disk: FaultyDisk, lives: u64) -> FaultyDisk {
+        if self.cuts_power {
+            return FaultyDisk::new(disk.image(), self.seed + lives);
+        }
+        // What the process left behind ends with it.
+        tokio::time::sleep(LONG).await;
+        disk.mend();
+        disk
     }
+}
+
+/// Plays the script on a disk that fails so, through as many engines as it takes, and a power cut at the end.
+async fn play(image: &[u8], way: Way, tally: &mut Tally) -> u64 {
+    let Way { fault, seed, .. } = way;
+    let mut disk = FaultyDisk::new(image.to_vec(), seed);
+    let mut world = World {
+        quick_repair: way.quick_repair,
+        ..World::default()
+    };
+    disk.arm(fault);
     let mut lives = 0;
     let mut noticed = false;
     loop {
@@ -246,7 +271,7 @@ async fn play(image: &[u8], fault: Option<Fault>, seed: u64, tally: &mut Tally) 
                 assert!(disk.failures() > 0, "{fault:?}: {error:?}");
                 tally.refused_opens += 1;
                 noticed = true;
-                disk = FaultyDisk::new(disk.image(), seed + lives);
+                disk = way.next(disk, lives).await;
                 continue;
             }
         };
@@ -268,8 +293,7 @@ async fn play(image: &[u8], fault: Option<Fault>, seed: u64, tally: &mut Tally) 
             }
             disk.mend();
             // A disk that is full stops no engine, so that this one goes on by itself.
-            let is_full = fault.is_some_and(|fault| fault.kind == Kind::Full && fault.lasts);
-            if is_full {
+            if fault.kind == Kind::Full && fault.lasts {
                 tokio::time::sleep(Duration::from_secs(2)).await;
                 if broken == Broken::Refused && engine.get("nobody").await.is_ok() {
                     check_refused(&engine, &world).await;
@@ -278,12 +302,12 @@ async fn play(image: &[u8], fault: Option<Fault>, seed: u64, tally: &mut Tally) 
             }
             if played.is_err() {
                 drop(engine);
-                disk = FaultyDisk::new(disk.image(), seed + lives);
+                disk = way.next(disk, lives).await;
                 if broken == Broken::Refused {
                     let engine = open(&disk, &world).await.expect("a well disk");
                     check_refused(&engine, &world).await;
                     drop(engine);
-                    disk = FaultyDisk::new(disk.image(), seed + lives);
+                    disk = way.next(disk, lives).await;
                 }
                 continue;
             }
@@ -323,21 +347,24 @@ fn stride(calls: u64) -> usize {
 }
 
 /// Fails calls of these kinds, one after the other.
-fn fail(kinds: &[Kind]) -> Tally {
+fn fail(kinds: &[Kind], quick_repair: bool) -> Tally {
     let image = empty();
     let mut tally = Tally::default();
     for (nth, kind) in kinds.iter().copied().enumerate() {
-        let never = Fault {
-            kind,
-            at: 0,
-            lasts: false,
+        let way = |at, lasts, cuts_power| Way {
+            fault: Fault { kind, at, lasts },
+            quick_repair,
+            cuts_power,
+            seed: at.max(1),
         };
-        let calls = on_a_clock_that_stands(play(&image, Some(never), 1, &mut Tally::default()));
+        let never = way(0, false, true);
+        let calls = on_a_clock_that_stands(play(&image, never, &mut Tally::default()));
         assert!(calls > 10, "{kind:?} hits {calls} calls");
-        for at in (1 + nth as u64..=calls).step_by(stride(calls)) {
+        let at = (1 + nth as u64..=calls).step_by(stride(calls));
+        for (at, cuts_power) in at.zip([true, false].into_iter().cycle()) {
             for lasts in [false, true] {
-                let fault = Fault { kind, at, lasts };
-                on_a_clock_that_stands(play(&image, Some(fault), at, &mut tally));
+                let way = way(at, lasts, cuts_power);
+                on_a_clock_that_stands(play(&image, way, &mut tally));
                 tally.faults += 1;
             }
         }
@@ -350,20 +377,22 @@ fn fail(kinds: &[Kind]) -> Tally {
 
 #[test]
 fn a_failed_call_loses_nothing() {
-    let tally = fail(&[Kind::Any, Kind::Read, Kind::Short]);
+    let tally = fail(&[Kind::Any, Kind::Read, Kind::Short], true);
     assert!(tally.healed * 3 > tally.faults, "{tally:?}");
     assert!(tally.unknown + tally.refused > 0, "{tally:?}");
 }
 
 #[test]
 fn a_full_disk_loses_nothing() {
-    let tally = fail(&[Kind::Full]);
+    let tally = fail(&[Kind::Full], true);
     assert!(tally.unknown + tally.silent > 0, "{tally:?}");
 }
 
 /// Going on with a file that a sync has failed for leaves it unreadable after the next power cut.
 #[test]
 fn a_failed_sync_is_copied_out_of() {
-    let tally = fail(&[Kind::Sync]);
-    assert!(tally.copies > 0, "{tally:?}");
+    for quick_repair in [true, false] {
+        let tally = fail(&[Kind::Sync], quick_repair);
+        assert!(tally.copies > 0, "{tally:?}");
+    }
 }

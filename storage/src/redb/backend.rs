@@ -1,5 +1,6 @@
 //! The file as redb sees it: counted, not written before it has proved to be a store of ours, nor after it failed.
 
+use super::medium::Medium;
 use parking_lot::Mutex;
 use redb::{BackendError, StorageBackend};
 use std::io;
@@ -64,21 +65,25 @@ pub(crate) struct Disk {
     counters: Arc<Counters>,
     holding: AtomicBool,
     held: Mutex<Vec<Held>>,
-    /// A sync has failed: what the system shows of the file since then may never be on the disk.
-    sync_failed: AtomicBool,
+    /// Where the file lies, which is told of a failed sync at once: the process may end before it does anything else.
+    medium: Arc<dyn Medium>,
     /// The handle is given up: redb, which tidies up when it is dropped, changes nothing any more.
     given_up: AtomicBool,
 }
 
 impl Disk {
     /// A disk whose writes are held.
-    pub(crate) fn held(file: Box<dyn StorageBackend>, counters: &Arc<Counters>) -> Arc<Disk> {
+    pub(crate) fn held(
+        file: Box<dyn StorageBackend>,
+        counters: &Arc<Counters>,
+        medium: &Arc<dyn Medium>,
+    ) -> Arc<Disk> {
         Arc::new(Disk {
             file,
             counters: Arc::clone(counters),
             holding: AtomicBool::new(!cfg!(planted = "held_writes_leak")),
             held: Mutex::new(Vec::new()),
-            sync_failed: AtomicBool::new(false),
+            medium: Arc::clone(medium),
             given_up: AtomicBool::new(false),
         })
     }
@@ -95,17 +100,6 @@ impl Disk {
         }
         self.holding.store(false, Ordering::Release);
         Ok(())
-    }
-
-    /// True when a sync has failed.
-    pub(crate) fn has_failed_to_sync(&self) -> bool {
-        self.sync_failed.load(Ordering::Acquire)
-    }
-
-    /// As if a sync had failed.
-    #[cfg(test)]
-    pub(crate) fn pretend_failed_sync(&self) {
-        self.sync_failed.store(true, Ordering::Release);
     }
 
     /// Nothing is written any more.
@@ -140,7 +134,7 @@ impl Disk {
         self.check_in_use()?;
         let synced = self.file.sync_data();
         if synced.is_err() {
-            self.sync_failed.store(true, Ordering::Release);
+            self.medium.note_failed_sync();
         }
         synced
     }

@@ -32,8 +32,6 @@ pub(crate) struct Current {
 pub(crate) struct Failure {
     /// The first failure; `None` while the store is well.
     cause: Mutex<Option<Box<str>>>,
-    /// A sync has failed since the last copy.
-    copy_out: Mutex<bool>,
 }
 
 impl Failure {
@@ -62,32 +60,28 @@ impl Failure {
     pub(crate) fn reopen(
         &self,
         current: &mut Option<Current>,
-        medium: &dyn Medium,
+        medium: &Arc<dyn Medium>,
         (path, options, io): (&Path, &RedbOptions, &Arc<IoCounters>),
     ) -> Result<Facts, StoreError> {
-        let mut copy_out = self.copy_out.lock();
         if let Some(Current { database, disk }) = current.take() {
-            *copy_out |= disk.has_failed_to_sync() && !cfg!(planted = "failed_sync_reopened");
             disk.give_up();
             drop(database);
         }
         medium.check_in_place()?;
-        let backend = match *copy_out {
-            false => medium.open().map_err(failed)?,
-            true => {
-                let copy = copied(medium).map_err(failed)?;
-                *copy_out = false;
-                copy
-            }
+        let copies = medium.has_failed_to_sync() && !cfg!(planted = "failed_sync_reopened");
+        let backend = if copies {
+            copied_out(&**medium)?
+        } else {
+            medium.open().map_err(failed)?
         };
-        let disk = Disk::held(backend, io);
+        let disk = Disk::held(backend, io, medium);
         let repaired = Arc::new(AtomicBool::new(false));
         let opened = open::load(path, options, &disk, &repaired);
         let (database, facts) = opened.map_err(|error: OpenError| StoreError::Failed {
             message: error.to_string().into(),
         })?;
         let released = disk.release();
-        // Kept also when it failed: its drop must know whether a sync did.
+        // Kept also when it failed: the next try closes it first.
         *current = Some(Current { database, disk });
         released.map_err(failed)?;
         *self.cause.lock() = None;
@@ -95,24 +89,44 @@ impl Failure {
     }
 }
 
-/// Copies every byte to a new file, which takes the place of the old one.
-fn copied(medium: &dyn Medium) -> io::Result<Box<dyn StorageBackend>> {
-    let source = medium.open()?;
-    let copy = medium.begin_copy()?;
-    let len = source.len()?;
-    copy.set_len(len)?;
-    let mut chunk = vec![0; CHUNK];
-    let mut at = 0;
-    while at < len {
-        let take = (len - at).min(CHUNK as u64);
-        let part = &mut chunk[..take as usize];
-        source.read(at, part)?;
-        copy.write(at, part)?;
-        at += take;
+/// Copies every byte to a new file, which takes the place of the old one; where that fails, nothing is left of it.
+///
+/// # Errors
+/// [`StoreError::Full`] without room for it, [`StoreError::Replaced`], or what the system says. It may be tried again.
+pub(super) fn copied_out(medium: &dyn Medium) -> Result<Box<dyn StorageBackend>, StoreError> {
+    let copied = copied(medium).and_then(|copy| {
+        // Once more, since copying takes its time: whoever has put something else there would lose it.
+        if !cfg!(planted = "copy_over_another") {
+            medium.check_in_place()?;
+        }
+        medium.publish_copy().map_err(failed)?;
+        Ok(copy)
+    });
+    if copied.is_err() && !cfg!(planted = "half_copy_kept") {
+        medium.abandon_copy();
     }
-    copy.sync_data()?;
-    source.close()?;
-    medium.publish_copy()?;
+    copied
+}
+
+fn copied(medium: &dyn Medium) -> Result<Box<dyn StorageBackend>, StoreError> {
+    let source = medium.open().map_err(failed)?;
+    let len = source.len().map_err(failed)?;
+    let copy = medium.begin_copy(len).map_err(failed)?;
+    let write = || {
+        copy.set_len(len)?;
+        let mut chunk = vec![0; CHUNK];
+        let mut at = 0;
+        while at < len {
+            let take = (len - at).min(CHUNK as u64);
+            let part = &mut chunk[..take as usize];
+            source.read(at, part)?;
+            copy.write(at, part)?;
+            at += take;
+        }
+        copy.sync_data()?;
+        source.close()
+    };
+    write().map_err(failed)?;
     Ok(copy)
 }
 

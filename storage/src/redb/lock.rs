@@ -3,6 +3,7 @@
 use super::open::refused;
 use super::open_error::OpenError;
 use super::platform::{self, FileId};
+use parking_lot::Mutex;
 use std::ffi::OsString;
 use std::fs::{File, TryLockError};
 use std::io::{self, Read, Seek, Write};
@@ -11,16 +12,23 @@ use std::path::{Path, PathBuf};
 /// Rounds of asking for the lock and for its holder's name. The name is written microseconds after the lock is
 /// taken; a round yields the processor to the one who writes it.
 const ROUNDS_MAX: u32 = 10_000;
-/// A lock file is three or four short lines; more is not read.
-const TEXT_MAX: u64 = 256;
+/// A lock file is a few short lines; more is not read.
+const TEXT_MAX: u64 = 4096;
+/// The line that says that a sync of the store has failed and that no copy has taken its place since.
+const UNSYNCED: &[u8] = b"unsynced";
 
 /// The held lock. Dropping it empties the file and leaves it in place, because removing it would let a third
 /// engine lock a new file of this name while a second one locks the removed one.
+///
+/// It also says, to whoever takes it next, that a sync of the store has failed: the system goes on showing what will never
+/// be on the disk. That line is never synced, as a power cut settles what it warns of, and it survives each signature.
 #[derive(Debug)]
 pub(crate) struct Lock {
     file: File,
     path: PathBuf,
     id: FileId,
+    /// A sync of the store has failed; held while the file is written.
+    unsynced: Mutex<bool>,
 }
 
 impl Lock {
@@ -42,11 +50,13 @@ impl Lock {
                     let id = FileId::of(&file).map_err(failed)?;
                     // Somebody may have removed the file between its opening and its locking.
                     if FileId::at(&lock_path).is_ok_and(|named| named == id) {
-                        sign(&mut file, instance, now_us).map_err(failed)?;
+                        let unsynced = says_unsynced(&text(&mut file).map_err(failed)?);
+                        sign(&mut file, (instance, now_us), unsynced).map_err(failed)?;
                         return Ok(Lock {
                             file,
                             path: lock_path,
                             id,
+                            unsynced: Mutex::new(unsynced),
                         });
                     }
                 }
@@ -73,11 +83,43 @@ impl Lock {
 
     /// Writes down that the engine has stopped but for so many handlers, for those who come second.
     pub(crate) fn leave(&self, still_running: usize) {
-        let mut file = &self.file;
+        let _unsynced = self.unsynced.lock();
         // Nothing depends on it: the lock is held either way.
-        let _ = file
-            .seek(io::SeekFrom::End(0))
-            .and_then(|_| file.write_all(format!("still_running {still_running}\n").as_bytes()));
+        let _ = self.append(format!("still_running {still_running}\n").as_bytes());
+    }
+
+    /// A sync of the store has failed.
+    pub(crate) fn note_unsynced(&self) {
+        let mut unsynced = self.unsynced.lock();
+        if !*unsynced && let Err(error) = self.append(&[UNSYNCED, b"\n"].concat()) {
+            // This process knows; another one would not.
+            tracing::error!(path = %self.path.display(), %error, "a failed sync could not be noted");
+        }
+        *unsynced = true;
+    }
+
+    /// True when a sync of the store has failed, in this process or in one before it.
+    pub(crate) fn is_unsynced(&self) -> bool {
+        *self.unsynced.lock()
+    }
+
+    /// A copy has taken the place of the store that had failed to sync.
+    pub(crate) fn forget_unsynced(&self) {
+        let mut unsynced = self.unsynced.lock();
+        *unsynced = false;
+        // Whoever still finds the line copies once more than needed.
+        let mut file = &self.file;
+        let _ = text(&mut file).and_then(|text| {
+            let lines = text.split_inclusive(|byte| *byte == b'\n');
+            let kept: Vec<&[u8]> = lines.filter(|line| !says_unsynced(line)).collect();
+            replace(&mut file, &kept.concat())
+        });
+    }
+
+    fn append(&self, line: &[u8]) -> io::Result<()> {
+        let mut file = &self.file;
+        file.seek(io::SeekFrom::End(0))?;
+        file.write_all(line)
     }
 
     /// True while the path still names the file that is locked.
@@ -94,7 +136,9 @@ impl Lock {
 impl Drop for Lock {
     fn drop(&mut self) {
         // A name left behind would only mislead; the lock itself ends with the handle.
-        let _ = self.file.set_len(0);
+        if !self.is_unsynced() || cfg!(planted = "lock_file_forgets_failed_sync") {
+            let _ = self.file.set_len(0);
+        }
     }
 }
 
@@ -105,11 +149,32 @@ fn lock_path(path: &Path) -> PathBuf {
     PathBuf::from(name)
 }
 
-fn sign(file: &mut File, instance: u128, now_us: u64) -> io::Result<()> {
+fn sign(file: &mut File, (instance, now_us): (u128, u64), unsynced: bool) -> io::Result<()> {
     let pid = std::process::id();
-    file.set_len(0)?;
+    let mut text = format!("pid {pid}\ninstance {instance:032x}\nstarted {now_us}\n").into_bytes();
+    if unsynced {
+        text.extend([UNSYNCED, b"\n"].concat());
+    }
+    replace(&mut &*file, &text)
+}
+
+/// Written first and cut then: in no moment is a line missing that stays.
+fn replace(file: &mut &File, text: &[u8]) -> io::Result<()> {
     file.rewind()?;
-    file.write_all(format!("pid {pid}\ninstance {instance:032x}\nstarted {now_us}\n").as_bytes())
+    file.write_all(text)?;
+    file.set_len(text.len() as u64)
+}
+
+fn text(file: &mut (impl Read + Seek)) -> io::Result<Vec<u8>> {
+    let mut text = Vec::new();
+    file.rewind()?;
+    file.take(TEXT_MAX).read_to_end(&mut text)?;
+    Ok(text)
+}
+
+fn says_unsynced(text: &[u8]) -> bool {
+    text.split(|byte| *byte == b'\n')
+        .any(|line| line == UNSYNCED)
 }
 
 /// Who holds a lock.
@@ -121,13 +186,13 @@ struct Holder {
 
 /// The process a lock file names, once it is written whole.
 fn holder(file: &mut File) -> Option<Holder> {
-    let mut text = String::new();
-    file.take(TEXT_MAX).read_to_string(&mut text).ok()?;
+    let text = String::from_utf8(text(file).ok()?).ok()?;
     let lines: Vec<&str> = text.lines().collect();
     let pid = lines.first()?.strip_prefix("pid ")?.parse().ok()?;
     let left = lines
-        .get(3)
-        .and_then(|line| line.strip_prefix("still_running "));
+        .iter()
+        .skip(3)
+        .find_map(|line| line.strip_prefix("still_running "));
     let still_running = left.and_then(|count| count.parse().ok());
     let whole = lines.len() >= 3 && text.ends_with('\n');
     whole.then_some(Holder { pid, still_running })

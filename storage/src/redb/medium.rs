@@ -28,17 +28,30 @@ pub trait Medium: fmt::Debug + Send + Sync + 'static {
     /// The system's refusal.
     fn open(&self) -> io::Result<Box<dyn StorageBackend>>;
 
-    /// Begins a copy beside what is there: empty, and seen by nobody else. It replaces one that was begun before.
+    /// A sync of what is there has failed: what the system shows of it may never be on the disk. It is remembered until a
+    /// copy has taken its place, also by another process that opens it later; but over no power cut, after which the
+    /// system shows what is on the disk.
+    fn note_failed_sync(&self);
+
+    /// True from a failed sync to the copy.
+    fn has_failed_to_sync(&self) -> bool;
+
+    /// Begins a copy beside what is there, which will have `len` bytes: empty, and seen by nobody else. It replaces one
+    /// that was begun before.
     ///
     /// # Errors
-    /// The system's refusal.
-    fn begin_copy(&self) -> io::Result<Box<dyn StorageBackend>>;
+    /// The system's refusal, or that there is no room for so many bytes.
+    fn begin_copy(&self, len: u64) -> io::Result<Box<dyn StorageBackend>>;
 
-    /// The copy, which is synced, takes the place of what is there; durable when it returns.
+    /// The copy, which is synced, takes the place of what is there; durable when it returns. A failed sync is then
+    /// forgotten.
     ///
     /// # Errors
     /// The system's refusal; what was there may then still be there.
     fn publish_copy(&self) -> io::Result<()>;
+
+    /// Nothing is left of a copy that was begun and has not taken the place of what is there.
+    fn abandon_copy(&self);
 
     /// Refuses to go on when something else has taken the place of what is open.
     ///
@@ -84,19 +97,42 @@ impl Medium for FileMedium {
         Ok(Box::new(FileBackend::new(file).map_err(io::Error::other)?))
     }
 
-    fn begin_copy(&self) -> io::Result<Box<dyn StorageBackend>> {
+    fn note_failed_sync(&self) {
+        self.lock.note_unsynced();
+    }
+
+    fn has_failed_to_sync(&self) -> bool {
+        self.lock.is_unsynced()
+    }
+
+    fn begin_copy(&self, len: u64) -> io::Result<Box<dyn StorageBackend>> {
         create::remove_leftovers(&self.path)?;
+        // Asked for first: half a copy would take the last room there is from everybody else.
+        let free = platform::free_bytes(directory(&self.path))?;
+        if free.is_some_and(|free| free < len) && !cfg!(planted = "room_not_asked_for") {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
         let file = platform::create(&temporary_path(&self.path, self.instance))?;
         *self.copy.lock() = Some(FileId::of(&file)?);
         Ok(Box::new(FileBackend::new(file).map_err(io::Error::other)?))
     }
 
     fn publish_copy(&self) -> io::Result<()> {
-        let copy = self.copy.lock().take().ok_or(io::ErrorKind::NotFound)?;
+        let copy = (*self.copy.lock()).ok_or(io::ErrorKind::NotFound)?;
         std::fs::rename(temporary_path(&self.path, self.instance), &self.path)?;
         // From here on the name leads to the copy, whether or not that is durable yet.
+        *self.copy.lock() = None;
         *self.file_id.lock() = copy;
-        platform::sync_directory(directory(&self.path))
+        platform::sync_directory(directory(&self.path))?;
+        self.lock.forget_unsynced();
+        Ok(())
+    }
+
+    fn abandon_copy(&self) {
+        if self.copy.lock().take().is_some() {
+            // The next open would remove it as well.
+            let _ = std::fs::remove_file(temporary_path(&self.path, self.instance));
+        }
     }
 
     /// The locks are on the files, not on their names: after a move and a second start two engines would run.

@@ -217,7 +217,7 @@ impl RedbStore {
             return Ok(());
         }
         let kept = (&*self.path, &self.options, &self.io);
-        let facts = self.failure.reopen(&mut current, &*self.medium, kept)?;
+        let facts = self.failure.reopen(&mut current, &self.medium, kept)?;
         if facts.incarnation != self.incarnation {
             *current = None;
             return Err(StoreError::Replaced {

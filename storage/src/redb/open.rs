@@ -2,7 +2,7 @@
 
 use super::backend::{Backend, Counters as IoCounters, Disk};
 use super::create;
-use super::current::Current;
+use super::current::{self, Current};
 use super::lengths;
 use super::lock::Lock;
 use super::medium::{FileMedium, Medium};
@@ -79,7 +79,7 @@ pub(crate) fn open(
     loop {
         let backend = medium.open().map_err(failed)?;
         let found = Found { backend, created };
-        let medium = Arc::<FileMedium>::clone(&medium);
+        let medium: Arc<dyn Medium> = Arc::<FileMedium>::clone(&medium);
         match assemble(path.clone(), medium, found, options) {
             // The lock is ours: the one before us is dead, and the system has yet to close its file.
             Err(OpenError::AlreadyRunning { .. }) if rounds < CLOSING_ROUNDS_MAX => {
@@ -106,7 +106,7 @@ pub(crate) fn open_medium(
     let mut backend = medium.open().map_err(failed)?;
     let created = backend.len().map_err(failed)? == 0;
     if created {
-        let empty = Disk::held(backend, &Arc::default());
+        let empty = Disk::held(backend, &Arc::default(), &medium);
         empty.release().map_err(failed)?;
         create::build_on(Backend(empty), instance).map_err(|error| OpenError::Io {
             what: "create the store",
@@ -132,9 +132,20 @@ fn assemble(
     let failed = |error: io::Error| refused(&path, "open the store", &error);
     let file_bytes = backend.len().map_err(failed)?;
     let io = Arc::default();
-    let disk = Disk::held(backend, &io);
+    let mut disk = Disk::held(backend, &io, &medium);
     let repaired = Arc::new(AtomicBool::new(false));
-    let (database, facts) = load(&path, options, &disk, &repaired)?;
+    let (mut database, mut facts) = load(&path, options, &disk, &repaired)?;
+    // Another process has left it so. By now it is known to be a store of ours that nobody else has open.
+    if medium.has_failed_to_sync() && !cfg!(planted = "failed_sync_forgotten") {
+        disk.give_up();
+        drop(database);
+        let copy = current::copied_out(&*medium).map_err(|error| OpenError::Io {
+            what: "copy the store, which had failed to sync",
+            message: error.to_string().into(),
+        })?;
+        disk = Disk::held(copy, &io, &medium);
+        (database, facts) = load(&path, options, &disk, &repaired)?;
+    }
     disk.release().map_err(failed)?;
     let opened = Opened {
         created,

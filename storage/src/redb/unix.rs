@@ -75,6 +75,13 @@ pub(crate) fn sync_directory(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()
 }
 
+/// Bytes that may still be written beside this directory's files; `None` where the system does not say.
+pub(crate) fn free_bytes(directory: &Path) -> io::Result<Option<u64>> {
+    let found = rustix::fs::statvfs(directory)?;
+    let told = found.f_blocks > 0;
+    Ok(told.then(|| found.f_bavail.saturating_mul(found.f_frsize)))
+}
+
 /// True unless no process has this id. A process of another user counts as alive.
 pub(crate) fn is_alive(pid: u32) -> bool {
     let Some(pid) = i32::try_from(pid)

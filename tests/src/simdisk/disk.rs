@@ -256,14 +256,22 @@ impl Medium for SimDisk {
         Ok(Box::new(self.clone()))
     }
 
-    fn begin_copy(&self) -> io::Result<Box<dyn StorageBackend>> {
-        // A disk that never fails is never copied.
+    // A disk that never fails is never copied.
+    fn note_failed_sync(&self) {}
+
+    fn has_failed_to_sync(&self) -> bool {
+        false
+    }
+
+    fn begin_copy(&self, _len: u64) -> io::Result<Box<dyn StorageBackend>> {
         Err(io::ErrorKind::Unsupported.into())
     }
 
     fn publish_copy(&self) -> io::Result<()> {
         Err(io::ErrorKind::Unsupported.into())
     }
+
+    fn abandon_copy(&self) {}
 
     fn check_in_place(&self) -> Result<(), StoreError> {
         Ok(())

@@ -11,9 +11,8 @@ fn fail(store: &RedbStore, at_a_sync: bool) {
         message: "told to fail".into(),
     };
     store.failure.set(&failure);
-    let current = store.current.read();
     if at_a_sync {
-        current.as_ref().unwrap().disk.pretend_failed_sync();
+        store.medium.note_failed_sync();
     }
 }
 
@@ -92,6 +91,74 @@ fn an_open_that_fails_may_be_tried_again() {
         store.reopen().unwrap();
         assert_eq!(get(&store, 10), Some(first.clone()));
     }
+}
+
+/// A process that ended after a failed sync was followed by one that went on with the file.
+#[test]
+fn a_failed_sync_is_known_to_the_next_process_until_there_is_a_copy() {
+    let (directory, path) = place();
+    let file = || platform::FileId::at(&path).unwrap();
+    let store = open(&path).unwrap();
+    let first = started(&store, 10, "a");
+    store.medium.note_failed_sync();
+    drop(store);
+    let before = file();
+    verify(&path, 5, 0).unwrap();
+    assert_eq!(file(), before, "who only looks at it changes nothing");
+    let store = open(&path).unwrap();
+    assert_ne!(file(), before, "another file");
+    assert_eq!(get(&store, 10), Some(first));
+    drop(store);
+    let copy = file();
+    drop(open(&path).unwrap());
+    assert_eq!(file(), copy, "it is copied once");
+    assert_eq!(names(directory.path()), ["tasks.redb", "tasks.redb.lock"]);
+    assert_eq!(
+        fs::read(directory.path().join("tasks.redb.lock")).unwrap(),
+        b""
+    );
+}
+
+#[test]
+fn who_holds_a_file_that_failed_to_sync_is_told() {
+    let (_directory, path) = place();
+    let store = open(&path).unwrap();
+    store.medium.note_failed_sync();
+    store.medium.leaving(3);
+    let refused = open(&path).map(|_| ());
+    let told = matches!(refused, Err(OpenError::AlreadyRunning { pid: Some(pid), still_running: Some(3), .. })
+        if pid == std::process::id());
+    assert!(told, "{refused:?}");
+}
+
+/// A copy for which there was no room took the last of it, and kept it.
+#[test]
+fn a_copy_without_room_leaves_nothing_of_it() {
+    let (directory, path) = place();
+    let store = open(&path).unwrap();
+    let refused = store.medium.begin_copy(u64::MAX).map(|_| ());
+    assert_eq!(refused.unwrap_err().kind(), io::ErrorKind::StorageFull);
+    assert_eq!(names(directory.path()), ["tasks.redb", "tasks.redb.lock"]);
+}
+
+#[test]
+fn a_copy_takes_the_place_of_nothing_else() {
+    let (directory, path) = place();
+    let store = open(&path).unwrap();
+    let elsewhere = directory.path().join("elsewhere");
+    fs::rename(&path, &elsewhere).unwrap();
+    fs::copy(&elsewhere, &path).unwrap();
+    let other = platform::FileId::at(&path).unwrap();
+    let refused = current::copied_out(&*store.medium).map(|_| ());
+    assert!(
+        matches!(refused, Err(StoreError::Replaced { .. })),
+        "{refused:?}"
+    );
+    assert_eq!(platform::FileId::at(&path).unwrap(), other);
+    assert_eq!(
+        names(directory.path()),
+        ["elsewhere", "tasks.redb", "tasks.redb.lock"]
+    );
 }
 
 /// Memory that fails at its n-th sync.
