@@ -2,13 +2,14 @@
 
 use super::copy_error::CopyError;
 use super::create;
+use super::lengths;
 use super::lock::Lock;
 use super::open::refused;
 use super::platform;
 use super::tables::{ETAGS, GENERATIONS};
 use crate::store::Counters;
 use redb::backends::FileBackend;
-use redb::{Builder, Database, Durability, WriteTransaction};
+use redb::{Builder, Database, Durability, ReadableDatabase, WriteTransaction};
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -91,9 +92,20 @@ impl Fresh {
         self.incarnation
     }
 
-    /// Gives the file its name, durably.
+    /// Gives the file its name, durably, if it is one that opens.
+    ///
+    /// # Errors
+    /// [`CopyError::Unreadable`] when so much is missing that no open would take it; otherwise why it is not there.
     pub(super) fn publish(mut self) -> Result<(), CopyError> {
         if let Some(database) = self.database.take() {
+            let txn = database.begin_read().map_err(written)?;
+            if !lengths::agree(&txn).map_err(written)? && !cfg!(planted = "copy_that_does_not_open")
+            {
+                return Err(CopyError::Unreadable {
+                    message: "its tables are not of one moment".into(),
+                });
+            }
+            drop(txn);
             // Closed first: what redb writes as it closes belongs to the file.
             create::close(database).map_err(written)?;
         }

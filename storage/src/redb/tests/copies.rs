@@ -20,7 +20,7 @@ fn value_key() -> ValueKey {
 
 /// A closed file of many tasks, each moved three times, of which the first runs and the second has a value and a
 /// question.
-fn filled(path: &Path) -> Counters {
+pub(super) fn filled(path: &Path) -> Counters {
     let store = open(path).unwrap();
     assert_eq!(store.define(&["job"]), Ok(vec![DefNumber(1)]));
     let first = |number| labelled(number, &format!("task-{number:03}"), &["red"]);
@@ -62,7 +62,7 @@ fn filled(path: &Path) -> Counters {
 }
 
 /// Every row of a file.
-fn rows(path: &Path) -> Vec<(TaskNumber, TaskRow)> {
+pub(super) fn rows(path: &Path) -> Vec<(TaskNumber, TaskRow)> {
     let store = open(path).unwrap();
     let page = store.scan(Scan::All, None, 1_000).unwrap();
     let whole = page
@@ -81,7 +81,7 @@ fn tamper(path: &Path, tamper: impl FnOnce(&WriteTransaction)) {
 }
 
 /// Gives an entry another key.
-fn rename<'k, K, V>(
+pub(super) fn rename<'k, K, V>(
     path: &Path,
     table: TableDefinition<'static, K, V>,
     from: K::SelfType<'k>,

@@ -1,0 +1,88 @@
+//! Backups of files that are damaged, or fail: what is acknowledged is worth something, and what is not says why.
+
+use super::copies::{filled, rename, rows};
+use super::*;
+use std::io::{Seek, SeekFrom, Write};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+/// Opens a copy of a file, of which a range is then emptied.
+fn damaged(path: &Path, bytes: &[u8], range: std::ops::Range<usize>) -> RedbStore {
+    fs::write(path, bytes).unwrap();
+    let options = RedbOptions {
+        // Next to nothing is known of the pages before the damage.
+        cache_bytes: 0,
+        ..RedbOptions::default()
+    };
+    let store = RedbStore::open(path, options, 9, 0).unwrap();
+    let mut file = fs::OpenOptions::new().write(true).open(path).unwrap();
+    file.seek(SeekFrom::Start(range.start as u64)).unwrap();
+    file.write_all(&vec![0; range.len()]).unwrap();
+    store
+}
+
+fn finding(table: &'static str, key: &str, what: Wrong) -> Finding {
+    let key = key.into();
+    Finding { table, key, what }
+}
+
+/// A backup of a file in which a page had been emptied was acknowledged without a word, and could not be restored.
+#[test]
+fn a_backup_is_whole_or_says_what_is_missing_and_can_be_restored() {
+    let (directory, path) = place();
+    filled(&path);
+    let all = rows(&path);
+    let bytes = fs::read(&path).unwrap();
+    let [other, backup, restored] =
+        ["other", "backup", "restored"].map(|name| directory.path().join(name));
+    let counts = open(&path).unwrap().backup(&backup, 2, 0).unwrap().tables;
+    let (mut whole, mut told, mut refused) = (0, 0, 0);
+    for page in 1..bytes.len() / 4096 {
+        for half in [0, 2_048] {
+            let range = page * 4_096 + half..(page + 1) * 4_096;
+            if bytes[range.clone()].iter().all(|byte| *byte == 0) {
+                continue;
+            }
+            for former in [&backup, &restored] {
+                let _ = fs::remove_file(former);
+            }
+            let store = damaged(&other, &bytes, range);
+            let report = store.backup(&backup, 3, 0);
+            // It tidies up as it is closed, and may panic on what it finds.
+            let _ = catch_unwind(AssertUnwindSafe(|| drop(store)));
+            let Ok(report) = report else {
+                refused += 1;
+                continue;
+            };
+            let again = restore(&backup, &restored, 4, 0);
+            assert!(again.is_ok(), "page {page}: {again:?}");
+            if !report.findings.is_empty() {
+                told += 1;
+                continue;
+            }
+            assert_eq!(report.tables, counts, "page {page}");
+            assert_eq!(rows(&restored), all, "page {page}");
+            whole += 1;
+        }
+    }
+    assert!(
+        whole > 0 && told > 0 && refused > 0,
+        "{whole}, {told}, {refused}"
+    );
+}
+
+#[test]
+fn an_id_and_a_name_that_are_damaged_are_told_by_a_backup() {
+    let (directory, path) = place();
+    filled(&path);
+    rename(&path, tables::IDS, "task-005", "task-0050");
+    rename(&path, tables::DEFINITIONS, "job", "jab");
+    let backup = directory.path().join("backup");
+    let report = open(&path).unwrap().backup(&backup, 2, 0).unwrap();
+    assert_eq!(
+        report.findings.named(),
+        [
+            finding("ids", "task-0050", Wrong::Damaged),
+            finding("definitions", "jab", Wrong::Damaged)
+        ]
+    );
+}
