@@ -5,7 +5,7 @@
 //! what a quick repair needs: so all is played both ways.
 
 use outlive_storage::Store;
-use outlive_storage::redb::{RedbOptions, RedbStore};
+use outlive_storage::redb::{CopyError, OpenError, RedbOptions, RedbStore};
 use outlive_tests::faulty_disk::{Fault, FaultyDisk, Kind};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -31,10 +31,7 @@ enum After {
 #[derive(Default)]
 struct Told(BTreeSet<String>);
 
-fn open(
-    disk: &FaultyDisk,
-    quick_repair: bool,
-) -> Result<RedbStore, outlive_storage::redb::OpenError> {
+fn open(disk: &FaultyDisk, quick_repair: bool) -> Result<RedbStore, OpenError> {
     let options = RedbOptions {
         cache_bytes: 64 << 10,
         quick_repair,
@@ -192,4 +189,28 @@ fn a_death_within_a_copy_loses_nothing_and_leaves_no_half_copy() {
         }
     }
     println!("{deaths} deaths within copies: nothing acknowledged lost, no dead file");
+}
+
+/// A disk that did not give a page was taken for a file that is damaged.
+#[test]
+fn a_backup_of_a_disk_that_fails_says_that_it_fails() {
+    let disk = FaultyDisk::new(empty(), 1);
+    let mut told = Told::default();
+    let store = open(&disk, true).expect("a well disk");
+    for n in 0..20 {
+        assert!(told.commit(&store, &format!("names-{n}"), 100));
+    }
+    drop(store);
+    let store = open(&disk, true).expect("a well disk");
+    let directory = tempfile::tempdir().unwrap();
+    let to = directory.path().join("backup");
+    disk.arm(Fault {
+        kind: Kind::Read,
+        at: 3,
+        lasts: true,
+    });
+    let failed = store.backup(&to, 2, 0);
+    let told = matches!(failed, Err(CopyError::From(OpenError::Io { .. })));
+    assert!(told, "{failed:?}");
+    assert!(!to.exists());
 }

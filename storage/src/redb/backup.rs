@@ -15,7 +15,7 @@ use super::tables::{
 };
 use super::{RedbStore, verify};
 use crate::row::{Etag, Generation};
-use crate::store::Counters;
+use crate::store::{Counters, StoreError};
 use redb::{
     Key, ReadTransaction, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition,
     Value, WriteTransaction,
@@ -69,15 +69,15 @@ impl RedbStore {
     ///
     /// # Errors
     /// [`CopyError::Exists`]: give another path. [`CopyError::Unreadable`]: the file is damaged, salvage it.
+    /// [`CopyError::From`]: the store has failed and is not open again yet, or does now; try again.
     /// [`CopyError::To`], [`CopyError::Full`], [`CopyError::Failed`]: the copy cannot be written. The store goes on in
     /// every case.
     pub fn backup(&self, to: &Path, instance: u128, now_us: u64) -> Result<CopyReport, CopyError> {
         // Held to the end: a file that is opened again meanwhile would give away pages that are still to be copied.
         let _current = self.current.read_recursive();
         let begin = || {
-            self.begin_read().map_err(|error| CopyError::Unreadable {
-                message: error.to_string().into(),
-            })
+            self.failure.check().map_err(|error| failing(&error))?;
+            self.begin_read().map_err(|error| failing(&error))
         };
         copy_to(to, instance, now_us, begin)
     }
@@ -115,6 +115,16 @@ pub fn restore(
     // Damaged pages may make it panic as it closes; nothing of it is kept.
     let _ = catch_unwind(AssertUnwindSafe(|| drop(database)));
     report
+}
+
+/// A store that fails is not damaged: it is opened again, and may then be copied.
+fn failing(error: &StoreError) -> CopyError {
+    let message = error.to_string().into();
+    if cfg!(planted = "failed_store_called_damaged") {
+        return CopyError::Unreadable { message };
+    }
+    let what = "read the store";
+    CopyError::From(OpenError::Io { what, message })
 }
 
 fn copy_to(

@@ -14,7 +14,7 @@ pub enum CopyError {
         /// The path.
         path: PathBuf,
     },
-    /// The file to copy cannot be had; the error inside says what to do.
+    /// The file to copy cannot be had, or fails as it is read; the error inside says what to do.
     #[error(transparent)]
     From(OpenError),
     /// The new file cannot be written; the error inside says what to do with its path.

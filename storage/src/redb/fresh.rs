@@ -4,7 +4,8 @@ use super::copy_error::CopyError;
 use super::create;
 use super::lengths;
 use super::lock::Lock;
-use super::open::refused;
+use super::open::{is_damage, refused};
+use super::open_error::OpenError;
 use super::platform;
 use super::tables::{ETAGS, GENERATIONS};
 use crate::store::Counters;
@@ -154,9 +155,18 @@ pub(super) fn written(error: impl Into<redb::Error>) -> CopyError {
     }
 }
 
-/// What a failure of redb at the file that is copied is.
+/// What a failure of redb at the file that is copied is. One of the system says nothing of what is in it.
 pub(super) fn unread(error: impl Into<redb::Error>) -> CopyError {
-    CopyError::Unreadable {
-        message: error.into().to_string().into(),
+    let error = error.into();
+    let is_of_system = match &error {
+        redb::Error::Io(error) => !is_damage(error),
+        redb::Error::PreviousIo => true,
+        _ => false,
+    };
+    let message = error.to_string().into();
+    if is_of_system && !cfg!(planted = "read_failure_called_damage") {
+        let what = "read the file to copy";
+        return CopyError::From(OpenError::Io { what, message });
     }
+    CopyError::Unreadable { message }
 }

@@ -312,7 +312,7 @@ pub(super) fn database_error(path: &Path, error: DatabaseError) -> OpenError {
 }
 
 /// Errors by which redb says that the file is too short or is no database although it begins like one.
-fn is_damage(error: &io::Error) -> bool {
+pub(super) fn is_damage(error: &io::Error) -> bool {
     matches!(
         error.kind(),
         io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof

@@ -1,6 +1,6 @@
 //! Backups of files that are damaged, or fail: what is acknowledged is worth something, and what is not says why.
 
-use super::copies::{filled, rename, rows};
+use super::copies::{TASKS_OF_FILE, filled, rename, rows};
 use super::*;
 use std::io::{Seek, SeekFrom, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -85,4 +85,22 @@ fn an_id_and_a_name_that_are_damaged_are_told_by_a_backup() {
             finding("definitions", "jab", Wrong::Damaged)
         ]
     );
+}
+
+/// Whoever asked for a backup while the store was opened again was told to salvage a file that was well.
+#[test]
+fn a_backup_of_a_store_that_has_failed_says_so_until_it_is_open_again() {
+    let (directory, path) = place();
+    filled(&path);
+    let backup = directory.path().join("backup");
+    let store = open(&path).unwrap();
+    store.failure.set(&StoreError::Failed {
+        message: "told to fail".into(),
+    });
+    let failed = store.backup(&backup, 2, 0);
+    let told = matches!(failed, Err(CopyError::From(OpenError::Io { .. })));
+    assert!(told, "{failed:?}");
+    store.reopen().unwrap();
+    let report = store.backup(&backup, 3, 0).unwrap();
+    assert_eq!(report.entries("tasks"), TASKS_OF_FILE);
 }

@@ -6,7 +6,7 @@ use crate::conformance::rows::{ask_row, labelled, task_id};
 use crate::row::{Payload, ValueKind};
 use redb::{ReadableTable, TableDefinition, WriteTransaction};
 
-const TASKS_OF_FILE: u64 = 60;
+pub(super) const TASKS_OF_FILE: u64 = 60;
 /// Above anything that the rows of the file carry.
 const LAST: u64 = 9_000;
 
