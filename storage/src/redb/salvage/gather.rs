@@ -10,7 +10,7 @@ use crate::redb::copy_error::CopyError;
 use crate::redb::fresh::written;
 use crate::redb::report::{Findings, Wrong};
 use crate::redb::seal;
-use crate::row::{Etag, EventKind, EventRow, TaskNumber};
+use crate::row::{Etag, EventKind, EventRow, TaskNumber, ValueKey, ValueKind};
 use crate::slot::Slot;
 use crate::store::StoreError;
 
@@ -40,6 +40,8 @@ pub(super) struct Gathered {
     pub(super) expected: BTreeMap<Shelf, u64>,
     /// Tables of which something was looked for page by page.
     pub(super) searched: BTreeSet<Shelf>,
+    /// Every page of the values that is not damaged itself was met along their tree.
+    values_met: bool,
     /// Tasks that were removed, by the log.
     removed: HashSet<u64>,
     /// The latest etag of each task whose row was found page by page, by the log.
@@ -72,6 +74,7 @@ pub(super) fn gather(
     if !gathered.searched.is_empty() || !names_known {
         gathered.note_removed(rows)?;
         gathered.search(pages, rows)?;
+        rows.tell_disputed(findings);
     }
     Ok(gathered)
 }
@@ -115,6 +118,7 @@ impl Gathered {
             return Err(error);
         }
         self.expected.insert(shelf, root.entries);
+        self.values_met |= shelf == Shelf::Values && walked.branches_whole;
         if walked.broken > 0 {
             findings.add(shelf.name(), "", Wrong::Unreadable);
         }
@@ -255,11 +259,35 @@ impl Gathered {
             if self.is_of_nobody(slot, rows)? {
                 continue;
             }
-            if let Ok(said) = said(slot, &value) {
-                rows.put(slot, &value, said)?;
+            let Ok(said) = said(slot, &value) else {
+                continue;
+            };
+            match slot {
+                Slot::Value(key) if self.is_former(key) => {}
+                Slot::Value(key) => rows.put_stray_value(key, &value)?,
+                Slot::Task(_)
+                | Slot::Input(..)
+                | Slot::Receipt(..)
+                | Slot::Turn(..)
+                | Slot::Step(..)
+                | Slot::Ask(..)
+                | Slot::Run(..)
+                | Slot::Segment(..)
+                | Slot::Event(_)
+                | Slot::Life(..) => rows.put(slot, &value, said).map(drop)?,
             }
         }
         Ok(())
+    }
+
+    /// True for a value that was written over since: it lies on a page that was given up.
+    fn is_former(&self, key: ValueKey) -> bool {
+        let is_written_over = match key.kind {
+            ValueKind::Output | ValueKind::Metadata => true,
+            // Each input has a number of its own.
+            ValueKind::Input => false,
+        };
+        self.values_met && is_written_over && !cfg!(planted = "salvage_takes_former_values")
     }
 
     /// True for what hangs on no task there is.

@@ -4,11 +4,14 @@ use super::shelf::{Said, Shelf, said};
 use crate::redb::batch::Bytes;
 use crate::redb::copy_error::CopyError;
 use crate::redb::fresh::written;
+use crate::redb::report::{Findings, Wrong};
 use crate::redb::tables::{
     ASKS, EVENTS, INPUTS, LIVES, RECEIPTS, RUNS, STEPS, STREAM, TASKS, TURNS, VALUES,
 };
+use crate::row::ValueKey;
 use crate::slot::Slot;
 use redb::{ReadableTable, ReadableTableMetadata, Table, WriteTransaction};
+use std::collections::HashSet;
 
 type Result<T> = std::result::Result<T, CopyError>;
 
@@ -28,6 +31,10 @@ pub(super) struct Rows<'t> {
     /// The highest numbers in anything that was put.
     pub(super) etag: u64,
     pub(super) generation: u64,
+    /// Values that are in the new file although no tree leads to them.
+    stray: HashSet<ValueKey>,
+    /// Values of which several versions were found, and nothing says which is the last.
+    disputed: HashSet<ValueKey>,
 }
 
 /// What became of an entry that was found.
@@ -57,6 +64,8 @@ impl<'t> Rows<'t> {
             lives: txn.open_table(LIVES).map_err(written)?,
             etag: 0,
             generation: 0,
+            stray: HashSet::new(),
+            disputed: HashSet::new(),
         })
     }
 
@@ -74,6 +83,38 @@ impl<'t> Rows<'t> {
         self.etag = self.etag.max(of.etag);
         self.generation = self.generation.max(of.generation);
         Ok(put)
+    }
+
+    /// Puts a value that no tree leads to. Values have no age: of two, one is what a turn before had under the same key,
+    /// and it is better missing than told as the last one. One that a tree leads to is the last one.
+    pub(super) fn put_stray_value(&mut self, key: ValueKey, value: &[u8]) -> Result<()> {
+        if self.disputed.contains(&key) {
+            return Ok(());
+        }
+        let slot = Slot::Value(key);
+        let there = self.get(slot)?;
+        let is_another = there.as_deref().is_some_and(|there| there != value);
+        if is_another && self.stray.contains(&key) && !cfg!(planted = "salvage_takes_any_value") {
+            let of = (key.task.0, key.kind.byte(), key.index);
+            self.values.remove(of).map_err(written)?;
+            self.stray.remove(&key);
+            self.disputed.insert(key);
+            return Ok(());
+        }
+        if there.is_none() {
+            self.insert(slot, value)?;
+            self.stray.insert(key);
+        }
+        Ok(())
+    }
+
+    /// Names the values that are missing because nobody can say which is the last.
+    pub(super) fn tell_disputed(&self, findings: &mut Findings) {
+        let mut disputed: Vec<&ValueKey> = self.disputed.iter().collect();
+        disputed.sort();
+        for key in disputed {
+            findings.add(Shelf::Values.name(), Slot::Value(*key), Wrong::Damaged);
+        }
     }
 
     fn get(&self, slot: Slot<'_>) -> Result<Option<Vec<u8>>> {

@@ -51,6 +51,9 @@ pub(super) struct Walked {
     pub(super) pairs: u64,
     /// Pages that are not what their parents say.
     pub(super) broken: u64,
+    /// Every leaf was met that a parent names, or it is broken itself: whatever else looks like one of this tree is not a
+    /// part of it.
+    pub(super) branches_whole: bool,
 }
 
 impl Trees {
@@ -119,21 +122,28 @@ pub(super) fn walk(pages: &Pages, root: PageRef, leaf: &mut impl FnMut(u64) -> u
     // A page that is met twice is not what a parent says: no tree shares pages within itself.
     let mut met = HashSet::new();
     let mut waiting = vec![(root, 0)];
+    // All leaves of a tree are equally deep.
+    let (mut leaves_at, mut broken_at) = (None, Vec::new());
     while let Some((page, depth)) = waiting.pop() {
         let offset = pages.offset(page).filter(|offset| met.insert(*offset));
         let Some(offset) = offset.filter(|_| depth < DEPTH_MAX) else {
-            walked.broken += 1;
+            broken_at.push(depth);
             continue;
         };
         match pages.kind(offset) {
-            Kind::Leaf => walked.pairs += leaf(offset),
+            Kind::Leaf => {
+                leaves_at = Some(depth);
+                walked.pairs += leaf(offset);
+            }
             Kind::Branch => {
                 let children = pages.children(offset).into_iter().rev();
                 waiting.extend(children.map(|child| (child, depth + 1)));
             }
-            Kind::Neither => walked.broken += 1,
+            Kind::Neither => broken_at.push(depth),
         }
     }
+    walked.broken = broken_at.len() as u64;
+    walked.branches_whole = broken_at.iter().all(|depth| Some(*depth) == leaves_at);
     walked
 }
 
