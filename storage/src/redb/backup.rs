@@ -3,7 +3,7 @@
 use super::copy_error::CopyError;
 use super::fresh::{Fresh, GAP, unread, written};
 use super::lock::Lock;
-use super::open::{examine, refused};
+use super::open::{examine_to_read, refused};
 use super::open_error::OpenError;
 use super::report::{Findings, TableCount, Wrong};
 use super::salvage::{Shelf, said};
@@ -86,7 +86,7 @@ impl RedbStore {
 /// Makes a file at `to`, where nothing may lie, of the backup at `backup`, which is not changed. `instance` is a fresh
 /// chance number and becomes the new file's incarnation, `now_us` is the wall clock in microseconds.
 ///
-/// What holds for the result of [`RedbStore::backup`] holds for this one too; it is another file than the backup, and two
+/// The backup may lie where nothing can be written. What holds for the result of [`RedbStore::backup`] holds for this one too; it is another file than the backup, and two
 /// files restored from one backup are two.
 ///
 /// # Errors
@@ -103,10 +103,10 @@ pub fn restore(
         .map_err(|error| CopyError::From(refused(backup, "find the backup", &error)))?;
     let there = || -> Result<_, OpenError> {
         let path = backup.clone();
-        examine(&backup)?.ok_or(OpenError::Missing { path })
+        examine_to_read(&backup)?.ok_or(OpenError::Missing { path })
     };
     there().map_err(CopyError::From)?;
-    let _lock = Lock::take(&backup, instance, now_us).map_err(CopyError::From)?;
+    let _lock = Lock::take_to_read(&backup, instance, now_us).map_err(CopyError::From)?;
     let file = there().map_err(CopyError::From)?;
     let (database, _) = verify::load(&backup, file, false).map_err(CopyError::From)?;
     let report = copy_to(to, instance, now_us, || {

@@ -165,6 +165,21 @@ fn assemble(
 
 /// Opens the file at `path` if it may be a store; `None` when nothing is there.
 pub(super) fn examine(path: &Path) -> Result<Option<File>, OpenError> {
+    examine_by(path, platform::open)
+}
+
+/// As [`examine`], for reading alone: nothing of it can be changed, and it may lie where nothing can.
+pub(super) fn examine_to_read(path: &Path) -> Result<Option<File>, OpenError> {
+    if cfg!(planted = "read_to_write") {
+        return examine(path);
+    }
+    examine_by(path, platform::open_to_read)
+}
+
+fn examine_by(
+    path: &Path,
+    open: impl FnOnce(&Path) -> io::Result<File>,
+) -> Result<Option<File>, OpenError> {
     let found = match std::fs::symlink_metadata(path) {
         Ok(found) => found,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return missing(path),
@@ -183,8 +198,7 @@ pub(super) fn examine(path: &Path) -> Result<Option<File>, OpenError> {
     if found.len() == 0 && !cfg!(planted = "empty_file_filled") {
         return Err(OpenError::Empty { path });
     }
-    let mut file =
-        platform::open(&path).map_err(|error| refused(&path, "open the store", &error))?;
+    let mut file = open(&path).map_err(|error| refused(&path, "open the store", &error))?;
     let mut start = [0; MAGIC.len()];
     match file.read_exact(&mut start) {
         Ok(()) if start == MAGIC => Ok(Some(file)),

@@ -31,6 +31,11 @@ pub(crate) fn open(path: &Path) -> io::Result<File> {
     options().open(path)
 }
 
+/// Opens a file that is there, for reading alone.
+pub(crate) fn open_to_read(path: &Path) -> io::Result<File> {
+    options().write(false).open(path)
+}
+
 /// Creates a file that must not be there.
 pub(crate) fn create(path: &Path) -> io::Result<File> {
     options().create_new(true).open(path)

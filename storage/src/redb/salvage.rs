@@ -21,7 +21,7 @@ use super::report::Findings;
 use pages::Pages;
 use rows::Rows;
 use std::collections::BTreeMap;
-use std::fs::File;
+use std::fs::{File, TryLockError};
 use std::path::Path;
 use trees::Trees;
 
@@ -98,8 +98,17 @@ pub fn salvage(
     let from = std::path::absolute(from)
         .map_err(|error| CopyError::From(refused(from, "find the store", &error)))?;
     look(&from).map_err(CopyError::From)?;
-    let _lock = Lock::take(&from, instance, now_us).map_err(CopyError::From)?;
+    let lock = Lock::take_to_read(&from, instance, now_us).map_err(CopyError::From)?;
     let file = look(&from).map_err(CopyError::From)?;
+    // Where no lock file can be written, the lock that redb takes on the file itself tells of an engine.
+    let asks = lock.is_none() && !cfg!(planted = "salvage_of_a_file_in_use");
+    if asks && matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)) {
+        return Err(CopyError::From(OpenError::AlreadyRunning {
+            pid: None,
+            still_running: None,
+            path: from,
+        }));
+    }
     let pages = Pages::new(file)
         .map_err(|error| CopyError::From(refused(&from, "read the store", &error)))?;
     let fresh = Fresh::begin(to, instance, now_us)?;

@@ -130,8 +130,9 @@ impl StorageBackend for Untouched {
         self.file.close()
     }
 
+    // Shared, as the file is open for reading alone: that keeps every engine away as well.
     fn try_lock_range(&self, start: Range, end: Range) -> Result<bool, BackendError> {
-        self.file.try_lock_range(start, end)
+        self.file.try_lock_shared_range(start, end)
     }
 
     fn try_lock_shared_range(&self, start: Range, end: Range) -> Result<bool, BackendError> {
@@ -139,7 +140,7 @@ impl StorageBackend for Untouched {
     }
 
     fn lock_range(&self, start: Range, end: Range) -> Result<(), BackendError> {
-        self.file.lock_range(start, end)
+        self.file.lock_shared_range(start, end)
     }
 
     fn lock_shared_range(&self, start: Range, end: Range) -> Result<(), BackendError> {
@@ -166,8 +167,8 @@ mod tests {
         let path = directory.path().join("file");
         let content: Vec<u8> = (0..10_000_u32).map(|n| n as u8).collect();
         fs::write(&path, &content).unwrap();
-        let file = fs::OpenOptions::new().read(true).write(true).open(&path);
-        let untouched = Untouched::new(file.unwrap()).unwrap();
+        let file = File::open(&path).unwrap();
+        let untouched = Untouched::new(file).unwrap();
         untouched.write(4_090, &[1; 20]).unwrap();
         untouched.write(9_995, &[2; 10]).unwrap();
         let mut expected = content.clone();

@@ -60,7 +60,7 @@ impl VerifyReport {
 }
 
 /// Reads the whole file at `path`, which no engine may be on, and says what is wrong with it. The file is not changed;
-/// its lock is held meanwhile. `instance` is a fresh chance number, `now_us` the wall clock in microseconds, both for
+/// its lock is held meanwhile, by a lock file where one can be written beside it. `instance` is a fresh chance number, `now_us` the wall clock in microseconds, both for
 /// the lock file.
 ///
 /// Damage is not an error but what the report is for. Memory grows with what redb writes while it checks, not with the
@@ -82,9 +82,9 @@ pub fn verify(path: &Path, instance: u128, now_us: u64) -> Result<VerifyReport, 
     let path =
         std::path::absolute(path).map_err(|error| open::refused(path, "find the store", &error))?;
     let missing = || OpenError::Missing { path: path.clone() };
-    open::examine(&path)?.ok_or_else(missing)?;
-    let _lock = Lock::take(&path, instance, now_us)?;
-    let file = open::examine(&path)?.ok_or_else(missing)?;
+    open::examine_to_read(&path)?.ok_or_else(missing)?;
+    let _lock = Lock::take_to_read(&path, instance, now_us)?;
+    let file = open::examine_to_read(&path)?.ok_or_else(missing)?;
     let len = file.metadata().map(|found| found.len());
     let file_bytes = len.map_err(|error| open::refused(&path, "look at the store", &error))?;
     let mut report = VerifyReport {
@@ -96,7 +96,7 @@ pub fn verify(path: &Path, instance: u128, now_us: u64) -> Result<VerifyReport, 
     let loaded = match load(&path, file, true) {
         Err(OpenError::Damaged { message }) => {
             report.pages = PageCheck::Damaged { message };
-            let file = open::examine(&path)?.ok_or_else(missing)?;
+            let file = open::examine_to_read(&path)?.ok_or_else(missing)?;
             load(&path, file, false)
         }
         loaded => loaded,

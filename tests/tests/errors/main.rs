@@ -2,6 +2,8 @@
 
 mod calls;
 mod open;
+#[cfg(unix)]
+mod read_only;
 mod store;
 
 use outlive::{Builder, Ctx, HandlerError, TaskDef};
