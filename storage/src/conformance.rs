@@ -142,6 +142,7 @@ promises! {
     lives_are_bounded,
     indexes_are_replaced_as_a_whole,
     what_became_of_a_batch_is_told,
+    a_removal_of_what_its_batch_began_tells_nothing,
     what_leaves_no_trace_changes_nothing_twice,
 }
 

@@ -4,7 +4,7 @@
 //! transaction, though, so any trace of one of its commits that cannot be older than the batch tells of all of them.
 
 use crate::commit::{Applied, Commit, Conflict, Expect, Write};
-use crate::row::{Etag, TaskRow};
+use crate::row::{Etag, TaskNumber, TaskRow};
 use crate::store::{Store, StoreError};
 
 /// The answers of a batch that was applied.
@@ -26,7 +26,7 @@ type Answers = Vec<Result<Applied, Conflict>>;
 pub fn settle(store: &dyn Store, batch: &[Commit]) -> Result<Option<Answers>, StoreError> {
     for commit in batch {
         // One that is missing may have been refused alone, for damage that its row had.
-        if left_a_trace(store, commit)? && !cfg!(planted = "settled_as_missing") {
+        if left_a_trace(store, commit, batch)? && !cfg!(planted = "settled_as_missing") {
             let answers = batch.iter().map(|commit| answer(store, commit));
             return answers.collect::<Result<_, _>>().map(Some);
         }
@@ -36,7 +36,7 @@ pub fn settle(store: &dyn Store, batch: &[Commit]) -> Result<Option<Answers>, St
 
 /// Whether the store shows what this commit alone can have left: an etag, a number in the log or in a stream is given
 /// once. False also where it would look the same either way.
-fn left_a_trace(store: &dyn Store, commit: &Commit) -> Result<bool, StoreError> {
+fn left_a_trace(store: &dyn Store, commit: &Commit, batch: &[Commit]) -> Result<bool, StoreError> {
     let mut row = None;
     let mut event = None;
     let mut segment = None;
@@ -76,8 +76,8 @@ fn left_a_trace(store: &dyn Store, commit: &Commit) -> Result<bool, StoreError> 
         return Ok(is_there);
     }
     if removes {
-        // What was started and removed at once leaves no trace but in the log.
-        return Ok(found.is_none() && commit.expect != Expect::Absent);
+        // What was started and removed by one batch leaves no trace but in the log.
+        return Ok(found.is_none() && !begins(batch, commit.task));
     }
     if let Some(etag) = row {
         return Ok(found.is_some_and(|found| found.etag == etag));
@@ -90,6 +90,14 @@ fn left_a_trace(store: &dyn Store, commit: &Commit) -> Result<bool, StoreError> 
         };
     }
     Ok(false)
+}
+
+/// Whether the task is not older than the batch, in which its removal is a commit of its own.
+fn begins(batch: &[Commit], task: TaskNumber) -> bool {
+    let of_task = |commit: &&Commit| commit.task == task;
+    let mut commits = batch.iter().filter(of_task);
+    commits.any(|commit| commit.expect == Expect::Absent)
+        && !cfg!(planted = "removed_newcomer_taken_for_trace")
 }
 
 /// The row of a commit's task, if it can be read.

@@ -58,6 +58,31 @@ pub fn what_became_of_a_batch_is_told(factory: &impl Factory) {
     }
 }
 
+/// A start and a removal of one task in one batch are two commits. That the task is not there afterwards was taken for
+/// their trace, so that a batch of which nothing was written was told as applied, with the starts of its neighbours.
+pub fn a_removal_of_what_its_batch_began_tells_nothing(factory: &impl Factory) {
+    let store = factory.fresh();
+    let neighbour = pending(20, "b");
+    let batch = [
+        commit(10, Expect::Absent, vec![put(&pending(10, "a"))]),
+        removal(10, 10),
+        commit(20, Expect::Absent, vec![put(&neighbour)]),
+    ];
+    for batch in [&batch[..], &batch[..2]] {
+        assert_eq!(settle(&store, batch), Ok(None), "nothing is there");
+    }
+    let answers = store.commit(&batch).expect("the batch is applied");
+    assert!(answers.iter().all(Result::is_ok), "{answers:?}");
+    let told = settle(&store, &batch).expect("it is read");
+    assert_eq!(told.map(|told| told.len()), Some(3), "its neighbour tells");
+    // Alone they tell nothing, and may be committed again.
+    assert_eq!(settle(&store, &batch[..2]), Ok(None));
+    let again = store.commit(&batch[..2]).expect("it is applied");
+    assert!(again.iter().all(Result::is_ok), "{again:?}");
+    assert_eq!(store.get(TaskNumber(10)), Ok(None));
+    assert_eq!(store.get(TaskNumber(20)), Ok(Some(neighbour)));
+}
+
 /// A batch that leaves nothing of its own may be committed again.
 pub fn what_leaves_no_trace_changes_nothing_twice(factory: &impl Factory) {
     let store = factory.fresh();
