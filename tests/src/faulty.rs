@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use std::fmt;
 use std::ops::Bound;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
 
 /// The store that is there in truth can be shared with an engine that comes later.
 #[derive(Debug, Default)]
@@ -45,12 +45,22 @@ pub struct Faulty {
     pub panic_at_life: AtomicBool,
     /// It has no room: commits fail, and are not in the store.
     pub full: AtomicBool,
+    /// It must be opened again before it is read, for which there must be room.
+    pub shut: AtomicBool,
+    /// What is kept of a turn says that it is of so many turns later.
+    pub turn_off: AtomicI64,
+    /// Rows are read so often, unless it is zero; the next time it panics.
+    pub gets_max: AtomicU64,
+    /// It lists somebody who is isolated, once.
+    pub lists_suspect: AtomicBool,
     /// How often it was opened again.
     pub reopens: AtomicU64,
     /// Called before the next large value is read, on the thread that reads it.
     pub before_value: Hook,
     /// Called before the next commit, on the thread that writes.
     pub before_commit: Hook,
+    /// Called when a commit, or a life, has been written.
+    pub after_write: Hook,
     /// How many rows were read one by one.
     pub gets: AtomicU64,
     /// How many commits were asked for.
@@ -120,6 +130,18 @@ impl Faulty {
         Ok(answer)
     }
 
+    /// Whether rows, steps and definitions can be read.
+    fn read(&self) -> Result<(), StoreError> {
+        if is_set(&self.fail_reads) {
+            return Err(failure());
+        }
+        if is_set(&self.shut) {
+            let cause = "told to be shut".into();
+            return Err(StoreError::Poisoned { cause });
+        }
+        Ok(())
+    }
+
     fn fails(&self) -> StoreError {
         self.has_failed.store(true, Ordering::SeqCst);
         failure()
@@ -168,27 +190,23 @@ impl Store for Faulty {
     }
 
     fn definitions(&self) -> Result<Vec<(DefNumber, Box<str>)>, StoreError> {
-        if is_set(&self.fail_reads) {
-            return Err(failure());
-        }
+        self.read()?;
         self.inner.definitions()
     }
 
     fn find(&self, id: &TaskId) -> Result<Option<TaskNumber>, StoreError> {
-        if is_set(&self.fail_reads) {
-            return Err(failure());
-        }
+        self.read()?;
         self.inner.find(id)
     }
 
     fn get(&self, task: TaskNumber) -> Result<Option<TaskRow>, StoreError> {
-        self.gets.fetch_add(1, Ordering::SeqCst);
+        let before = self.gets.fetch_add(1, Ordering::SeqCst);
+        let most = self.gets_max.load(Ordering::SeqCst);
+        assert!(most == 0 || before < most, "it is read for ever");
         if is_set(&self.forget_rows) {
             return Ok(None);
         }
-        if is_set(&self.fail_reads) {
-            return Err(failure());
-        }
+        self.read()?;
         self.inner.get(task)
     }
 
@@ -215,9 +233,7 @@ impl Store for Faulty {
         after: Option<TaskNumber>,
         limit: usize,
     ) -> Result<Page, StoreError> {
-        if is_set(&self.fail_reads) {
-            return Err(failure());
-        }
+        self.read()?;
         let mut page = self.inner.scan(scan, after, limit)?;
         let damaged = self.damaged_row.load(Ordering::SeqCst);
         for found in &mut page.rows {
@@ -229,6 +245,7 @@ impl Store for Faulty {
     }
 
     fn due(&self, def: DefNumber, times: Times, limit: usize) -> Result<Due, StoreError> {
+        self.read()?;
         self.inner.due(def, times, limit)
     }
 
@@ -239,14 +256,23 @@ impl Store for Faulty {
         after: Option<TaskNumber>,
         limit: usize,
     ) -> Result<Vec<TaskNumber>, StoreError> {
+        if at == Micros::ISOLATED && self.lists_suspect.swap(false, Ordering::SeqCst) {
+            return Ok(vec![TaskNumber(u64::MAX)]);
+        }
         self.inner.due_exactly(def, at, after, limit)
     }
 
     fn turn(&self, task: TaskNumber, slot: u64) -> Result<Option<TurnRow>, StoreError> {
-        self.inner.turn(task, slot)
+        let mut turn = self.inner.turn(task, slot)?;
+        if let Some(turn) = &mut turn {
+            let off = self.turn_off.load(Ordering::SeqCst);
+            turn.total = turn.total.saturating_add_signed(off);
+        }
+        Ok(turn)
     }
 
     fn step(&self, task: TaskNumber, turn: u64, key: &str) -> Result<Option<StepRow>, StoreError> {
+        self.read()?;
         self.inner.step(task, turn, key)
     }
 
@@ -260,6 +286,7 @@ impl Store for Faulty {
         if task.0 == self.damaged_steps.load(Ordering::SeqCst) {
             return Err(damage("steps"));
         }
+        self.read()?;
         self.inner.steps(task, turn, after, limit)
     }
 
@@ -360,7 +387,9 @@ impl Store for Faulty {
             !self.panic_at_life.load(Ordering::SeqCst),
             "on a damaged page"
         );
-        self.written(|store| store.put_life(life))
+        self.written(|store| store.put_life(life))?;
+        self.after_write.run();
+        Ok(())
     }
 
     fn indexes(&self) -> Result<Vec<IndexRow>, StoreError> {
@@ -373,6 +402,12 @@ impl Store for Faulty {
 
     fn reopen(&self) -> Result<(), StoreError> {
         self.reopens.fetch_add(1, Ordering::SeqCst);
+        if is_set(&self.shut) {
+            if is_set(&self.full) {
+                return Err(StoreError::Full);
+            }
+            self.shut.store(false, Ordering::SeqCst);
+        }
         let broken_from = self.broken_from.load(Ordering::SeqCst);
         let broken = broken_from > 0 && self.commits.load(Ordering::SeqCst) >= broken_from;
         let told = [
@@ -425,7 +460,9 @@ impl Store for Faulty {
         let number = self.commits.fetch_add(1, Ordering::SeqCst) + 1;
         let broken_from = self.broken_from.load(Ordering::SeqCst);
         if broken_from == 0 || number < broken_from {
-            return self.written(|store| store.commit(batch));
+            let answers = self.written(|store| store.commit(batch))?;
+            self.after_write.run();
+            return Ok(answers);
         }
         if number == broken_from && is_set(&self.answer_lost) {
             self.inner.commit(batch)?;

@@ -1,7 +1,8 @@
 //! A store that fails: what is waited for, what is told, and what goes on by itself.
 
 use outlive::{
-    Accepted, Ctx, Engine, GetError, HandlerError, ResultError, StartError, StoreError, TaskDef,
+    Accepted, Ctx, Engine, GetError, HandlerError, Reply, ResultError, StartError, StoreError,
+    TaskDef,
 };
 use outlive_storage::MemStore;
 use outlive_tests::faulty::{Faulty, failure};
@@ -234,4 +235,60 @@ async fn what_was_refused_for_want_of_room_is_not_remembered() {
     assert_eq!(queued.accepted(), Some(Accepted::Queued));
     let task = engine.get("running").await.unwrap().unwrap();
     assert_eq!(task.inputs_waiting, 1);
+}
+
+/// A start and a removal of one task in one batch are two commits. Without the log, that the task was not there after a
+/// failure was taken for their trace: the whole batch was told as done, and nothing of it had been written.
+#[tokio::test(start_paused = true)]
+async fn a_start_beside_one_that_is_removed_at_once_is_there_when_it_is_acknowledged() {
+    for (log, full) in [(true, false), (false, false), (true, true), (false, true)] {
+        let store = Faulty::on(&Arc::new(MemStore::new()));
+        let builder = Engine::on_store(Arc::<Faulty>::clone(&store)).inline();
+        let builder = builder
+            .log_events(log)
+            .task(TASK, |_: Ctx, n| async move { Ok::<_, HandlerError>(n) });
+        let engine = builder.open().await.unwrap();
+        engine.recovery().await;
+        set(&store.heals, true);
+        let fails = match full {
+            true => &store.full,
+            false => &store.fail_before_commit,
+        };
+        set(fails, true);
+        let start = |id| engine.start(TASK, id, &7).into_future();
+        let remove = engine.delete("a").force().into_future();
+        let (beside, begun, removed) = tokio::join!(start("b"), start("a"), remove);
+        let is_there = engine.get("b").await.unwrap().is_some();
+        assert_eq!(beside.is_ok(), is_there, "log {log}: {beside:?}");
+        assert_eq!(beside.is_ok(), !full, "log {log}: {beside:?}");
+        assert_eq!(begun.is_ok(), !full, "{begun:?}");
+        assert_eq!(removed.is_ok(), !full, "{removed:?}");
+        assert!(engine.get("a").await.unwrap().is_none());
+    }
+}
+
+/// A row and what is kept of its turn that are not of one moment were read again and again, on a thread of the engine.
+#[tokio::test(start_paused = true)]
+async fn a_turn_that_is_not_its_rows_is_damage_and_not_waited_for() {
+    const CHAT: TaskDef<u32, u32> = TaskDef::new("chat");
+    for off in [-1, 1] {
+        let store = Faulty::on(&Arc::new(MemStore::new()));
+        let builder = Engine::on_store(Arc::<Faulty>::clone(&store)).inline();
+        let chat = |_: Ctx, n| async move { Ok::<_, HandlerError>(Reply::suspend(n, "more")) };
+        let engine = builder.task(CHAT, chat).open().await.unwrap();
+        let run = engine.start(CHAT, "a", &3).await.unwrap();
+        assert_eq!(run.result().await.unwrap(), 3);
+        store.turn_off.store(off, Ordering::SeqCst);
+        let most = store.gets.load(Ordering::SeqCst) + 20;
+        store.gets_max.store(most, Ordering::SeqCst);
+        let run = engine.attach(CHAT, "a").await.unwrap();
+        let told = run.result().await;
+        let Err(ResultError::Store(StoreError::Corrupt { table, .. })) = told else {
+            panic!("{off}: {told:?}");
+        };
+        assert_eq!(table, "turns");
+        // It is of one task: the engine goes on.
+        store.turn_off.store(0, Ordering::SeqCst);
+        assert_eq!(run.result().await.unwrap(), 3);
+    }
 }
