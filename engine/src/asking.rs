@@ -25,7 +25,7 @@ enum Found {
 /// Reads how many questions of a task are open.
 pub(crate) fn open_asks(
     task: TaskNumber,
-) -> impl FnOnce(&dyn Store) -> Result<usize, StoreError> + Send + 'static {
+) -> impl Fn(&dyn Store) -> Result<usize, StoreError> + Clone + Send + 'static {
     move |store| {
         let page = store.asks(Bound::Included((task, "")), AskRow::OPEN_MAX)?;
         Ok(page.iter().filter(|found| found.task == task).count())
@@ -113,7 +113,7 @@ impl<S> OneStep<'_, S> {
     async fn found_question(&self, digest: [u8; 16]) -> Result<Found, StepError<Infallible>> {
         let core = &self.ctx.core;
         let (task, turn, key) = (core.task, core.row.steps_of, self.key.clone());
-        let read = core.reader.read(move |store| {
+        let read = core.reader.read_on(move |store| {
             // The list first: an answer takes the question from it and is recorded in one commit, so what is not listed
             // any more is recorded by now, or was withdrawn.
             let ask = store.ask(task, key.as_str())?;

@@ -2,6 +2,9 @@
 //!
 //! It has so many lines because what a batch goes through stands together, from its events to their effects.
 
+mod beside;
+mod settling;
+
 use crate::commits::{Commits, damaged};
 use crate::decision::{Brought, Decided, claims, event_row, with_output};
 use crate::env::Clock;
@@ -10,16 +13,19 @@ use crate::feed::Feeds;
 use crate::held::Held;
 use crate::hub::{Answered, Hub};
 use crate::known::Known;
-use crate::machine::{self, Answer, Effect, Event, FamilyView, Named, Now, Transition, View};
+use crate::machine::{
+    self, Answer, Effect, Event, FamilyView, Named, Now, Question, Transition, View,
+};
 use crate::meter;
 use crate::pending::Pending;
+use crate::poison::Poison;
 use crate::registry::Registry;
 use crate::request::{Draft, Request};
 use crate::stream::cell::Appended;
 use crate::turn::{Dispatcher, Entered};
-use crate::writer::{PhaseChange, Poison, Refused, Stop, Target, Upkeep};
+use crate::writer::{Message, Refused, Stop, Target};
 use outlive_storage::row::{
-    Etag, EventKind, Generation, LifeRow, Micros, TaskNumber, ValueKey, ValueKind,
+    Etag, EventKind, Generation, LifeRow, Receipt, TaskNumber, ValueKey, ValueKind,
 };
 use outlive_storage::{Applied, Commit, Conflict, Counters, Store, StoreError, Write};
 use std::collections::{HashMap, VecDeque};
@@ -43,6 +49,18 @@ pub(crate) struct Batcher {
     patience: Duration,
     /// A batch whose commit failed; nothing else is decided before it is settled.
     held: Option<Held>,
+    /// What was not decided, for there was no room even to read: it waits.
+    put_off: Vec<Message>,
+}
+
+/// What was read for one decision, as the batch has left it.
+struct Looked {
+    task: TaskNumber,
+    receipt: Option<Receipt>,
+    question: Option<Question>,
+    parent: Option<TaskNumber>,
+    /// How often children of the task's turn have ended.
+    ended: u64,
 }
 
 impl Batcher {
@@ -72,6 +90,7 @@ impl Batcher {
             feeds,
             patience,
             held: None,
+            put_off: Vec::new(),
         }
     }
 
@@ -91,67 +110,10 @@ impl Batcher {
         self.dispatcher.writer_ended();
     }
 
-    /// The engine stops in order: what still runs is nobody's fault, and the next open knows.
-    pub(crate) fn stopped(&self) {
-        if self.poison.get().is_some() || cfg!(planted = "stop_looks_like_death") {
-            return;
-        }
-        let life = LifeRow {
-            stopped_at: Some(self.clock.now()),
-            ..self.life
-        };
-        failpoint::reach(Failpoint::StopUnsaid);
-        if let Err(error) = self.store.put_life(&life) {
-            tracing::warn!(target: "outlive::store", %error, "the next open takes this stop for a death");
-        }
-        failpoint::reach(Failpoint::StopSaid);
-    }
-
-    /// Removes what nobody needs any more. False: the store failed, the writer must end.
-    pub(crate) fn tidy(&mut self, upkeep: Upkeep) -> bool {
-        let Upkeep { kept, limit, reply } = upkeep;
-        let more = match self.store.tidy(kept, limit) {
-            Ok(more) => more,
-            Err(error) if error.is_of_one_entry() => {
-                tracing::error!(target: "outlive::store", %error, "upkeep passes over an entry");
-                false
-            }
-            // Without room nothing can be removed either; the sweeper comes again.
-            Err(StoreError::Full) => false,
-            Err(error) => return self.fail(Vec::new(), error),
-        };
-        // A sweeper that is gone sweeps on at the next open.
-        let _ = reply.send(more);
-        true
-    }
-
-    /// Puts down the phase of the poison guard. False: the store failed, the writer must end.
-    pub(crate) fn enter_phase(&mut self, change: PhaseChange) -> bool {
-        let PhaseChange { phase, reply } = change;
-        let life = LifeRow { phase, ..self.life };
-        if let Err(error) = self.store.put_life(&life) {
-            return self.fail(Vec::new(), error);
-        }
-        self.life = life;
-        // A guard that is gone enters nothing.
-        let _ = reply.send(());
-        true
-    }
-
     /// Applies one batch. False: the store failed, the writer must end.
     pub(crate) fn run(&mut self, requests: Vec<Box<Request>>) -> bool {
         let mut commits = Commits::default();
-        let mut pending = Vec::with_capacity(requests.len());
-        for request in requests {
-            pending.push(self.decide(*request, &mut commits));
-        }
-        // In the same transaction: a parent cannot miss what its children's commits have counted.
-        for parent in self.known.parents() {
-            if !cfg!(planted = "parent_not_told") {
-                let told = Request::child_ended(parent);
-                pending.push(self.decide(told, &mut commits));
-            }
-        }
+        let mut pending = self.decide_all(requests, &mut commits);
         if let Some(error) = self.fatal.take() {
             return self.fail(pending, error);
         }
@@ -159,7 +121,7 @@ impl Batcher {
             // Rows that were only looked at are not kept either: a restarted batch asks about every task there is.
             self.known.settle();
             self.answer(pending);
-            return true;
+            return self.put_off.is_empty() || self.wait_for_room();
         }
         if cfg!(planted = "answer_before_commit") {
             self.answer(std::mem::take(&mut pending));
@@ -208,51 +170,6 @@ impl Batcher {
         }
     }
 
-    /// Keeps what could not be committed, and tries at once to settle it. False: the writer must end.
-    fn hold(&mut self, held: Held) -> bool {
-        tracing::warn!(target: "outlive::store", error = %held.error(), "the store failed; it is opened again");
-        self.held = Some(held);
-        if cfg!(planted = "failed_commit_ends_all") {
-            return self.settle(true);
-        }
-        self.settle(false)
-    }
-
-    /// When the held batch is to be settled next; `None` when none is held.
-    pub(crate) fn held_until(&self) -> Option<Micros> {
-        self.held.as_ref().map(Held::next_at)
-    }
-
-    /// Tries once more to settle the held batch, for the last time if the engine stops. False: the writer must end.
-    pub(crate) fn settle(&mut self, is_last: bool) -> bool {
-        let Some(mut held) = self.held.take() else {
-            return true;
-        };
-        match held.try_once(&*self.store, &self.clock) {
-            Ok(results) => {
-                self.poison.set_full(false);
-                let (pending, commits) = held.into_parts();
-                self.committed(pending, &commits, results)
-            }
-            Err(_) if held.is_refusable(&*self.store) => {
-                // What was decided for these callers never was: whoever comes next is told what the store says.
-                self.known.forget_all();
-                self.poison.set_full(false);
-                held.refuse();
-                true
-            }
-            Err(error) => {
-                let goes_on = held.goes_on(self.clock.own(), self.patience);
-                if is_last || !goes_on {
-                    return self.fail(held.into_parts().0, error);
-                }
-                self.poison.set_full(held.is_full());
-                self.held = Some(held);
-                true
-            }
-        }
-    }
-
     /// Damage found by the commit itself hurts its own task alone: nothing of that task was written.
     fn refuse(&mut self, pending: &mut [Pending], damaged: &HashMap<TaskNumber, StoreError>) {
         if damaged.is_empty() {
@@ -268,42 +185,81 @@ impl Batcher {
         }
     }
 
+    /// Decides one event after the other. Where there is no room to read what one takes, it and those after it are put off.
+    fn decide_all(&mut self, requests: Vec<Box<Request>>, commits: &mut Commits) -> Vec<Pending> {
+        let mut pending = Vec::with_capacity(requests.len());
+        let mut requests = requests.into_iter();
+        for request in requests.by_ref() {
+            match self.decide(request, commits) {
+                Ok(one) => pending.push(one),
+                Err(request) => {
+                    self.put_off.push(Message::Event(request));
+                    break;
+                }
+            }
+        }
+        self.put_off.extend(requests.map(Message::Event));
+        // In the same transaction: a parent cannot miss what its children's commits have counted.
+        for parent in self.known.parents() {
+            if !cfg!(planted = "parent_not_told") {
+                match self.decide(Box::new(Request::child_ended(parent)), commits) {
+                    Ok(one) => pending.push(one),
+                    // Its children's ends must not be committed without it.
+                    Err(_) => {
+                        self.fatal.get_or_insert(StoreError::Full);
+                    }
+                }
+            }
+        }
+        pending
+    }
+
     /// What the machine makes of one event, added to the batch's commits.
-    fn decide(&mut self, request: Request, commits: &mut Commits) -> Pending {
+    ///
+    /// # Errors
+    /// The event, as it came: the store can be read when there is room.
+    fn decide(
+        &mut self,
+        request: Box<Request>,
+        commits: &mut Commits,
+    ) -> Result<Pending, Box<Request>> {
+        let Draft { target, event, .. } = &request.draft;
+        let ends = matches!(event, Event::End { .. });
+        let stopping = self.dispatcher.is_stopping() && !cfg!(planted = "shutdown_claims_on");
+        let number = match target {
+            Target::Number(task) => Some(*task),
+            Target::Id(_) | Target::Unborn => None,
+        };
+        let fatal = self.fatal.as_ref();
+        let looked = if let Some(error) = fatal.filter(|_| !cfg!(planted = "failed_batch_read_on"))
+        {
+            // Each would be waited for as long as the first.
+            Err(Refused::Unreadable(error.clone()))
+        } else if stopping && claims(event) {
+            // A claim that would not be entered any more is not made: its task waits for the next open.
+            Err(Refused::Stopped(Stop::Shutdown))
+        } else {
+            self.look(target, event).map_err(Refused::Unreadable)
+        };
+        let is_full = matches!(looked, Err(Refused::Unreadable(StoreError::Full)));
+        if is_full && !cfg!(planted = "full_read_ends_all") {
+            return Err(request);
+        }
         let Request {
             draft,
             reply,
             origin,
             ..
-        } = request;
-        let Draft {
-            target,
-            event,
-            value,
-            metadata,
-            stream,
-            mark,
-            slot,
-            sink,
-        } = draft;
-        let cell = stream.clone();
-        let ends = matches!(event, Event::End { .. });
-        let stopping = self.dispatcher.is_stopping() && !cfg!(planted = "shutdown_claims_on");
-        let number = match &target {
-            Target::Number(task) => Some(*task),
-            Target::Id(_) | Target::Unborn => None,
-        };
-        let decided = if stopping && claims(&event) {
-            // A claim that would not be entered any more is not made: its task waits for the next open.
-            Err(Refused::Stopped(Stop::Shutdown))
-        } else {
+        } = *request;
+        let cell = draft.stream.clone();
+        let decided = looked.and_then(|looked| {
             let brought = Brought {
-                value,
-                metadata,
-                stream: stream.map(|cell| (cell, mark, ends)),
+                value: draft.value,
+                metadata: draft.metadata,
+                stream: draft.stream.map(|cell| (cell, draft.mark, ends)),
             };
-            self.transition(target, event, brought, commits)
-        };
+            self.transition(looked, draft.event, brought, commits)
+        });
         if let Err(Refused::Unreadable(error)) = &decided {
             if !error.is_of_one_entry() {
                 self.fatal.get_or_insert(error.clone());
@@ -314,43 +270,54 @@ impl Batcher {
         if let (Err(refused), Some(cell)) = (&decided, cell) {
             cell.close(refused.into());
         }
-        match decided {
-            Ok(decided) => Pending::decided(decided, (reply, origin), (slot, sink)),
-            Err(refused) => Pending::refused(refused, (reply, origin), slot),
+        Ok(match decided {
+            Ok(decided) => Pending::decided(decided, (reply, origin), (draft.slot, draft.sink)),
+            Err(refused) => Pending::refused(refused, (reply, origin), draft.slot),
+        })
+    }
+
+    /// Reads what the decision of an event takes.
+    fn look(&mut self, target: &Target, event: &Event) -> Result<Looked, StoreError> {
+        let task = self.known.locate(target, self.etag)?;
+        self.known.load(task, self.etag)?;
+        let receipt = self.known.receipt(task, event)?;
+        let question = self.known.question(task, event)?;
+        let parent = event.named_parent();
+        if let Some(parent) = parent {
+            self.known.load(parent, self.etag)?;
         }
+        let ended = match event.counts_children() {
+            true => self.known.ended_children(task)?,
+            false => 0,
+        };
+        Ok(Looked {
+            task,
+            receipt,
+            question,
+            parent,
+            ended,
+        })
     }
 
     fn transition(
         &mut self,
-        target: Target,
+        looked: Looked,
         event: Event,
         brought: Brought,
         commits: &mut Commits,
     ) -> Result<Decided, Refused> {
-        let unreadable = Refused::Unreadable;
-        let task = self.known.locate(target, self.etag).map_err(unreadable)?;
-        self.known.load(task, self.etag).map_err(unreadable)?;
-        let receipt = self.known.receipt(task, &event).map_err(unreadable)?;
-        let question = self.known.question(task, &event).map_err(unreadable)?;
-        let parent = event.named_parent();
-        if let Some(parent) = parent {
-            self.known.load(parent, self.etag).map_err(unreadable)?;
-        }
-        let ended = match event.counts_children() {
-            true => self.known.ended_children(task).map_err(unreadable)?,
-            false => 0,
-        };
+        let task = looked.task;
         let live = self.known.get(task);
         let none = VecDeque::new();
         let view = View {
             task,
             row: live.map(|live| &*live.row),
             inbox: live.map_or(&none, |live| &live.waiting),
-            receipt: receipt.as_ref(),
-            question: question.as_ref(),
+            receipt: looked.receipt.as_ref(),
+            question: looked.question.as_ref(),
             family: FamilyView {
-                parent: parent.and_then(|parent| Some(&*self.known.get(parent)?.row)),
-                ended,
+                parent: (looked.parent).and_then(|parent| Some(&*self.known.get(parent)?.row)),
+                ended: looked.ended,
             },
             limits: live
                 .map(|live| self.registry.limits(live.row.def))

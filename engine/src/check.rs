@@ -300,7 +300,9 @@ impl Check {
                 let reader = Arc::clone(&dispatcher.reader);
                 let store = move || reader.hold().and_then(|hold| hold.store());
                 let checked = checking.run(place, store).await;
-                if let Err(CheckError::Store(error)) = &checked {
+                if let Err(CheckError::Store(error)) = &checked
+                    && !matches!(error, StoreError::Full)
+                {
                     // As after any read: the engine must not look alive on it.
                     dispatcher.writer.fail(error.clone());
                 }

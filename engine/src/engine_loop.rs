@@ -143,11 +143,15 @@ impl EngineLoop {
 
     async fn claim_until_stopped(&mut self) {
         // What was suspected wrongly runs with everybody, so it is told before anybody is claimed.
-        if let Err(error) = self.guard.begin(&self.tools).await {
-            self.failed(error);
+        while let Err(error) = self.guard.begin(&self.tools).await {
+            if !self.waits_after(error).await {
+                break;
+            }
         }
-        if let Err(error) = crate::recovery::reconsider(&self.tools).await {
-            self.failed(error);
+        while let Err(error) = crate::recovery::reconsider(&self.tools).await {
+            if !self.waits_after(error).await {
+                break;
+            }
         }
         let mut stopping = self.tools.stopping.clone();
         while !self.tools.is_stopping() {
@@ -174,13 +178,33 @@ impl EngineLoop {
         }
     }
 
-    /// The store could not be read. Unless one entry of it is at fault, nothing else could be done with it either.
+    /// The store could not be read. Unless one entry of it is at fault, or there is no room at present, nothing else could
+    /// be done with it either.
     fn failed(&self, error: StoreError) {
         if error.is_of_one_entry() {
             tracing::error!(target: "outlive::store", %error, "an entry is passed over");
             return;
         }
+        if matches!(error, StoreError::Full) && !cfg!(planted = "full_disk_ends_the_loop") {
+            tracing::warn!(target: "outlive::store", "there is no room to look at what is due");
+            return;
+        }
         self.tools.writer.fail(error);
+    }
+
+    /// As [`EngineLoop::failed`]. True, after a pause: for want of room, which there may be now.
+    async fn waits_after(&self, error: StoreError) -> bool {
+        let is_full = matches!(error, StoreError::Full);
+        self.failed(error);
+        if is_full {
+            let mut stopping = self.tools.stopping.clone();
+            tokio::select! {
+                biased;
+                _ = stopping.wait_for(|stopping| *stopping) => {}
+                () = env::sleep(AFTER_FAILURE) => {}
+            }
+        }
+        is_full && !self.tools.is_stopping()
     }
 
     /// How long to sleep when nothing wakes the loop: for ever when nothing is due by itself.

@@ -1,11 +1,14 @@
 //! Tells the children of turns that are over, page by page: also of those that were over before a crash.
 
+use crate::env;
 use crate::failpoint::{self, Failpoint};
 use crate::machine::{Event, ParentOver};
+use crate::patient::PAUSE_MAX;
 use crate::reader::{ReadError, Reader};
 use crate::request::Draft;
 use crate::turn::Dispatcher;
 use crate::writer::{Origin, Refused, Target, Writer};
+use outlive_storage::StoreError;
 use outlive_storage::row::{Family, Fate, TaskNumber};
 use std::sync::Arc;
 use tokio::sync::Notify;
@@ -41,6 +44,10 @@ impl Families {
                 Ok(()) => {}
                 // The loop ends with the engine, and this with the loop.
                 Err(ReadError::Stopped) => std::future::pending().await,
+                Err(ReadError::Store(StoreError::Full)) => {
+                    env::sleep(PAUSE_MAX).await;
+                    continue;
+                }
                 Err(ReadError::Store(error)) => {
                     tracing::error!(target: "outlive::store", %error, "children are not told that their parent's turn is over");
                 }

@@ -381,14 +381,19 @@ async fn enter(
 /// the engine loop, which sleeps for a second at most while a moment is known, looks here more often than that.
 async fn watch(group: &mut Vec<Member>, tools: &Tools) -> Result<Option<Micros>, StoreError> {
     let now = tools.clock.own();
+    // First: where they cannot all be read, the group stays as it is.
+    let rows = group.iter().map(|member| match member.until {
+        Some(_) => readable(member.task, tools),
+        None => Ok(None),
+    });
+    let rows = rows.collect::<Result<Vec<_>, _>>()?;
     let mut acquitted = Vec::new();
     let mut left = Vec::with_capacity(group.len());
-    for member in group.drain(..) {
+    for (member, row) in group.drain(..).zip(rows) {
         let Some(until) = member.until else {
             left.push(member);
             continue;
         };
-        let row = readable(member.task, tools)?;
         let over = row.is_none_or(|row| row.guard.probation == Probation::No);
         if over && !cfg!(planted = "probation_outlasts_its_turn") {
             continue;

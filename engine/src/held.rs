@@ -44,6 +44,19 @@ impl Held {
         }
     }
 
+    /// No batch: what was put off waits until the store can be opened again.
+    pub(crate) fn nothing(now: Micros) -> Held {
+        Held {
+            next_at: now.plus(env::micros(PAUSE_MAX)),
+            pause: PAUSE_MAX,
+            ..Held::new(Vec::new(), Vec::new(), StoreError::Full, now)
+        }
+    }
+
+    pub(crate) fn pending(&self) -> &[Pending] {
+        &self.pending
+    }
+
     pub(crate) fn error(&self) -> &StoreError {
         &self.error
     }
@@ -78,6 +91,7 @@ impl Held {
             };
             match there {
                 Some(answers) => Ok(answers),
+                None if self.commits.is_empty() => Ok(Vec::new()),
                 None => meter::under_commit(clock, || store.commit(&self.commits)),
             }
         });
@@ -93,7 +107,8 @@ impl Held {
     /// store.
     pub(crate) fn is_refusable(&self, store: &dyn Store) -> bool {
         let by_callers = |one: &Pending| matches!(one.origin, Origin::Caller);
-        if !self.is_full() || !self.pending.iter().all(by_callers) {
+        let nobody = self.pending.is_empty();
+        if !self.is_full() || nobody || !self.pending.iter().all(by_callers) {
             return false;
         }
         // The last try may be there although it failed.

@@ -111,7 +111,7 @@ impl Inbox {
             }
             Ok(found)
         };
-        let found = self.core.reader.read(read).await;
+        let found = self.core.reader.read_on(read).await;
         let found: Vec<(InputRow, Vec<u8>)> = found.map_err(PendingError::from_read)?;
         let pending = found.into_iter().map(|(row, bytes)| {
             let input = value::decode(&bytes).map_err(|error| PendingError::Undecodable {
@@ -193,7 +193,7 @@ impl Inbox {
         }
         let (task, seq, payload) = (self.core.task, handed.seq, handed.payload.clone());
         let read = move |store: &dyn Store| bytes(store, task, (seq, &payload));
-        let found = self.core.reader.read(read).await;
+        let found = self.core.reader.read_on(read).await;
         // Its value goes with the end of the turn.
         found
             .map_err(TakeError::from_read)?

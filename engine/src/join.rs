@@ -49,7 +49,7 @@ pub(crate) enum Need {
 }
 
 /// What a look at children found.
-#[derive(Default)]
+#[derive(Default, Clone)]
 struct Looked {
     /// Each once, however often it was given.
     unfinished: HashSet<TaskNumber>,
@@ -286,7 +286,9 @@ async fn wait<S>(
 }
 
 async fn ended(core: &CtxCore, family: Family) -> Result<u64, ChildError> {
-    let read = core.reader.read(move |store| store.ended_children(family));
+    let read = core
+        .reader
+        .read_on(move |store| store.ended_children(family));
     or_over(core, read.await).await
 }
 
@@ -295,7 +297,8 @@ async fn look(core: &CtxCore, family: Family, children: &[ChildOf]) -> Result<Lo
     let mut looked = Looked::default();
     for (page, first) in children.chunks(PAGE).zip((0..).step_by(PAGE)) {
         let page = page.to_vec();
-        let read = core.reader.read(move |store| {
+        let read = core.reader.read_on(move |store| {
+            let mut looked = looked.clone();
             for (child, place) in page.iter().zip(first..) {
                 looked.see(store.get(child.task), (*child, place), family)?;
             }
@@ -372,31 +375,41 @@ async fn take_over(core: &CtxCore, strays: &[ChildOf]) -> Result<(), ChildError>
 
 /// What a child came to, as its row says.
 async fn result<O: DeserializeOwned>(core: &CtxCore, task: TaskNumber) -> Result<O, ChildError> {
-    let read = core.reader.read(move |store| Ok(outcome(store, task)));
+    let read = core.reader.read_on(move |store| outcome(store, task));
     let bytes = or_over(core, read.await).await??;
     value::decode(&bytes).map_err(|error| ChildError::Undecodable {
         expected: format!("{}: {error}", std::any::type_name::<O>()).into(),
     })
 }
 
-/// The output's bytes.
-fn outcome(store: &dyn Store, task: TaskNumber) -> Result<Vec<u8>, ChildError> {
-    let damaged = |error: StoreError| ChildError::Damaged {
-        damage: error.to_string().into(),
-    };
-    let Some(row) = store.get(task).map_err(damaged)? else {
-        return Err(ChildError::Gone);
+/// What became of the child: the output's bytes, or why there are none.
+type Came = Result<Vec<u8>, ChildError>;
+
+/// # Errors
+/// [`StoreError`] when the store cannot be read; damage is the child's alone.
+fn outcome(store: &dyn Store, task: TaskNumber) -> Result<Came, StoreError> {
+    match came_to(store, task) {
+        Err(error) if error.is_of_one_entry() => Ok(Err(ChildError::Damaged {
+            damage: error.to_string().into(),
+        })),
+        came => came,
+    }
+}
+
+fn came_to(store: &dyn Store, task: TaskNumber) -> Result<Came, StoreError> {
+    let Some(row) = store.get(task)? else {
+        return Ok(Err(ChildError::Gone));
     };
     let index = row.slot();
     let State::Completed { outcome, .. } = row.state else {
-        return Err(ChildError::Unfinished);
+        return Ok(Err(ChildError::Unfinished));
     };
-    match outcome {
+    Ok(match outcome {
         Outcome::Succeeded(Payload::Inline(bytes)) => Ok(bytes),
         Outcome::Succeeded(Payload::Stored { .. }) => {
             let kind = ValueKind::Output;
-            let bytes = store.value(ValueKey { task, kind, index });
-            bytes.map_err(damaged)?.ok_or(ChildError::Gone)
+            let bytes = store.value(ValueKey { task, kind, index })?;
+            bytes.ok_or(ChildError::Gone)
         }
         Outcome::Failed(failure) => Err(ChildError::Failed(failure)),
         Outcome::Cancelled { reason, .. } => Err(ChildError::Cancelled { reason }),
@@ -405,7 +418,7 @@ fn outcome(store: &dyn Store, task: TaskNumber) -> Result<Vec<u8>, ChildError> {
         }
         // INVARIANT: this crate and the storage crate are released together.
         other => unreachable!("an outcome this version does not know: {other:?}"),
-    }
+    })
 }
 
 /// What was read; an engine that stops drops this turn.

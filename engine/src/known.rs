@@ -72,20 +72,20 @@ impl Known {
     ///
     /// # Errors
     /// What the store fails with.
-    pub(crate) fn locate(&self, target: Target, last: Etag) -> Result<TaskNumber, StoreError> {
+    pub(crate) fn locate(&self, target: &Target, last: Etag) -> Result<TaskNumber, StoreError> {
         let unborn = TaskNumber(last.0 + 1);
         let id = match target {
-            Target::Number(task) => return Ok(task),
+            Target::Number(task) => return Ok(*task),
             Target::Unborn => return Ok(unborn),
             Target::Id(id) => id,
         };
-        if let Some(task) = self.fresh_ids.get(&id) {
+        if let Some(task) = self.fresh_ids.get(id) {
             return Ok(*task);
         }
-        if self.gone_ids.contains(&id) {
+        if self.gone_ids.contains(id) {
             return Ok(unborn);
         }
-        Ok(self.store.find(&id)?.unwrap_or(unborn))
+        Ok(self.store.find(id)?.unwrap_or(unborn))
     }
 
     /// Makes sure the writer knows the task as this batch has left it.

@@ -139,6 +139,8 @@ mod patient;
 #[cfg(feature = "runtime")]
 mod pending;
 #[cfg(feature = "runtime")]
+mod poison;
+#[cfg(feature = "runtime")]
 mod questions;
 #[cfg(feature = "runtime")]
 mod reader;

@@ -78,7 +78,7 @@ impl<'a, S> OneStep<'a, S> {
         let (task, turn, key) = (core.task, core.row.steps_of, self.key.clone());
         let read = core
             .reader
-            .read(move |store| store.step(task, turn, key.as_str()));
+            .read_on(move |store| store.step(task, turn, key.as_str()));
         match read.await {
             Ok(known) => Ok(known),
             Err(ReadError::Store(error)) if error.is_of_one_entry() => {
@@ -361,7 +361,9 @@ impl<'a, S> OneStep<'a, S> {
             // To read the count is cheaper than to look at each of them once more.
             let core = &self.ctx.core;
             let family = core.row.family(core.task);
-            let read = core.reader.read(move |store| store.ended_children(family));
+            let read = core
+                .reader
+                .read_on(move |store| store.ended_children(family));
             if read.await.is_ok_and(|counted| counted < ended) {
                 continue;
             }

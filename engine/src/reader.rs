@@ -2,6 +2,7 @@
 
 use crate::env::{self, Place};
 use crate::hold::Hold;
+use crate::patient::PAUSE_MAX;
 use crate::writer::Writer;
 use outlive_storage::{Store, StoreError};
 use parking_lot::Mutex;
@@ -108,11 +109,30 @@ impl Reader {
         };
         if let Err(error) = &result
             && !error.is_of_one_entry()
+            && !is_full(error)
             && !cfg!(planted = "failed_read_ignored")
         {
             self.writer.fail(error.clone());
         }
         Ok(result?)
+    }
+
+    /// As [`Reader::read`], for what the engine, or a handler, cannot go on without: where there is no room even to read, it
+    /// waits, however long that takes.
+    pub(crate) async fn read_on<T: Send + 'static>(
+        &self,
+        read: impl Fn(&dyn Store) -> Result<T, StoreError> + Clone + Send + 'static,
+    ) -> Result<T, ReadError> {
+        loop {
+            match self.read(read.clone()).await {
+                Err(ReadError::Store(error))
+                    if is_full(&error) && !cfg!(planted = "want_of_room_parks_the_turn") =>
+                {
+                    env::sleep(PAUSE_MAX).await;
+                }
+                answer => return answer,
+            }
+        }
     }
 
     /// Lets go of the store. Handlers that did not end keep it; who comes second is told of them.
@@ -131,6 +151,11 @@ impl Reader {
             kept.abandon();
         }
     }
+}
+
+/// Room may be made at any time, so that a full disk is no reason to stop.
+fn is_full(error: &StoreError) -> bool {
+    matches!(error, StoreError::Full) && !cfg!(planted = "full_read_stops_the_engine")
 }
 
 /// A read of a damaged file may panic inside the store: that stops the engine with a cause, and no thread of it.

@@ -400,7 +400,7 @@ impl Dispatcher {
             return Ok(false);
         }
         let (task, turn) = (entered.task, entered.row.steps_of);
-        let read = (self.reader).read(move |store| store.steps(task, turn, None, 1));
+        let read = (self.reader).read_on(move |store| store.steps(task, turn, None, 1));
         match read.await {
             Ok(steps) => Ok(!steps.is_empty()),
             // Whichever of them is damaged is found where it is asked for.
@@ -447,9 +447,9 @@ impl Dispatcher {
 
     async fn read<T: Send + 'static>(
         &self,
-        read: impl FnOnce(&dyn Store) -> Result<T, StoreError> + Send + 'static,
+        read: impl Fn(&dyn Store) -> Result<T, StoreError> + Clone + Send + 'static,
     ) -> Result<T, String> {
-        match self.reader.read(read).await {
+        match self.reader.read_on(read).await {
             Ok(found) => Ok(found),
             Err(ReadError::Store(error)) => Err(error.to_string()),
             Err(ReadError::Stopped) => std::future::pending().await,

@@ -9,6 +9,7 @@ use crate::env::{self, Place, Spawner};
 use crate::gather::{Gathered, Then, gather};
 use crate::hub::Expecting;
 use crate::machine::{Answer, Rejected};
+use crate::poison::Poison;
 use crate::request::{Draft, Request};
 use crate::stream::cell::StreamCell;
 use crate::stream::linger::Lingering;
@@ -16,11 +17,9 @@ use crossbeam_channel::RecvTimeoutError;
 use outlive_storage::id::TaskId;
 use outlive_storage::row::{GuardPhase, Micros, TaskNumber};
 use outlive_storage::{EventsKept, StoreError};
-use parking_lot::Mutex;
 use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
@@ -113,33 +112,6 @@ pub(crate) enum Receiver {
     Inline(mpsc::UnboundedReceiver<Message>),
 }
 
-/// The cause for which the writer stopped, told to every caller; or that it has no room at present.
-#[derive(Debug, Default)]
-pub(crate) struct Poison {
-    stop: Mutex<Option<Stop>>,
-    full: AtomicBool,
-}
-
-impl Poison {
-    /// The first cause stays.
-    pub(crate) fn set(&self, stop: Stop) {
-        self.stop.lock().get_or_insert(stop);
-    }
-
-    pub(crate) fn get(&self) -> Option<Stop> {
-        self.stop.lock().clone()
-    }
-
-    /// Whether the disk is full, so that a batch waits for room.
-    pub(crate) fn set_full(&self, full: bool) {
-        self.full.store(full, Ordering::Release);
-    }
-
-    fn is_full(&self) -> bool {
-        self.full.load(Ordering::Acquire)
-    }
-}
-
 /// Who sends: callers wait for room behind each other, the engine has a reserve of its own.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Origin {
@@ -208,14 +180,8 @@ impl Writer {
     /// Sends an event for which there is room.
     pub(crate) fn send_in(&self, room: Room, draft: Draft) -> Result<Sent, Refused> {
         let (reply, answer) = oneshot::channel();
-        if let Some(stop) = self.poison.get() {
-            return Err(Refused::Stopped(stop));
-        }
-        // Callers need not wait behind a batch for which there is no room. What the engine itself asks for waits.
-        let waits =
-            matches!(room.origin, Origin::Engine) || cfg!(planted = "callers_wait_for_room");
-        if self.poison.is_full() && !waits {
-            return Err(Refused::Unreadable(StoreError::Full));
+        if let Some(refused) = self.poison.refuses(room.origin, &draft.target) {
+            return Err(refused);
         }
         let request = Request::new(draft, room, reply);
         let message = Message::Event(Box::new(request));
@@ -278,6 +244,7 @@ impl Writer {
 
     /// Asks the writer to end after what it was sent before.
     pub(crate) fn stop(&self) {
+        self.poison.hurry();
         // A writer that is gone has stopped already.
         let _ = self.pass(Message::Stop);
     }
@@ -398,7 +365,8 @@ impl Guarded {
     fn go_on(&mut self, first: Option<Message>, mut more: impl FnMut() -> Option<Message>) -> bool {
         self.stash.extend(first);
         if self.batcher.held_until().is_some() {
-            return self.settle(more);
+            self.stash.extend(std::iter::from_fn(more));
+            return self.settle();
         }
         let stash = &mut self.stash;
         let first = stash.pop_front();
@@ -424,8 +392,8 @@ impl Guarded {
     }
 
     /// A failed batch is held: what comes meanwhile waits behind it. False: the writer must end.
-    fn settle(&mut self, more: impl FnMut() -> Option<Message>) -> bool {
-        self.stash.extend(std::iter::from_fn(more));
+    fn settle(&mut self) -> bool {
+        self.refuse_callers();
         let stops = self
             .stash
             .iter()
@@ -437,11 +405,42 @@ impl Guarded {
         self.batcher.settle(stops)
     }
 
+    /// Callers need not wait behind a batch for which there is no room: nothing was decided for them yet.
+    fn refuse_callers(&mut self) {
+        let poison = self.batcher.poison();
+        if !poison.is_full() || cfg!(planted = "callers_wait_behind_a_full_disk") {
+            return;
+        }
+        for message in std::mem::take(&mut self.stash) {
+            let refused = match &message {
+                Message::Event(request) => poison.refuses(request.origin, &request.draft.target),
+                Message::Phase(_) | Message::Upkeep(_) | Message::Stream(..) | Message::Stop => {
+                    None
+                }
+            };
+            match (message, refused) {
+                (Message::Event(request), Some(refused)) => {
+                    // A caller that left asks again by itself.
+                    let _ = request.reply.send(Err(refused));
+                }
+                (message, _) => self.stash.push_back(message),
+            }
+        }
+    }
+
     /// One batch, and what comes after it. False: the writer must end.
     fn carry_out(&mut self, Gathered { requests, then }: Gathered) -> bool {
-        if !self.batcher.run(requests) {
-            return false;
+        let goes_on = self.batcher.run(requests) && self.go_on_with(then);
+        // In their order, before what comes after them.
+        for message in self.batcher.put_off().into_iter().rev() {
+            self.stash.push_front(message);
         }
+        self.refuse_callers();
+        goes_on
+    }
+
+    /// What comes after a batch. False: the writer must end.
+    fn go_on_with(&mut self, then: Option<Then>) -> bool {
         let is_held = self.batcher.held_until().is_some();
         match then {
             None => true,
@@ -473,7 +472,10 @@ impl Guarded {
             let stop = self.batcher.poison().get().unwrap_or(Stop::Shutdown);
             match message {
                 Message::Event(request) => {
-                    let _ = request.reply.send(Err(Refused::Stopped(stop)));
+                    let poison = self.batcher.poison();
+                    let refused = poison.refuses(request.origin, &request.draft.target);
+                    let refused = refused.unwrap_or(Refused::Stopped(stop));
+                    let _ = request.reply.send(Err(refused));
                 }
                 Message::Stream(cell, _) => cell.close(stop.into()),
                 // Who sent them learns it from the closed channel.

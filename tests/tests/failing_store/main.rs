@@ -1,5 +1,7 @@
 //! A store that fails: what is waited for, what is told, and what goes on by itself.
 
+mod room;
+
 use outlive::{
     Accepted, Ctx, Engine, GetError, HandlerError, Reply, ResultError, StartError, StoreError,
     TaskDef,
