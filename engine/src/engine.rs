@@ -192,7 +192,9 @@ impl Engine {
     pub(crate) fn begin(mut parts: Parts) -> Result<Engine, OpenError> {
         let handlers = std::mem::take(&mut parts.handlers);
         let place = parts.place;
-        let store = Patient::around(&parts.store, place, parts.patience);
+        let (writer, receiver) = Writer::new(place);
+        let on = (place, parts.clock.clone());
+        let store = Patient::around(&parts.store, on, parts.patience, &writer.poison);
         let counters = store.counters().map_err(OpenError::Store)?;
         parts.clock = parts.clock.of_life(Etag(counters.etag.0 + 1));
         let clock = parts.clock.clone();
@@ -207,7 +209,6 @@ impl Engine {
         let (lives, life) = lives.map_err(OpenError::Store)?;
         failpoint::reach(Failpoint::LifePut);
         let clean = lives.ended_in_order();
-        let (writer, receiver) = Writer::new(place);
         let writer = Arc::new(writer);
         let reader = Reader::new(Arc::clone(&store), place, Arc::clone(&writer));
         let reader = Arc::new(reader.map_err(OpenError::Thread)?);

@@ -2,7 +2,8 @@
 //!
 //! A failed commit is none of it: what became of it must be found out first, which is the writer's part.
 
-use crate::env::{self, Place};
+use crate::env::{self, Clock, Place};
+use crate::poison::Poison;
 use outlive_storage::id::{InputId, TaskId};
 use outlive_storage::row::{
     AskRow, DefNumber, Etag, Family, Fate, IndexRow, InputRow, LifeRow, Micros, Receipt, RunRow,
@@ -24,46 +25,76 @@ pub(crate) const PAUSE_MAX: Duration = Duration::from_millis(500);
 
 type Result<T> = std::result::Result<T, StoreError>;
 
+/// The longest time for which somebody who waits does not notice that the engine ends.
+const NOTICE: Duration = Duration::from_millis(20);
+
 /// The store of an engine. Its calls are made on threads of the engine, which may wait.
 pub(crate) struct Patient {
     store: Arc<dyn Store>,
     place: Place,
+    clock: Clock,
     patience: Duration,
+    /// Tells when waiting is of no use any more.
+    poison: Arc<Poison>,
 }
 
 impl Patient {
     pub(crate) fn around(
         store: &Arc<dyn Store>,
-        place: Place,
+        (place, clock): (Place, Clock),
         patience: Duration,
+        poison: &Arc<Poison>,
     ) -> Arc<dyn Store> {
         Arc::new(Patient {
             store: Arc::clone(store),
             place,
+            clock,
             patience,
+            poison: Arc::clone(poison),
         })
     }
 
     /// Makes a call that changes nothing when it is made twice.
     fn patiently<T>(&self, call: impl Fn(&dyn Store) -> Result<T>) -> Result<T> {
-        let mut answer = call(&*self.store);
-        let (mut waited, mut pause) = (Duration::ZERO, PAUSE_MIN);
-        while let Err(failure) = &answer {
-            if !failure.may_pass() || cfg!(planted = "failed_read_not_asked_again") {
-                return answer;
+        match call(&*self.store) {
+            Err(failure)
+                if failure.may_pass() && !cfg!(planted = "failed_read_not_asked_again") =>
+            {
+                self.again(call)
             }
-            answer = self.store.reopen().and_then(|()| call(&*self.store));
-            // Where no thread may wait, it is asked again once.
-            if waited >= self.patience || self.place == Place::Inline {
-                return answer;
-            }
-            if answer.is_err() {
-                env::pause(pause);
-                waited += pause;
-                pause = PAUSE_MAX.min(pause * 2);
-            }
+            answer => answer,
         }
-        answer
+    }
+
+    /// Makes it until it is answered, or nobody waits any longer: then all others who wait learn it from the engine's end.
+    fn again<T>(&self, call: impl Fn(&dyn Store) -> Result<T>) -> Result<T> {
+        let since = self.clock.own();
+        let until = since.plus(env::micros(self.patience));
+        let mut pause = PAUSE_MIN;
+        loop {
+            let answer = self.store.reopen().and_then(|()| call(&*self.store));
+            let Err(failure) = &answer else {
+                return answer;
+            };
+            // Where no thread may wait, it is asked again once; and room may take any time, which is up to who asks.
+            let waits = self.place == Place::Threads
+                && failure.may_pass()
+                && !matches!(failure, StoreError::Full);
+            if !waits || self.poison.is_hurried() || self.clock.own() >= until {
+                return answer;
+            }
+            self.pause(pause);
+            pause = PAUSE_MAX.min(pause * 2);
+        }
+    }
+
+    /// Pauses, unless the engine ends.
+    fn pause(&self, mut time: Duration) {
+        while !time.is_zero() && !self.poison.is_hurried() {
+            let part = time.min(NOTICE);
+            env::pause(part);
+            time -= part;
+        }
     }
 }
 
@@ -216,7 +247,11 @@ impl Store for Patient {
     fn tidy(&self, events: EventsKept, limit: usize) -> Result<bool> {
         // Without room nothing can be removed either, and whoever tidies comes again.
         match self.store.tidy(events, limit) {
-            Err(StoreError::Full) => self.store.reopen().and(Err(StoreError::Full)),
+            Err(StoreError::Full) => {
+                // Whether it opens is seen by the next call.
+                let _ = self.store.reopen();
+                Err(StoreError::Full)
+            }
             Err(failure) if failure.is_of_one_entry() => Err(failure),
             Err(_) => self.patiently(|store| store.tidy(events, limit)),
             tidied => tidied,

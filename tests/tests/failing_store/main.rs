@@ -1,6 +1,7 @@
 //! A store that fails: what is waited for, what is told, and what goes on by itself.
 
 mod room;
+mod threads;
 
 use outlive::{
     Accepted, Ctx, Engine, GetError, HandlerError, Reply, ResultError, StartError, StoreError,
@@ -293,4 +294,21 @@ async fn a_turn_that_is_not_its_rows_is_damage_and_not_waited_for() {
         store.turn_off.store(0, Ordering::SeqCst);
         assert_eq!(run.result().await.unwrap(), 3);
     }
+}
+
+/// Of a store that cannot be read every event of a batch waited for the whole patience, one after the other.
+#[tokio::test(start_paused = true)]
+async fn a_batch_that_cannot_be_read_is_given_up_with_its_first_event() {
+    let store = Faulty::on(&Arc::new(MemStore::new()));
+    let (engine, _) = on(&store, &Gate::closed()).await;
+    engine.run(TASK, "old", &1).await.unwrap();
+    set(&store.fail_reads, true);
+    let before = store.reopens.load(Ordering::SeqCst);
+    let ids = (0..20).map(|n| (format!("t{n}"), n));
+    for told in engine.start_many(TASK, ids).await {
+        assert!(matches!(told, Err(StartError::Unknown { .. })), "{told:?}");
+    }
+    // Each try opens it again, and whoever else reads makes one.
+    let tries = store.reopens.load(Ordering::SeqCst) - before;
+    assert!((1..5).contains(&tries), "{tries}");
 }
