@@ -249,10 +249,9 @@ impl Ledger {
 
     /// It moved on, to where it may be removed, and was, in one batch.
     fn moves_on(&self, commit: &Commit, row: &TaskRow) -> bool {
-        let moved = commit.writes.iter().any(|write| match write {
-            Write::Event(event) => event.kind != EventKind::Removed,
-            _ => false,
-        });
+        // A removal alone writes no row.
+        let mut writes = commit.writes.iter();
+        let moved = writes.any(|write| matches!(write, Write::Row(_)));
         moved && self.removals.contains_key(row.id.as_str())
     }
 

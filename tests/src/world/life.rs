@@ -58,6 +58,7 @@ fn builder(world: &Arc<World>, settings: &Settings, store: &Arc<FaultStore>) -> 
         .max_running(settings.max_running)
         .park_after(settings.park_after)
         .poison_guard(settings.guard)
+        .log_events(settings.log)
         .task(SOLO, handler())
         .task(CHAT, handler())
         .task(CHAIN, handler())

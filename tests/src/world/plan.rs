@@ -21,6 +21,8 @@ pub struct Settings {
     pub guard: bool,
     /// Whether some tasks are poisonous.
     pub poisonous: bool,
+    /// Whether transitions are kept in the log. Without it less tells what became of a commit.
+    pub log: bool,
 }
 
 impl Settings {
@@ -33,6 +35,7 @@ impl Settings {
             park_after: Duration::from_secs(*dice.one(&[2, 10, 30])),
             guard: dice.percent(60),
             poisonous: dice.percent(20),
+            log: dice.percent(70),
         }
     }
 }
@@ -46,6 +49,7 @@ impl Settings {
             park_after: Duration::from_secs(10),
             guard: true,
             poisonous: false,
+            log: true,
         }
     }
 }

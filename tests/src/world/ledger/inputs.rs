@@ -3,7 +3,7 @@
 use super::{Findings, Ledger, Seen, rows};
 use outlive_storage::id::InputId;
 use outlive_storage::row::{EventKind, Receipt, TaskNumber, TaskRow};
-use outlive_storage::{Commit, MemStore, Store, Write};
+use outlive_storage::{Commit, MemStore, Store};
 use std::collections::BTreeMap;
 
 /// Holds the inputs of one task against what they were.
@@ -105,10 +105,9 @@ pub(super) fn spares_the_queue(
     let Some(pre) = pre.filter(|pre| pre.row.cancel.is_none()) else {
         return;
     };
-    let mut kinds = commit.writes.iter().filter_map(|write| match write {
-        Write::Event(event) => Some(event.kind),
-        _ => None,
-    });
+    let mut kinds = rows::new_marks(&pre.row, &post.row)
+        .iter()
+        .map(|mark| mark.what);
     let ordered = |kind| matches!(kind, EventKind::CancelRequested | EventKind::TurnCancelled);
     let succeeded = rows::has_succeeded(&post.row) && !rows::has_succeeded(&pre.row);
     if !succeeded || kinds.any(ordered) {

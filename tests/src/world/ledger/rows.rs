@@ -3,7 +3,7 @@
 use super::super::handler::SURE;
 use super::{Findings, LifeEnd, Seen};
 use outlive_storage::row::{
-    CancelScope, EntryKind, Keep, Micros, Outcome, State, TaskRow, WaitReason,
+    CancelScope, EntryKind, Keep, Mark, Micros, Outcome, State, TaskRow, WaitReason,
 };
 use std::collections::HashMap;
 
@@ -226,4 +226,11 @@ fn outcome(row: &TaskRow) -> Option<&Outcome> {
         State::Completed { outcome, .. } => Some(outcome),
         State::Pending { .. } | State::InProgress { .. } | State::Suspended { .. } => None,
     }
+}
+
+/// What the timeline of a row tells of what came since an earlier one. It keeps the last lines alone.
+pub(super) fn new_marks<'a>(pre: &TaskRow, post: &'a TaskRow) -> &'a [Mark] {
+    let known = (0..=post.timeline.len()).rev();
+    let mut known = known.filter(|known| pre.timeline.ends_with(&post.timeline[..*known]));
+    &post.timeline[known.next().unwrap_or_default()..]
 }
