@@ -295,6 +295,8 @@ async fn play(image: &[u8], way: Way, tally: &mut Tally) -> u64 {
             // A disk that is full stops no engine, so that this one goes on by itself.
             if fault.kind == Kind::Full && fault.lasts {
                 tokio::time::sleep(Duration::from_secs(2)).await;
+                let lives = engine.get("nobody").await;
+                assert!(lives.is_ok(), "{fault:?}: it stopped: {lives:?}");
                 if broken == Broken::Refused && engine.get("nobody").await.is_ok() {
                     check_refused(&engine, &world).await;
                 }
