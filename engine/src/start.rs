@@ -314,10 +314,9 @@ impl<O, S> Start<O, S> {
             claimant: slot.is_some().then(|| dispatcher.claimant.clone()),
             parent: None,
         };
-        let target = if is_made {
-            Target::Unborn
-        } else {
-            Target::Id(id.clone())
+        let target = match is_made {
+            true => Target::Unborn,
+            false => Target::Id(id.clone()),
         };
         let draft = Draft {
             value,
