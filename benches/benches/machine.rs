@@ -1,7 +1,6 @@
 //! What does deciding cost: is the pure machine ever the bottleneck of the writer?
-#![allow(missing_docs)] // The macro of criterion makes public functions.
 
-use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
+use criterion::{BatchSize, Criterion, criterion_group};
 use outlive_benches::rows;
 use outlive_storage::row::TaskNumber;
 use std::hint::black_box;
@@ -35,4 +34,3 @@ criterion_group! {
         .measurement_time(Duration::from_secs(1));
     targets = machine
 }
-criterion_main!(benches);

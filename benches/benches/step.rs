@@ -1,85 +1,62 @@
-//! What does a recorded step cost when it is found again, per step: with no disk, and from a file?
-#![allow(missing_docs)] // The macro of criterion makes public functions.
+//! What does a step cost that is recorded, when 64 tasks record one after another each?
 
-use criterion::{Criterion, criterion_group, criterion_main};
-use outlive::{Builder, Ctx, Engine, HandlerError, RetryPolicy, TaskDef};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use criterion::{Criterion, criterion_group};
+use outlive::{Ctx, Engine, HandlerError, TaskDef};
+use outlive_benches::{Failed, places};
 use std::time::{Duration, Instant};
-use tokio::runtime::Runtime;
 
-/// Its input is how many attempts it takes.
-const REPLAYS: TaskDef<u32, ()> = TaskDef::new("replays");
-/// Steps of the turn: found again in each attempt but the first.
-const STEPS: u64 = 500;
+/// Its input is how many steps it records.
+const LOOP: TaskDef<u64, ()> = TaskDef::new("loop");
+const TASKS: u64 = 64;
+/// Steps of a task at most.
+const STEPS: u64 = 256;
 
-fn replay(criterion: &mut Criterion) {
-    let here = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .build()
-        .expect("a runtime of this thread");
-    measure(
-        criterion,
-        "step/replay_in_memory",
-        &here,
-        Engine::in_memory(),
-    );
-    let threads = Runtime::new().expect("a runtime");
-    let directory = tempfile::tempdir().expect("a directory");
-    let file = Engine::builder(directory.path().join("steps.redb"));
-    measure(criterion, "step/replay_from_file", &threads, file);
-}
-
-fn measure(criterion: &mut Criterion, name: &str, runtime: &Runtime, builder: Builder) {
-    let replayed_ns = Arc::new(AtomicU64::new(0));
-    let shared = Arc::clone(&replayed_ns);
-    let builder = builder.task(REPLAYS, move |ctx, last| {
-        replays(ctx, last, Arc::clone(&shared))
-    });
-    let engine = runtime.block_on(builder.open()).expect("an engine opens");
-    criterion.bench_function(name, |bench| {
-        bench.iter_custom(|steps| {
-            // Replays of a whole turn, at least one.
-            let turns = steps.div_ceil(STEPS) as u32;
-            replayed_ns.store(0, Ordering::Relaxed);
-            let again = RetryPolicy::fixed()
-                .attempts(turns + 1)
-                .initial(Duration::ZERO);
-            let ended = runtime.block_on(async {
-                let start = engine.start(REPLAYS, (), &(turns + 1)).retry(again);
-                start.await.expect("it is started").result().await
+fn step(criterion: &mut Criterion) {
+    for place in places::both().expect("a place to measure") {
+        let builder = place.builder.task(LOOP, record);
+        let runtime = place.runtime;
+        let engine = runtime.block_on(builder.open()).expect("an engine opens");
+        criterion.bench_function(&format!("step/{}", place.name), |bench| {
+            bench.iter_custom(|steps| {
+                let spent = runtime.block_on(recording(&engine, steps));
+                spent.expect("every task records its steps")
             });
-            ended.expect("the handler returns");
-            let of_all = replayed_ns.load(Ordering::Relaxed) as f64;
-            let of_one = of_all / (f64::from(turns) * STEPS as f64);
-            Duration::from_nanos((of_one * steps as f64) as u64)
         });
-    });
+    }
 }
 
-async fn replays(ctx: Ctx, last: u32, replayed_ns: Arc<AtomicU64>) -> Result<(), HandlerError> {
-    let began = Instant::now();
-    for number in 0..STEPS {
-        ctx.step(("step", number), || async {
-            Ok::<_, std::io::Error>(number)
-        })
-        .await?;
-    }
-    if ctx.attempt() > 1 {
-        let took = began.elapsed().as_nanos() as u64;
-        replayed_ns.fetch_add(took, Ordering::Relaxed);
-    }
-    if ctx.attempt() < last {
-        return Err("once more".into());
+async fn record(ctx: Ctx, steps: u64) -> Result<(), HandlerError> {
+    for number in 0..steps {
+        ctx.step(("step", number), || async { Ok::<_, Failed>(number) })
+            .await
+            .map_err(|error| error.to_string())?;
     }
     Ok(())
+}
+
+/// The time of so many steps, or more: each task records as many as the others. What a task costs beside its steps is
+/// in it, too.
+async fn recording(engine: &Engine, steps: u64) -> Result<Duration, Failed> {
+    let mut spent = Duration::ZERO;
+    let mut recorded = 0;
+    while recorded < steps {
+        let each = (steps - recorded).div_ceil(TASKS).min(STEPS);
+        let began = Instant::now();
+        let tasks = (0..TASKS).map(|_| ((), each));
+        for run in engine.start_many(LOOP, tasks).await {
+            run?.result().await?;
+        }
+        spent += began.elapsed();
+        recorded += each * TASKS;
+    }
+    Ok(spent.mul_f64(steps as f64 / recorded as f64))
 }
 
 criterion_group! {
     name = benches;
     config = Criterion::default()
+        .sample_size(10)
         .warm_up_time(Duration::from_millis(300))
         .measurement_time(Duration::from_secs(1));
-    targets = replay
+    targets = step
 }
-criterion_main!(benches);

@@ -1,7 +1,6 @@
 //! What does the engine itself cost per task, with no disk and no other thread: start to completion, one at a time?
-#![allow(missing_docs)] // The macro of criterion makes public functions.
 
-use criterion::{Criterion, criterion_group, criterion_main};
+use criterion::{Criterion, criterion_group};
 use outlive::{Ctx, Engine, HandlerError, TaskDef};
 use std::time::Duration;
 
@@ -33,4 +32,3 @@ criterion_group! {
         .measurement_time(Duration::from_secs(1));
     targets = task
 }
-criterion_main!(benches);

@@ -24,22 +24,31 @@ pub fn directory() -> PathBuf {
 /// Machine, file system, commit and command, as lines of Markdown.
 #[must_use]
 pub fn describe(binary: &str) -> String {
+    format!(
+        "{}\n- command: `{}cargo run --release -p outlive-benches --bin {binary}`\n",
+        machine(),
+        settings(),
+    )
+}
+
+/// Machine, file system and commit, as lines of Markdown.
+#[must_use]
+pub fn machine() -> String {
     let cpus = std::thread::available_parallelism().map_or(0, usize::from);
     let kernel = said(Command::new("uname").arg("-sr"));
     let directory = directory();
     let file_system = file_system(&directory);
     let mut text = format!(
-        "- machine: {cpus} CPUs ({}), {}; {file_system} under the file\n- commit: {}\n- command: `{}cargo run --release -p outlive-benches --bin {binary}`\n",
+        "- machine: {cpus} CPUs ({}), {}; {file_system} under the file\n- commit: {}",
         std::env::consts::ARCH,
         kernel.unwrap_or_else(|| std::env::consts::OS.to_owned()),
         commit(),
-        settings(),
     );
     if file_system == "tmpfs" {
-        text.push_str("- **not a disk**: a sync costs nothing here; set OUTLIVE_BENCH_DIR\n");
+        text.push_str("\n- **not a disk**: a sync costs nothing here; set OUTLIVE_BENCH_DIR");
     }
     if cfg!(debug_assertions) {
-        text.push_str("- **a debug build**: run it with --release\n");
+        text.push_str("\n- **a debug build**: run it with --release");
     }
     text
 }

@@ -4,6 +4,8 @@ pub mod callers;
 pub mod disk;
 pub mod host;
 pub mod numbers;
+pub mod places;
+pub mod process;
 pub mod raw;
 pub mod rows;
 

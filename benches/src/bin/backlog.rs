@@ -10,7 +10,7 @@ use outlive::{Ctx, Engine, HandlerError, TaskDef};
 use outlive_benches::callers::Load;
 use outlive_benches::numbers::{grouped, median};
 use outlive_benches::rows::id_of;
-use outlive_benches::{Failed, host, rows};
+use outlive_benches::{Failed, host, process, rows};
 use outlive_storage::redb::{RedbOptions, RedbStore};
 use outlive_storage::row::{
     Deadline, Etag, Generation, Keep, Micros, Payload, StepRow, StepState, TaskNumber, TaskRow,
@@ -245,7 +245,8 @@ async fn opened(path: &Path) -> Result<(), Failed> {
     let first = open + called.elapsed();
     // Whatever the engine does by itself after an open has been done by then.
     tokio::time::sleep(Duration::from_secs(2)).await;
-    let (resident, peak) = memory()?;
+    let seen = process::now()?;
+    let (resident, peak) = (seen.resident_mib, seen.peak_mib);
     let made = rate(&engine, false).await?;
     let by_chance = rate(&engine, true).await?;
     let old = id_of(RUNNING);
@@ -292,15 +293,4 @@ async fn each<T, E: Into<Failed>, F: Future<Output = Result<T, E>>>(
         times.push(began.elapsed().as_secs_f64() * 1e3);
     }
     Ok(median(times))
-}
-
-/// Resident memory of this process, now and at its peak, in MiB.
-fn memory() -> Result<(f64, f64), Failed> {
-    let status = std::fs::read_to_string("/proc/self/status")?;
-    let mib = |name: &str| -> Result<f64, Failed> {
-        let line = status.lines().find_map(|line| line.strip_prefix(name));
-        let kib = line.and_then(|line| line.split_whitespace().next());
-        Ok(kib.ok_or("the system does not tell")?.parse::<f64>()? / 1024.0)
-    };
-    Ok((mib("VmRSS:")?, mib("VmHWM:")?))
 }

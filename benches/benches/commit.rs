@@ -2,9 +2,8 @@
 //!
 //! A read of the file is a short transaction, the way down the tree, and the row's checksums and decoding: the codec
 //! as the engine meets it. Encoding is in the commits.
-#![allow(missing_docs)] // The macro of criterion makes public functions.
 
-use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group};
 use outlive_benches::rows;
 use outlive_storage::redb::{RedbOptions, RedbStore};
 use outlive_storage::row::TaskNumber;
@@ -44,11 +43,11 @@ fn commits(criterion: &mut Criterion, name: &str, store: &dyn Store) {
 }
 
 fn stores(criterion: &mut Criterion) {
-    commits(criterion, "mem", &MemStore::new());
+    commits(criterion, "commit/mem", &MemStore::new());
     let directory = tempfile::tempdir().expect("a directory for the file");
     let path = directory.path().join("store.redb");
     let store = RedbStore::open(path, RedbOptions::default(), 1, 0).expect("a new file opens");
-    commits(criterion, "redb", &store);
+    commits(criterion, "commit/redb", &store);
     let read = |bench: &mut criterion::Bencher<'_>| {
         bench.iter(|| {
             store
@@ -56,7 +55,7 @@ fn stores(criterion: &mut Criterion) {
                 .expect("the store works")
         });
     };
-    criterion.bench_function("redb/get", read);
+    criterion.bench_function("commit/get", read);
 }
 
 criterion_group! {
@@ -67,4 +66,3 @@ criterion_group! {
         .measurement_time(Duration::from_secs(1));
     targets = stores
 }
-criterion_main!(benches);
