@@ -1,0 +1,187 @@
+//! One peer under one load, in a process of its own: what its callers saw, and what it cost.
+//!
+//! A program that measures a peer is given, in this order: the peer's name, how many call, the milliseconds of warm-up
+//! and of measurement, and a directory of its own. It tells what it saw as lines `name=value`.
+
+use outlive_benches::callers::Load;
+use outlive_benches::{Failed, process};
+use rustix::time::{ClockId, clock_gettime};
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+/// An engine that runs a task which does nothing.
+pub trait Peer: Clone + Send + 'static {
+    /// Opens it on a new file with what suits many tasks for many tasks that must be durable.
+    fn open(case: &Case) -> impl Future<Output = Result<Self, Failed>> + Send;
+
+    /// Starts a task and answers when its completion is durable, as far as its settings make it.
+    fn one(&self, caller: usize) -> impl Future<Output = Result<(), Failed>> + Send;
+
+    /// The settings in force, read back from the engine where it tells them.
+    fn settings(&self) -> impl Future<Output = Result<String, Failed>> + Send;
+}
+
+/// What a process measures.
+#[derive(Debug, Clone)]
+pub struct Case {
+    /// Which peer.
+    pub peer: String,
+    /// How many call, and for how long.
+    pub load: Load,
+    /// An empty directory on the disk that is measured.
+    pub directory: PathBuf,
+}
+
+impl Case {
+    /// The case that the arguments of this process name, if there are any.
+    ///
+    /// # Errors
+    /// Arguments that name none.
+    pub fn from_arguments() -> Result<Option<Self>, Failed> {
+        let arguments: Vec<_> = std::env::args().skip(1).collect();
+        if arguments.is_empty() {
+            return Ok(None);
+        }
+        let [peer, callers, warm_up, measured, directory] = arguments.as_slice() else {
+            return Err("give no argument at all: PEER CALLERS WARM_UP_MS MEASURED_MS DIRECTORY is for the program itself".into());
+        };
+        Ok(Some(Self {
+            peer: peer.clone(),
+            load: Load {
+                callers: callers.parse()?,
+                warm_up: Duration::from_millis(warm_up.parse()?),
+                measured: Duration::from_millis(measured.parse()?),
+            },
+            directory: directory.into(),
+        }))
+    }
+
+    /// The arguments that name this case.
+    #[must_use]
+    pub fn arguments(&self) -> [String; 5] {
+        [
+            self.peer.clone(),
+            self.load.callers.to_string(),
+            self.load.warm_up.as_millis().to_string(),
+            self.load.measured.as_millis().to_string(),
+            self.directory.display().to_string(),
+        ]
+    }
+}
+
+/// What one process saw; nothing where a peer does not tell.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Told {
+    /// Tasks a second, from start to durable completion.
+    pub per_second: f64,
+    /// The time of a task that half of them did not exceed, in milliseconds.
+    pub p50_ms: Option<f64>,
+    /// The time of a task that 99 of 100 did not exceed, in milliseconds.
+    pub p99_ms: Option<f64>,
+    /// Processor time of the whole process for each task, in microseconds.
+    pub cpu_us: f64,
+    /// The most resident memory, in MiB.
+    pub peak_mib: f64,
+    /// The settings in force.
+    pub settings: String,
+}
+
+impl fmt::Display for Told {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(out, "per_second={}", self.per_second)?;
+        for (name, value) in [("p50_ms", self.p50_ms), ("p99_ms", self.p99_ms)] {
+            if let Some(value) = value {
+                writeln!(out, "{name}={value}")?;
+            }
+        }
+        writeln!(out, "cpu_us={}", self.cpu_us)?;
+        writeln!(out, "peak_mib={}", self.peak_mib)?;
+        writeln!(out, "settings={}", self.settings)
+    }
+}
+
+impl FromStr for Told {
+    type Err = Failed;
+
+    /// Of what a process printed; lines that peers print of their own accord are passed over.
+    fn from_str(printed: &str) -> Result<Self, Failed> {
+        let value = |name: &str| {
+            let lines = printed.lines();
+            let mut named = lines.filter_map(|line| line.strip_prefix(name)?.strip_prefix('='));
+            named.next()
+        };
+        let number = |name: &str| value(name).map(str::parse).transpose();
+        let missing = |name: &str| Failed::from(format!("it does not tell {name}"));
+        Ok(Self {
+            per_second: number("per_second")?.ok_or_else(|| missing("its rate"))?,
+            p50_ms: number("p50_ms")?,
+            p99_ms: number("p99_ms")?,
+            cpu_us: number("cpu_us")?.ok_or_else(|| missing("its processor time"))?,
+            peak_mib: number("peak_mib")?.ok_or_else(|| missing("its memory"))?,
+            settings: value("settings").unwrap_or_default().to_owned(),
+        })
+    }
+}
+
+/// Puts the load of `case` on a peer.
+///
+/// # Errors
+/// The peer's.
+pub async fn measure<P: Peer>(case: &Case) -> Result<Told, Failed> {
+    let peer = P::open(case).await?;
+    let settings = peer.settings().await?;
+    let completed = Arc::new(AtomicU64::new(0));
+    let counted = Arc::clone(&completed);
+    let began = cpu();
+    let seen = case.load.run(move |caller| {
+        let (peer, counted) = (peer.clone(), Arc::clone(&counted));
+        async move {
+            peer.one(caller).await?;
+            counted.fetch_add(1, Ordering::Relaxed);
+            Ok(())
+        }
+    });
+    let seen = seen.await?;
+    let spent = cpu() - began;
+    Ok(Told {
+        per_second: seen.per_second,
+        p50_ms: Some(seen.latency_ms(0.5)),
+        p99_ms: Some(seen.latency_ms(0.99)),
+        cpu_us: spent.as_secs_f64() * 1e6 / completed.load(Ordering::Relaxed).max(1) as f64,
+        peak_mib: process::now()?.peak_mib,
+        settings,
+    })
+}
+
+/// Processor time of this process and of its threads, in user and system mode.
+#[must_use]
+pub fn cpu() -> Duration {
+    let spent = clock_gettime(ClockId::ProcessCPUTime);
+    Duration::new(
+        spent.tv_sec.try_into().unwrap_or_default(),
+        spent.tv_nsec.try_into().unwrap_or_default(),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_process_tells_is_read_back_among_lines_of_others() {
+        let told = Told {
+            per_second: 12.5,
+            p50_ms: Some(0.25),
+            p99_ms: None,
+            cpu_us: 3.0,
+            peak_mib: 4.5,
+            settings: "WAL, synchronous=FULL".to_owned(),
+        };
+        let printed = format!("a log line\n{told}another\n");
+        assert_eq!(printed.parse::<Told>().expect("it is complete"), told);
+    }
+}
