@@ -33,6 +33,8 @@ impl Live {
 pub(crate) struct Known {
     store: Arc<dyn Store>,
     live: HashMap<TaskNumber, Live>,
+    /// Those of them that were loaded or changed since the last batch was settled: of the others it is known that they run.
+    touched: Vec<TaskNumber>,
     /// Ids and receipts written by the batch at hand, which the store cannot show yet.
     fresh_ids: HashMap<TaskId, TaskNumber>,
     fresh_receipts: HashMap<(TaskNumber, InputId), Receipt>,
@@ -49,6 +51,7 @@ impl Known {
         Known {
             store,
             live: HashMap::new(),
+            touched: Vec::new(),
             fresh_ids: HashMap::new(),
             fresh_receipts: HashMap::new(),
             fresh_questions: Questions::default(),
@@ -108,6 +111,7 @@ impl Known {
         };
         let row = Arc::new(row);
         self.live.insert(task, Live { row, waiting });
+        self.touched.push(task);
         Ok(())
     }
 
@@ -181,6 +185,7 @@ impl Known {
             }
         });
         live.row = Arc::clone(row);
+        self.touched.push(task);
         self.note(task, writes);
         debug_assert!(self.live.get(&task).is_some_and(|live| {
             live.waiting.len() as u64 == live.row.inputs_waiting + live.row.inputs_taken
@@ -257,7 +262,12 @@ impl Known {
         self.fresh_ends.clear();
         self.gone.clear();
         self.gone_ids.clear();
-        self.live
-            .retain(|_, live| matches!(live.row.state, State::InProgress { .. }));
+        // Not the whole table: thousands may run, and each batch comes by here.
+        for task in self.touched.drain(..) {
+            let runs = |live: &Live| matches!(live.row.state, State::InProgress { .. });
+            if self.live.get(&task).is_some_and(|live| !runs(live)) {
+                self.live.remove(&task);
+            }
+        }
     }
 }
