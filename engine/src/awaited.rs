@@ -45,22 +45,17 @@ impl<T> Awaited<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::Arc;
 
     #[tokio::test]
     async fn everybody_who_waits_is_woken_by_the_change_they_wait_for() {
-        let value = Arc::new(Awaited::new(0));
-        let waiting = [1, 2, 2].map(|least| {
-            let value = Arc::clone(&value);
-            tokio::spawn(async move { value.until(|value| *value >= least).await })
-        });
-        tokio::task::yield_now().await;
-        for _ in 0..2 {
-            value.change(|value| *value += 1);
-            tokio::task::yield_now().await;
-        }
-        for waits in waiting {
-            waits.await.expect("it was woken");
-        }
+        let value = Awaited::new(0);
+        let waits = |least| value.until(move |value| *value >= least);
+        let changes = async {
+            for _ in 0..2 {
+                tokio::task::yield_now().await;
+                value.change(|value| *value += 1);
+            }
+        };
+        tokio::join!(waits(1), waits(2), waits(2), changes);
     }
 }

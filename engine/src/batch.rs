@@ -20,7 +20,7 @@ use crate::meter;
 use crate::pending::Pending;
 use crate::poison::Poison;
 use crate::registry::Registry;
-use crate::request::{Draft, Request};
+use crate::request::{Draft, Posted, Request};
 use crate::stream::cell::Appended;
 use crate::turn::{Dispatcher, Entered};
 use crate::writer::{Message, Refused, Stop, Target};
@@ -111,7 +111,7 @@ impl Batcher {
     }
 
     /// Applies one batch. False: the store failed, the writer must end.
-    pub(crate) fn run(&mut self, requests: Vec<Box<Request>>) -> bool {
+    pub(crate) fn run(&mut self, requests: Vec<Posted>) -> bool {
         let mut commits = Commits::default();
         let mut pending = self.decide_all(requests, &mut commits);
         if let Some(error) = self.fatal.take() {
@@ -186,7 +186,7 @@ impl Batcher {
     }
 
     /// Decides one event after the other. Where there is no room to read what one takes, it and those after it are put off.
-    fn decide_all(&mut self, requests: Vec<Box<Request>>, commits: &mut Commits) -> Vec<Pending> {
+    fn decide_all(&mut self, requests: Vec<Posted>, commits: &mut Commits) -> Vec<Pending> {
         let mut pending = Vec::with_capacity(requests.len());
         let mut requests = requests.into_iter();
         for request in requests.by_ref() {
@@ -365,7 +365,7 @@ impl Batcher {
             let run = known.as_ref().map_or(1, |row| row.run);
             self.write_beside(&mut decided, run, (key, brought), &mut beside);
         }
-        decided.is_of(row.map(Arc::from).or(known));
+        decided.is_of(row.or(known));
         if !removes {
             decided.append(&mut beside);
         }

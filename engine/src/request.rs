@@ -9,6 +9,9 @@ use outlive_storage::row::{StreamEntry, TaskNumber};
 use std::sync::Arc;
 use tokio::sync::oneshot;
 
+/// A request on its way: one pointer from its caller to its batch, however large it is.
+pub(crate) type Posted = Box<Request>;
+
 /// One event on its way to the writer, with the room it takes.
 pub(crate) struct Request {
     pub(crate) draft: Draft,

@@ -10,7 +10,7 @@ use crate::gather::{Gathered, Then, gather};
 use crate::hub::Expecting;
 use crate::machine::{Answer, Rejected};
 use crate::poison::Poison;
-use crate::request::{Draft, Request};
+use crate::request::{Draft, Posted, Request};
 use crate::stream::cell::StreamCell;
 use crate::stream::linger::Lingering;
 use crossbeam_channel::RecvTimeoutError;
@@ -93,7 +93,7 @@ pub(crate) struct Upkeep {
 }
 
 pub(crate) enum Message {
-    Event(Box<Request>),
+    Event(Posted),
     Phase(PhaseChange),
     Upkeep(Upkeep),
     /// A turn has emitted something: the writer is to come for it by then.
