@@ -146,7 +146,7 @@ impl IntoFuture for Delete {
 }
 
 /// How a task is entered again.
-enum Again {
+pub(crate) enum Again {
     Resume,
     Retry,
 }
@@ -155,8 +155,10 @@ enum Again {
 #[must_use = "nothing happens until it is awaited"]
 pub struct Reenter<O, S = ()> {
     shared: Arc<Shared>,
-    name: &'static str,
+    /// Empty: whatever definition the task has.
+    name: Option<&'static str>,
     id: Result<TaskId, InvalidId>,
+    input_id: Option<String>,
     again: Again,
     if_etag: Option<u64>,
     from_start: bool,
@@ -164,6 +166,13 @@ pub struct Reenter<O, S = ()> {
 }
 
 impl<O, S> Reenter<O, S> {
+    /// Of a resumption: the idempotency key of the further turn, by the rules of ids. Given again, also after a crash, it
+    /// attaches to the turn it began; without it, one is generated. A retry works its input again, under the id that has.
+    pub fn input_id(mut self, id: impl Into<String>) -> Self {
+        self.input_id = Some(id.into());
+        self
+    }
+
     /// Of a retry: without the steps recorded so far, which are kept otherwise; what they emitted is abandoned. A turn
     /// that was put aside goes on and keeps its steps, so this is a `Conflict` for it: [cancel](crate::Engine::cancel)
     /// the task first, then begin again. A resumption begins a turn of its own, which has none.
@@ -180,13 +189,16 @@ impl<O, S> Reenter<O, S> {
 
     async fn send(self) -> Result<Run<O, S>, ReenterError> {
         let id = self.id.map_err(ControlError::from)?;
+        let input_id = self.input_id.map(InputId::new).transpose();
+        let input_id = input_id.map_err(ControlError::from)?;
         let found = self.shared.row(id.clone()).await;
         let Some((task, row)) = found.map_err(ControlError::from)? else {
             return Err(ControlError::NotFound(id).into());
         };
         let dispatcher = &self.shared.dispatcher;
         let name = dispatcher.registry.name(row.def);
-        if name != self.name && !cfg!(planted = "definition_unchecked") {
+        let other = self.name.is_some_and(|wanted| wanted != name);
+        if other && !cfg!(planted = "definition_unchecked") {
             let name = name.to_owned();
             return Err(ReenterError::OtherDefinition { id, name });
         }
@@ -203,7 +215,7 @@ impl<O, S> Reenter<O, S> {
                 input_id: if cfg!(planted = "resumption_reuses_input_id") {
                     row.input_id
                 } else {
-                    fresh_input_id()
+                    input_id.unwrap_or_else(fresh_input_id)
                 },
                 if_etag,
                 claimant,
@@ -309,7 +321,7 @@ impl Engine {
     /// Awaited, [`ReenterError`]: what to do is in each variant. `Conflict`, in the [`ControlError`] inside, for a task that
     /// does not wait for an input.
     pub fn resume<I, O, S>(&self, def: TaskDef<I, O, S>, id: impl AsRef<str>) -> Reenter<O, S> {
-        self.reenter(def.name(), id, Again::Resume)
+        self.reenter(Some(def.name()), id, Again::Resume)
     }
 
     /// Opens a further run of a task that failed, was cancelled or terminated, with the same input, the steps recorded
@@ -321,12 +333,12 @@ impl Engine {
     /// # Errors
     /// Awaited, [`ReenterError`]: what to do is in each variant.
     pub fn retry<I, O, S>(&self, def: TaskDef<I, O, S>, id: impl AsRef<str>) -> Reenter<O, S> {
-        self.reenter(def.name(), id, Again::Retry)
+        self.reenter(Some(def.name()), id, Again::Retry)
     }
 
-    fn reenter<O, S>(
+    pub(crate) fn reenter<O, S>(
         &self,
-        name: &'static str,
+        name: Option<&'static str>,
         id: impl AsRef<str>,
         again: Again,
     ) -> Reenter<O, S> {
@@ -334,6 +346,7 @@ impl Engine {
             shared: Arc::clone(self.shared()),
             name,
             id: TaskId::new(id),
+            input_id: None,
             again,
             if_etag: None,
             from_start: false,

@@ -289,8 +289,10 @@ impl<I, O, S> TaskDef<I, O, S> {
         self
     }
 
-    /// Whether tasks of this definition may be started from outside the program. Has no effect yet: nothing of this crate
-    /// listens to the outside.
+    /// Tasks of this definition may be started, and given further inputs, from outside the program: by a server over
+    /// HTTP, for example. Nothing of this crate listens to the outside; who does asks [`Engine::definitions`] first.
+    ///
+    /// [`Engine::definitions`]: crate::Engine::definitions
     #[must_use]
     pub const fn remote(mut self) -> Self {
         self.options.remote = true;

@@ -73,7 +73,9 @@ pub(crate) struct Shared {
     /// The way to the file, if there is one.
     #[cfg(feature = "redb")]
     pub(crate) door: Option<crate::store::Door>,
-    recovery: watch::Receiver<Option<RecoveryReport>>,
+    /// The format of the file; zero without one.
+    pub(crate) format: u32,
+    pub(crate) recovery: watch::Receiver<Option<RecoveryReport>>,
 }
 
 impl Shared {
@@ -246,6 +248,7 @@ impl Engine {
             feeds,
             #[cfg(feature = "redb")]
             door: parts.opened.door.clone(),
+            format: parts.opened.format,
             recovery,
         });
         let ending = Mutex::new(Ending::NotYet([loop_ended, writer_ended]));

@@ -107,6 +107,10 @@ pub enum StartError {
         /// Its last accepted input; empty when there is no such task.
         last_input_id: Option<InputId>,
     },
+    /// There is no such task, and the call was for one that is there
+    /// ([`Start::must_exist`](crate::Start::must_exist)); nothing was written. Start it without that.
+    #[error("there is no task {0}; start it first")]
+    NotFound(TaskId),
     /// No handler is registered under this name; nothing was written. Register it before `open`.
     #[error("no handler is registered for {name:?}; register it with Builder::task before open()")]
     NoHandler {

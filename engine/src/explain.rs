@@ -12,10 +12,11 @@ use outlive_storage::id::TaskId;
 use outlive_storage::row::{
     Deadline, Failure, Line, State, TaskNumber, TaskRow, Times, WaitReason,
 };
+use serde::Serialize;
 use std::fmt;
 
 /// What a task waits for. Moments are microseconds since 1970 UTC.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub enum WaitsFor {
     /// It is due; so many handlers run already.
@@ -126,7 +127,7 @@ pub enum WaitsFor {
 }
 
 /// What would make a task go on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub enum Release {
     /// It goes on by itself when another handler has ended.

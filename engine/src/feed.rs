@@ -69,6 +69,11 @@ struct Durable {
 }
 
 impl Log {
+    /// The last etag of a transition that is durable.
+    pub(crate) fn last(&self) -> Etag {
+        self.durable.borrow().etag
+    }
+
     /// A batch is durable: everything up to this etag.
     pub(crate) fn durable(&self, etag: Etag) {
         self.durable.send_if_modified(|durable| {

@@ -152,6 +152,11 @@ impl Slots {
         (lanes.of(kind).taken(), of_def)
     }
 
+    /// How many slots of a kind are taken.
+    pub(crate) fn taken_of(&self, kind: Kind) -> Taken {
+        self.lanes.lock().of(kind).taken()
+    }
+
     /// Says whether due tasks wait in the store for a slot of this kind.
     pub(crate) fn set_backlog(&self, kind: Kind, backlog: bool) {
         self.lanes.lock().of(kind).backlog = backlog;

@@ -15,6 +15,8 @@ pub mod telemetry;
 pub mod testing;
 
 #[cfg(feature = "runtime")]
+mod about;
+#[cfg(feature = "runtime")]
 mod alarms;
 #[cfg(feature = "runtime")]
 mod answer_ask;
@@ -82,6 +84,8 @@ mod facts;
 mod failpoint;
 #[cfg(feature = "runtime")]
 mod families;
+#[cfg(feature = "runtime")]
+mod fault;
 #[cfg(feature = "runtime")]
 mod feed;
 #[cfg(feature = "runtime")]
@@ -185,6 +189,8 @@ mod turn;
 #[cfg(feature = "runtime")]
 mod turn_steps;
 #[cfg(feature = "runtime")]
+mod untyped;
+#[cfg(feature = "runtime")]
 mod value;
 #[cfg(feature = "runtime")]
 mod value_type;
@@ -198,10 +204,12 @@ mod watch;
 mod writer;
 
 pub use machine::{Accepted, OnConflict, Status};
-pub use outlive_storage::StoreError;
 pub use outlive_storage::id::{InputId, InvalidId, TaskId};
 pub use outlive_storage::row::{Delivery, EventKind, Failure, FailureKind, WaitReason};
+pub use outlive_storage::{StoreError, StoreErrorKind};
 
+#[cfg(feature = "runtime")]
+pub use about::{About, Definition, HandlersRunning, Health};
 #[cfg(feature = "runtime")]
 pub use answer_ask::{AnswerAsk, AnswerError};
 #[cfg(feature = "runtime")]
@@ -245,6 +253,8 @@ pub use facts::{
     DESCRIPTION_MAX, FactsError, RESERVED_PREFIX, TAG_KEY_MAX, TAG_VALUE_MAX, TAGS_MAX, TASK_TAG,
     TITLE_MAX,
 };
+#[cfg(feature = "runtime")]
+pub use fault::Fault;
 #[cfg(feature = "runtime")]
 pub use feed::{EVENTS_KEPT, EVENTS_KEPT_FOR, Events, EventsError, LogEvent, LogItem};
 #[cfg(feature = "runtime")]
@@ -295,6 +305,8 @@ pub use stream::sink::{SinkEnd, SinkError, StreamSink};
 pub use stream::{
     ITEM_MAX, STREAM_BUFFER, STREAM_BUFFERS, STREAM_MAX, STREAM_READER_MAX, StreamMemory,
 };
+#[cfg(feature = "runtime")]
+pub use untyped::WaitingInput;
 #[cfg(feature = "runtime")]
 pub use value::{VALUE_DEPTH_MAX, VALUE_MAX, ValueError};
 #[cfg(feature = "runtime")]

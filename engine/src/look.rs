@@ -56,7 +56,16 @@ impl Engine {
         def: TaskDef<I, O, S>,
         id: impl AsRef<str>,
     ) -> Result<Run<O, S>, AttachError> {
-        let (task, row, id) = self.task_of(def.name(), id).await?;
+        let (task, row, id) = self.task_of(Some(def.name()), id).await?;
+        self.handle((task, row), id).await
+    }
+
+    /// A handle to a task for the input it works or worked on last.
+    pub(crate) async fn handle<O, S>(
+        &self,
+        (task, row): (TaskNumber, TaskRow),
+        id: TaskId,
+    ) -> Result<Run<O, S>, AttachError> {
         let shared = Arc::clone(self.shared());
         let named = Named {
             input_id: row.input_id,
@@ -75,10 +84,10 @@ impl Engine {
         Ok(run.expecting(expecting))
     }
 
-    /// The task of this id, if it is of this definition.
+    /// The task of this id, if it is of this definition, or of any where none is named.
     pub(crate) async fn task_of(
         &self,
-        def: &str,
+        def: Option<&str>,
         id: impl AsRef<str>,
     ) -> Result<(TaskNumber, TaskRow, TaskId), AttachError> {
         let id = TaskId::new(id).map_err(GetError::from)?;
@@ -88,7 +97,7 @@ impl Engine {
         };
         let registry = &self.shared().dispatcher.registry;
         let name = registry.name(row.def);
-        if name != def {
+        if def.is_some_and(|def| def != name) {
             let name = name.to_owned();
             return Err(AttachError::OtherDefinition { id, name });
         }
@@ -137,7 +146,12 @@ impl Shared {
         let mut snapshot = Snapshot::of(whole.row, &self.dispatcher.registry);
         // What a reader cannot take for JSON is left out: the task's own errors say what is wrong with it.
         let json = |bytes: Vec<u8>| serde_json::from_slice(&bytes).ok();
-        snapshot.output = whole.beside.output.and_then(json);
+        let output = whole.beside.output;
+        let text = output
+            .as_ref()
+            .and_then(|bytes| std::str::from_utf8(bytes).ok());
+        snapshot.output_json = text.map(Box::from);
+        snapshot.output = output.and_then(json);
         snapshot.metadata = whole
             .beside
             .metadata

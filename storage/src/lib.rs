@@ -31,5 +31,5 @@ pub use mem::MemStore;
 pub use settle::settle;
 pub use store::{
     Counters, Due, EventPage, EventsKept, ExpiredReceipt, Found, FoundAsk, Inbox, Page, Scan,
-    Segment, Sharing, Store, StoreError, StreamEnd,
+    Segment, Sharing, Store, StoreError, StoreErrorKind, StreamEnd,
 };

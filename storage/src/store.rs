@@ -226,7 +226,42 @@ pub enum StoreError {
     },
 }
 
+/// What went wrong in a store, without the details: each kind is a [`StoreError`], and there are no others.
+///
+/// It may be matched without a wildcard: whoever tells a store's errors to others, by a protocol of its own, is told by the
+/// compiler when there is one more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum StoreErrorKind {
+    /// [`StoreError::Corrupt`].
+    Corrupt,
+    /// [`StoreError::TooNew`].
+    TooNew,
+    /// [`StoreError::Full`].
+    Full,
+    /// [`StoreError::Replaced`].
+    Replaced,
+    /// [`StoreError::Failed`].
+    Failed,
+    /// [`StoreError::Poisoned`].
+    Poisoned,
+    /// [`StoreError::Malformed`].
+    Malformed,
+}
+
 impl StoreError {
+    /// Which error it is.
+    pub fn kind(&self) -> StoreErrorKind {
+        match self {
+            StoreError::Corrupt { .. } => StoreErrorKind::Corrupt,
+            StoreError::TooNew { .. } => StoreErrorKind::TooNew,
+            StoreError::Full => StoreErrorKind::Full,
+            StoreError::Replaced { .. } => StoreErrorKind::Replaced,
+            StoreError::Failed { .. } => StoreErrorKind::Failed,
+            StoreError::Poisoned { .. } => StoreErrorKind::Poisoned,
+            StoreError::Malformed { .. } => StoreErrorKind::Malformed,
+        }
+    }
+
     /// True when one entry or one commit is at fault and the rest of the store is usable; false when the store
     /// takes no more calls.
     pub fn is_of_one_entry(&self) -> bool {

@@ -454,13 +454,12 @@ impl Event {
         match self {
             // A generated id was never given before.
             Event::Input(input) => input.input_id_given.then_some(&input.input_id),
-            Event::ForgetInput { input_id, .. } => Some(input_id),
+            Event::Resume { input_id, .. } | Event::ForgetInput { input_id, .. } => Some(input_id),
             Event::Cancel(order) | Event::Terminate(order) => match &order.aim {
                 Aim::Input(Named { input_id, .. }) | Aim::Queued(input_id) => Some(input_id),
                 Aim::Task => None,
             },
-            Event::Resume { .. }
-            | Event::Retry { .. }
+            Event::Retry { .. }
             | Event::Delete { .. }
             | Event::Claim(_)
             | Event::Recover { .. }

@@ -195,7 +195,7 @@ fn current(row: &TaskRow) -> Named {
 }
 
 /// The call answers for an input that was accepted before: in its latest run, when it had several.
-fn attach_by_id(view: &View<'_>, row: &TaskRow, input_id: InputId) -> Transition {
+pub(super) fn attach_by_id(view: &View<'_>, row: &TaskRow, input_id: InputId) -> Transition {
     let run = match view.receipt {
         Some(Receipt::Turn { run, .. }) if row.input_id != input_id => *run,
         Some(_) | None => row.run,

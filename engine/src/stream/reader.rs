@@ -419,7 +419,7 @@ impl Engine {
         id: impl AsRef<str>,
         after: u64,
     ) -> Result<TaskStream<S>, AttachError> {
-        let (task, _, id) = self.task_of(def.name(), id).await?;
+        let (task, _, id) = self.task_of(Some(def.name()), id).await?;
         Ok(TaskStream::new(self.shared(), task, id, after))
     }
 
