@@ -1,4 +1,5 @@
-//! One error enum per operation; each variant says what the caller does next.
+//! One error enum per operation; each variant says what the caller does next. It has so many lines because those of most
+//! operations are here.
 
 use crate::facts::FactsError;
 use crate::machine::{Rejected, Status};

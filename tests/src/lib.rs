@@ -9,6 +9,7 @@ pub mod fuzz;
 pub mod gate;
 pub mod history;
 pub mod home;
+pub mod http;
 pub mod kill;
 pub mod latch;
 pub mod linear;

@@ -20,9 +20,12 @@ impl Source {
         }
     }
 
-    /// Whether it belongs to the sources of one of the two libraries, for which the stricter rules hold.
+    /// Whether it belongs to the sources of one of the libraries, for which the stricter rules hold.
     pub(crate) fn is_library(&self) -> bool {
-        self.path.starts_with("storage/src/") || self.path.starts_with("engine/src/")
+        let libraries = ["storage/src/", "engine/src/", "server/src/"];
+        libraries
+            .iter()
+            .any(|library| self.path.starts_with(library))
     }
 
     /// The module's documentation: the `//!` lines the file opens with.
