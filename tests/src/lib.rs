@@ -13,6 +13,7 @@ pub mod http;
 pub mod kill;
 pub mod latch;
 pub mod linear;
+pub mod load;
 pub mod made;
 pub mod play;
 pub mod process;

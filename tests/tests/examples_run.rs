@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs;
-use std::io::Read;
+use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
@@ -15,7 +15,7 @@ use std::time::{Duration, SystemTime};
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The examples with a test below.
-const RUN_HERE: [&str; 17] = [
+const RUN_HERE: [&str; 18] = [
     "approval",
     "ask",
     "benchmark_run",
@@ -23,6 +23,7 @@ const RUN_HERE: [&str; 17] = [
     "chat",
     "crash_test",
     "hello",
+    "http",
     "list_and_explain",
     "payment",
     "provenance",
@@ -412,4 +413,65 @@ fn crash_test_finds_a_double_payment_and_passes_where_there_is_none() {
         "5 commits, 10 runs with one crash and 20 with two: all is well",
     ];
     shows("crash_test", &[], &lines);
+}
+
+#[test]
+fn http_is_driven_from_outside() {
+    let lines = [
+        "start: 202",
+        "steer: 202",
+        "answer: 204",
+        "result: 200",
+        "outline on tides",
+        "paper on moons",
+        "the server has ended",
+    ];
+    shows("http", &[], &lines);
+}
+
+/// The session with `curl`, on a port that is free.
+#[test]
+fn the_session_of_the_readme_runs_as_it_stands() {
+    if Command::new("curl").arg("--version").output().is_err() {
+        println!("there is no curl here");
+        return;
+    }
+    build();
+    let directory = tempfile::tempdir().expect("a directory");
+    let spawned = Command::new(program("http"))
+        .arg("serve")
+        .current_dir(directory.path())
+        .env("OUTLIVE_LISTEN", "127.0.0.1:0")
+        .stderr(Stdio::piped())
+        .spawn();
+    let mut server = Running(spawned.expect("the example was built"));
+    let says = BufReader::new(server.0.stderr.take().expect("its words"));
+    let mut lines = says.lines().map_while(Result::ok);
+    let url = lines.find_map(|line| {
+        let url = line.strip_prefix("outlive-server: listening at ")?;
+        Some(url.to_owned())
+    });
+    let readme = fs::read_to_string(root().join("README.md")).expect("README.md");
+    let from = readme
+        .find("url=http://127.0.0.1:7420")
+        .expect("the session");
+    let length = readme[from..].find("```").expect("its end");
+    let session = &readme[from..from + length];
+    let session = session.replace("http://127.0.0.1:7420", &url.expect("an address"));
+    let ran = Command::new("sh")
+        .args(["-ec", &session])
+        .output()
+        .expect("sh runs");
+    let said = String::from_utf8_lossy(&ran.stdout).into_owned();
+    assert!(ran.status.success(), "{said}");
+    let lines = [
+        r#""accepted":"started""#,
+        r#""accepted":"queued""#,
+        r#""kind":"succeeded""#,
+        "data: {\"sequence\":1,",
+        "outline on tides",
+        "paper on moons",
+        "event: end",
+    ];
+    expect_lines("the session", &said, &lines);
 }
