@@ -14,7 +14,7 @@ use crate::stream::sink::{self, Brought, StreamSink};
 use crate::value::{self, ValueError};
 use crate::writer::{Origin, Refused, Target, Told};
 use outlive_storage::id::{InputId, TaskId};
-use outlive_storage::row::{Deadline, DefNumber, Delivery, Etag, Micros};
+use outlive_storage::row::{Deadline, DefNumber, Delivery, Etag, Facts, Micros};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::collections::VecDeque;
@@ -295,14 +295,7 @@ impl<O, S> Start<O, S> {
         self.said.check()?;
         let of = (&*bytes, &id);
         let made = facts(self.said, &options, registered, of, &dispatcher.creator);
-        let (facts, cannot_create) = match made {
-            // Nothing to create it with, and so it is not created.
-            _ if self.must_exist && !cfg!(planted = "further_input_starts_a_task") => (None, None),
-            Ok(facts) => (Some(Arc::new(facts)), None),
-            // A task that exists needs none of it, so whether it matters is for the writer to say.
-            Err(error) if cfg!(planted = "attach_needs_factory") => return Err(error.into()),
-            Err(error) => (None, Some(error)),
-        };
+        let (facts, cannot_create) = created_with(self.must_exist, made)?;
         let slot = dispatcher.slots.take_for_start(registered.kind(), def);
         let digest = value::digest(&bytes);
         let (payload, value) = value::split(bytes);
@@ -345,6 +338,23 @@ impl<O, S> Start<O, S> {
             output: PhantomData,
         })
     }
+}
+
+/// What a task is created with; or nothing, and why, where it matters.
+type CreatedWith = (Option<Arc<Facts>>, Option<FactsError>);
+
+fn created_with(
+    must_exist: bool,
+    made: Result<Facts, FactsError>,
+) -> Result<CreatedWith, StartError> {
+    Ok(match made {
+        // Nothing to create it with, and so it is not created.
+        _ if must_exist && !cfg!(planted = "further_input_starts_a_task") => (None, None),
+        Ok(facts) => (Some(Arc::new(facts)), None),
+        // A task that exists needs none of it, so whether it matters is for the writer to say.
+        Err(error) if cfg!(planted = "attach_needs_factory") => return Err(error.into()),
+        Err(error) => (None, Some(error)),
+    })
 }
 
 impl<O: 'static, S: 'static> IntoFuture for Start<O, S> {

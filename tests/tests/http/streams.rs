@@ -204,7 +204,8 @@ async fn a_caller_follows_so_many_streams_and_no_more() {
     world.play("a", held(say("x"))).await;
     let path = "/v1/tasks/a/stream";
     let (first, _second) = (follow(&world, path).await, follow(&world, path).await);
-    let refused = world.client.get(path).await;
+    let refused = tokio::time::timeout(Duration::from_secs(10), world.client.get(path)).await;
+    let refused = refused.expect("it is no stream without an end");
     assert_eq!(
         (refused.status, refused.code()),
         (429, "too_many_streams".to_owned())
