@@ -371,7 +371,7 @@ async fn a_list_is_of_its_definition_newest_first() {
     assert_eq!(ids(rest).await, ["p0"], "collect says where to go on");
     let listed = engine.list(PLAY).await.unwrap();
     let mut whole = seen(&engine, "p3").await;
-    assert!(whole.output.take().is_some());
+    assert!(whole.output.take().is_some() && whole.output_json.take().is_some());
     assert_eq!(
         listed.tasks[0], whole,
         "a page is small, and otherwise the same"
