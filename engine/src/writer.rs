@@ -1,7 +1,8 @@
 //! The writer's door and its drivers: events in, answers out after the sync.
 //!
-//! One writer owns the store's writes. What arrives during a sync is the next batch, so there is no timer and
-//! no added latency when idle. Only what turns emit may wait a moment for others to share its commit with.
+//! One writer owns the store's writes. What arrives during a sync is the next batch, so an event that comes
+//! alone waits for nothing. A batch of several pauses once for company, and what turns emit may wait a moment for others to
+//! share its commit with.
 
 use crate::batch::Batcher;
 use crate::company::Company;
