@@ -107,7 +107,8 @@ pub(super) async fn live(world: &Arc<World>, play: &mut Play, store: &Arc<FaultS
         return End::Next;
     }
     play.all_answered(world).await;
-    if play.calls.lock().iter().any(Call::is_open) {
+    // What had failed by then may have ended it afterwards, at something nobody called for.
+    if is_dead(&engine).await || play.calls.lock().iter().any(Call::is_open) {
         return End::Next;
     }
     let given = play.given();
