@@ -1,7 +1,7 @@
 //! What does a completion cost, from the handler's return to the answer, when 512 handlers return at once?
 
 use criterion::{Criterion, criterion_group};
-use outlive::{Ctx, Engine, HandlerError, TaskDef};
+use outlive::{Engine, TaskDef};
 use outlive_benches::Failed;
 use outlive_benches::places::{self, Gate};
 use std::time::{Duration, Instant};
@@ -13,20 +13,11 @@ const AT_ONCE: u64 = 512;
 
 fn complete(criterion: &mut Criterion) {
     for place in places::both().expect("a place to measure") {
-        let gate = Gate::default();
-        let waiting = gate.clone();
-        let builder = place.builder.task(WAITS, move |_: Ctx, input| {
-            let gate = waiting.clone();
-            async move {
-                gate.pass().await;
-                Ok::<_, HandlerError>(input)
-            }
-        });
-        let runtime = place.runtime;
-        let engine = runtime.block_on(builder.open()).expect("an engine opens");
-        criterion.bench_function(&format!("complete/{}", place.name), |bench| {
+        let name = format!("complete/{}", place.name);
+        let at = place.gated(WAITS).expect("an engine opens");
+        criterion.bench_function(&name, |bench| {
             bench.iter_custom(|ends| {
-                let spent = runtime.block_on(completing(&engine, &gate, ends));
+                let spent = at.runtime.block_on(completing(&at.engine, &at.gate, ends));
                 spent.expect("every task is started and ends")
             });
         });

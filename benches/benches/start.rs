@@ -1,7 +1,7 @@
 //! What does a start cost, its claim included, when 512 are given at once?
 
 use criterion::{Criterion, criterion_group};
-use outlive::{Ctx, Engine, HandlerError, TaskDef};
+use outlive::{Engine, TaskDef};
 use outlive_benches::Failed;
 use outlive_benches::places::{self, Gate};
 use std::time::{Duration, Instant};
@@ -13,20 +13,11 @@ const AT_ONCE: u64 = 512;
 
 fn start(criterion: &mut Criterion) {
     for place in places::both().expect("a place to measure") {
-        let gate = Gate::default();
-        let waiting = gate.clone();
-        let builder = place.builder.task(WAITS, move |_: Ctx, input| {
-            let gate = waiting.clone();
-            async move {
-                gate.pass().await;
-                Ok::<_, HandlerError>(input)
-            }
-        });
-        let runtime = place.runtime;
-        let engine = runtime.block_on(builder.open()).expect("an engine opens");
-        criterion.bench_function(&format!("start/{}", place.name), |bench| {
+        let name = format!("start/{}", place.name);
+        let at = place.gated(WAITS).expect("an engine opens");
+        criterion.bench_function(&name, |bench| {
             bench.iter_custom(|starts| {
-                let spent = runtime.block_on(starting(&engine, &gate, starts));
+                let spent = at.runtime.block_on(starting(&at.engine, &at.gate, starts));
                 spent.expect("every task is started and ends")
             });
         });

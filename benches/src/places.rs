@@ -1,7 +1,7 @@
 //! Where a part is measured: in memory, with no disk and no other thread, and on a file with the default settings.
 
 use crate::Failed;
-use outlive::{Builder, Engine};
+use outlive::{Builder, Ctx, Engine, HandlerError, TaskDef};
 use std::sync::Arc;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -42,6 +42,43 @@ pub fn both() -> Result<[Place; 2], Failed> {
             _directory: Some(directory),
         },
     ])
+}
+
+/// An engine whose handlers wait at a gate.
+pub struct Gated {
+    /// Of the place.
+    pub runtime: Runtime,
+    /// Open.
+    pub engine: Engine,
+    /// Holds its handlers back.
+    pub gate: Gate,
+    /// Removed with it.
+    _directory: Option<TempDir>,
+}
+
+impl Place {
+    /// An engine whose handler waits at a gate.
+    ///
+    /// # Errors
+    /// The engine does not open.
+    pub fn gated(self, def: TaskDef<u64, u64>) -> Result<Gated, Failed> {
+        let gate = Gate::default();
+        let waiting = gate.clone();
+        let builder = self.builder.task(def, move |_: Ctx, input| {
+            let gate = waiting.clone();
+            async move {
+                gate.pass().await;
+                Ok::<_, HandlerError>(input)
+            }
+        });
+        let engine = self.runtime.block_on(builder.open())?;
+        Ok(Gated {
+            runtime: self.runtime,
+            engine,
+            gate,
+            _directory: self._directory,
+        })
+    }
 }
 
 /// Holds handlers back until they are let through, so that a start and the end after it are measured apart.

@@ -218,11 +218,7 @@ impl Batcher {
     ///
     /// # Errors
     /// The event, as it came: the store can be read when there is room.
-    fn decide(
-        &mut self,
-        request: Box<Request>,
-        commits: &mut Commits,
-    ) -> Result<Pending, Box<Request>> {
+    fn decide(&mut self, request: Posted, commits: &mut Commits) -> Result<Pending, Posted> {
         let Draft { target, event, .. } = &request.draft;
         let ends = matches!(event, Event::End { .. });
         let stopping = self.dispatcher.is_stopping() && !cfg!(planted = "shutdown_claims_on");

@@ -13,7 +13,7 @@ use crate::{idempotency, prefer};
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::IntoResponse;
-use outlive::{ControlError, Ended, Fault, Reenter, Status};
+use outlive::{Ended, Fault, Order, Reenter, Status};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
@@ -112,14 +112,9 @@ pub(crate) async fn cancel(
     JsonOr(body): JsonOr<ReasonBody>,
 ) -> Answer {
     params.end()?;
-    let condition = IfMatch::of(&headers)?;
-    let mut order = app.engine.cancel(&id, body.reason);
-    if let Some(etag) = condition.etag() {
-        order = order.if_etag(etag);
-    }
-    let ordered = order.await;
+    let order = app.engine.cancel(&id, body.reason);
     let is_so = |ended: &Ended| matches!(ended, Ended::Cancelled { .. });
-    settled(&app, &id, ordered, &condition, is_so).await
+    ordered((&app, &id), order, &headers, is_so).await
 }
 
 /// Stops a task at once, without its handler: durable with the answer, 202.
@@ -136,25 +131,23 @@ pub(crate) async fn terminate(
     JsonOr(body): JsonOr<ReasonBody>,
 ) -> Answer {
     params.end()?;
-    let condition = IfMatch::of(&headers)?;
-    let mut order = app.engine.terminate(&id, body.reason);
-    if let Some(etag) = condition.etag() {
-        order = order.if_etag(etag);
-    }
-    let ordered = order.await;
+    let order = app.engine.terminate(&id, body.reason);
     let is_so = |ended: &Ended| matches!(ended, Ended::Terminated { .. });
-    settled(&app, &id, ordered, &condition, is_so).await
+    ordered((&app, &id), order, &headers, is_so).await
 }
 
 /// An order whose answer was lost is repeated: where the task has ended as it was ordered to, that is its answer.
-async fn settled(
-    app: &App,
-    id: &str,
-    ordered: Result<(), ControlError>,
-    condition: &IfMatch,
+async fn ordered(
+    (app, id): (&App, &str),
+    mut order: Order,
+    headers: &HeaderMap,
     is_so: impl Fn(&Ended) -> bool,
 ) -> Answer {
-    let fault: Fault = match ordered {
+    let condition = IfMatch::of(headers)?;
+    if let Some(etag) = condition.etag() {
+        order = order.if_etag(etag);
+    }
+    let fault: Fault = match order.await {
         Ok(()) => return Ok(StatusCode::ACCEPTED.into_response()),
         Err(error) => error.into(),
     };
@@ -165,7 +158,7 @@ async fn settled(
             ..
         }
     );
-    if ended && *condition == IfMatch::Nothing {
+    if ended && condition == IfMatch::Nothing {
         let task = app.engine.get(id).await.map_err(Problem::from)?;
         if task
             .and_then(|task| task.ended)
@@ -174,5 +167,5 @@ async fn settled(
             return Ok(StatusCode::ACCEPTED.into_response());
         }
     }
-    Err(conditions::missing(fault, condition).into())
+    Err(conditions::missing(fault, &condition).into())
 }
