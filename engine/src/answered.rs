@@ -1,6 +1,7 @@
 //! What the store, or the hub, knows of an input: its answer, that there is none yet, or that there never will be.
 
 use crate::error::ResultError;
+use crate::look::lost_output;
 use crate::machine::{Named, Status};
 use outlive_storage::id::TaskId;
 use outlive_storage::row::{
@@ -31,8 +32,8 @@ pub(crate) enum Stored {
 /// What is known of a turn without its large output.
 pub(crate) enum Known {
     Answered(Answered),
-    /// The answer once its bytes are read.
-    Stored(Box<dyn FnOnce(Vec<u8>) -> Answered>),
+    /// The answer once these bytes are read.
+    Stored(Payload, Box<dyn FnOnce(Vec<u8>) -> Answered>),
 }
 
 /// The answer a turn's result is.
@@ -51,7 +52,7 @@ pub(crate) fn from_result(result: TurnResult, turn: u32) -> Known {
             };
             return match output {
                 Payload::Inline(bytes) => Known::Answered(replied(bytes)),
-                Payload::Stored { .. } => Known::Stored(Box::new(replied)),
+                stored @ Payload::Stored { .. } => Known::Stored(stored, Box::new(replied)),
             };
         }
         TurnResult::Ended(Outcome::Succeeded(output)) => {
@@ -188,9 +189,8 @@ fn look_at_latest(
             ..
         } => match store.turn(task, slot)? {
             Some(kept) if kept.total == row.turns_total => of.result(store, kept.result),
-            // Another turn has taken the slot since the row was read, or the two are of two moments.
-            Some(_) => Ok(None),
-            None => Ok(Some(Stored::Missing)),
+            // The task has gone on since its row was read, or the two are of two moments, or the turn is lost.
+            Some(_) | None => Ok(None),
         },
         State::Pending { .. } | State::InProgress { .. } | State::Suspended { .. } => {
             Ok(Some(Stored::Waits))
@@ -231,20 +231,17 @@ impl OfTurn {
 
     /// The answer; nothing when a later turn has taken the slot meanwhile.
     fn result(&self, store: &dyn Store, result: TurnResult) -> Result<Option<Stored>, StoreError> {
-        let replied = match from_result(result, self.turn) {
+        let (payload, replied) = match from_result(result, self.turn) {
             Known::Answered(answered) => return Ok(Some(Stored::Answered(answered))),
-            Known::Stored(replied) => replied,
+            Known::Stored(payload, replied) => (payload, replied),
         };
-        let bytes = store.value(ValueKey {
-            task: self.task,
-            kind: ValueKind::Output,
-            index: self.slot,
-        })?;
+        let (task, kind, index) = (self.task, ValueKind::Output, self.slot);
+        let bytes = store.bytes(ValueKey { task, kind, index }, &payload)?;
         if !self.is_still_there(store)? && !cfg!(planted = "output_of_another_turn") {
             return Ok(None);
         }
-        let found = bytes.map(|bytes| Stored::Answered(replied(bytes)));
-        Ok(Some(found.unwrap_or(Stored::Missing)))
+        let bytes = bytes.ok_or_else(|| lost_output(task, index))?;
+        Ok(Some(Stored::Answered(replied(bytes))))
     }
 
     /// Whether the slot was this turn's when its output was read: the turn is the task's latest one, or the last that

@@ -400,7 +400,7 @@ mod tests {
         let hub = Arc::new(Hub::new());
         let _handle = hub.expect(TaskNumber(1), &input("a")).expect("open");
         let result = TurnResult::Replied {
-            output: Payload::Stored { len: 5000 },
+            output: Payload::Stored { len: 5000, crc: 0 },
             suspended: Some("more".into()),
             superseded: false,
         };

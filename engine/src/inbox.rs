@@ -6,10 +6,10 @@ use crate::machine::{Answer, Event, Handed};
 use crate::request::Draft;
 use crate::value;
 use crate::writer::{Origin, Target};
+use outlive_storage::Store;
 use outlive_storage::id::InputId;
 use outlive_storage::row::{Delivery, InputRow, Payload, TaskNumber, TaskRow, ValueKey, ValueKind};
 use outlive_storage::store::PAGE_MAX;
-use outlive_storage::{Store, StoreError};
 use parking_lot::Mutex;
 use serde::de::DeserializeOwned;
 use std::collections::HashSet;
@@ -105,7 +105,7 @@ impl Inbox {
             let mut found = Vec::new();
             for (seq, input) in waiting {
                 // One whose bytes are gone was consumed since the page was read.
-                if let Some(bytes) = bytes(store, task, (seq, &input.payload))? {
+                if let Some(bytes) = store.bytes(input_key(task, seq), &input.payload)? {
                     found.push((input, bytes));
                 }
             }
@@ -191,8 +191,11 @@ impl Inbox {
         if let Payload::Inline(bytes) = &handed.payload {
             return Ok(bytes.clone());
         }
-        let (task, seq, payload) = (self.core.task, handed.seq, handed.payload.clone());
-        let read = move |store: &dyn Store| bytes(store, task, (seq, &payload));
+        let (key, payload) = (
+            input_key(self.core.task, handed.seq),
+            handed.payload.clone(),
+        );
+        let read = move |store: &dyn Store| store.bytes(key, &payload);
         let found = self.core.reader.read_on(read).await;
         // Its value goes with the end of the turn.
         found
@@ -201,19 +204,12 @@ impl Inbox {
     }
 }
 
-/// The bytes of an input; nothing when they are not in the store any more.
-fn bytes(
-    store: &dyn Store,
-    task: TaskNumber,
-    (index, payload): (u64, &Payload),
-) -> Result<Option<Vec<u8>>, StoreError> {
-    match payload {
-        Payload::Inline(bytes) => Ok(Some(bytes.clone())),
-        Payload::Stored { .. } => store.value(ValueKey {
-            task,
-            kind: ValueKind::Input,
-            index,
-        }),
+/// Where an input of this task lies that is too large for its row.
+fn input_key(task: TaskNumber, seq: u64) -> ValueKey {
+    ValueKey {
+        task,
+        kind: ValueKind::Input,
+        index: seq,
     }
 }
 

@@ -6,6 +6,7 @@
 
 use crate::child::{Child, ChildError, ChildOf};
 use crate::ctx::{Ctx, CtxCore};
+use crate::look::lost_output;
 use crate::machine::{Event, NewParent, Rejected};
 use crate::one_step::OneStep;
 use crate::reader::ReadError;
@@ -15,7 +16,7 @@ use crate::step_key::StepKey;
 use crate::value;
 use crate::writer::{Origin, Refused, Target};
 use outlive_storage::row::{
-    Family, Micros, Outcome, ParentRow, Payload, State, StepState, TaskNumber, TaskRow, ValueKey,
+    Etag, Family, Micros, Outcome, ParentRow, State, StepState, TaskNumber, TaskRow, ValueKey,
     ValueKind,
 };
 use outlive_storage::{Store, StoreError};
@@ -400,16 +401,18 @@ fn came_to(store: &dyn Store, task: TaskNumber) -> Result<Came, StoreError> {
     let Some(row) = store.get(task)? else {
         return Ok(Err(ChildError::Gone));
     };
-    let index = row.slot();
+    let (etag, index) = (row.etag, row.slot());
     let State::Completed { outcome, .. } = row.state else {
         return Ok(Err(ChildError::Unfinished));
     };
     Ok(match outcome {
-        Outcome::Succeeded(Payload::Inline(bytes)) => Ok(bytes),
-        Outcome::Succeeded(Payload::Stored { .. }) => {
+        Outcome::Succeeded(payload) => {
             let kind = ValueKind::Output;
-            let bytes = store.value(ValueKey { task, kind, index })?;
-            bytes.ok_or(ChildError::Gone)
+            match store.bytes(ValueKey { task, kind, index }, &payload)? {
+                Some(bytes) => Ok(bytes),
+                None if is_as_it_was(store, task, etag)? => return Err(lost_output(task, index)),
+                None => return came_to(store, task),
+            }
         }
         Outcome::Failed(failure) => Err(ChildError::Failed(failure)),
         Outcome::Cancelled { reason, .. } => Err(ChildError::Cancelled { reason }),
@@ -419,6 +422,10 @@ fn came_to(store: &dyn Store, task: TaskNumber) -> Result<Came, StoreError> {
         // INVARIANT: this crate and the storage crate are released together.
         other => unreachable!("an outcome this version does not know: {other:?}"),
     })
+}
+
+fn is_as_it_was(store: &dyn Store, task: TaskNumber, etag: Etag) -> Result<bool, StoreError> {
+    Ok(store.get(task)?.is_some_and(|row| row.etag == etag))
 }
 
 /// What was read; an engine that stops drops this turn.

@@ -174,9 +174,7 @@ fn whole(store: &dyn Store, task: TaskNumber) -> Result<Option<Whole>, StoreErro
         };
         if again.etag == row.etag && beside.output_missing && !cfg!(planted = "lost_output_is_none")
         {
-            let table = "values";
-            let key = format!("{}/Output/{}", task.0, row.slot()).into();
-            return Err(StoreError::Corrupt { table, key });
+            return Err(lost_output(task, row.slot()));
         }
         if again.etag == row.etag || cfg!(planted = "torn_snapshot") {
             return Ok(Some(Whole { row, beside }));
@@ -189,20 +187,27 @@ fn whole(store: &dyn Store, task: TaskNumber) -> Result<Option<Whole>, StoreErro
     Ok(Some(Whole { row, beside }))
 }
 
+/// What a row says lies in this slot does not: it is damage.
+pub(crate) fn lost_output(task: TaskNumber, slot: u64) -> StoreError {
+    StoreError::Corrupt {
+        table: "values",
+        key: format!("{}/Output/{slot}", task.0).into(),
+    }
+}
+
 impl Beside {
     fn of(store: &dyn Store, task: TaskNumber, row: &TaskRow) -> Result<Beside, StoreError> {
-        let value = |kind, index| store.value(ValueKey { task, kind, index });
+        let key = |kind, index| ValueKey { task, kind, index };
         let mut output_missing = false;
         let output = match last_output(store, task, row)? {
-            Some(Payload::Inline(bytes)) => Some(bytes),
-            Some(Payload::Stored { .. }) => {
-                let stored = value(ValueKind::Output, row.slot())?;
-                output_missing = stored.is_none();
-                stored
+            Some(payload) => {
+                let found = store.bytes(key(ValueKind::Output, row.slot()), &payload)?;
+                output_missing = found.is_none();
+                found
             }
             None => None,
         };
-        let metadata = value(ValueKind::Metadata, 0)?;
+        let metadata = store.value(key(ValueKind::Metadata, 0))?;
         Ok(Beside {
             output,
             output_missing,

@@ -282,7 +282,7 @@ impl<O, S> Run<O, S> {
             Ok(Told::Answer(told)) => match from_result(told.result, told.turn) {
                 Known::Answered(answered) => answered,
                 // Too large to be passed on: it is in the store.
-                Known::Stored(_) => return Ok(None),
+                Known::Stored(..) => return Ok(None),
             },
             // Told nothing: the store says what became of it, or the hub that it is closed.
             Err(_) => return Ok(None),

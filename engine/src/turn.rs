@@ -437,7 +437,8 @@ impl Dispatcher {
             return Ok(bytes.clone());
         }
         let (kind, index) = (ValueKind::Input, seq);
-        let found = self.value(ValueKey { task, kind, index }).await?;
+        let (key, payload) = (ValueKey { task, kind, index }, payload.clone());
+        let found = self.read(move |store| store.bytes(key, &payload)).await?;
         found.ok_or_else(|| "its bytes, which are not in the store".to_owned())
     }
 

@@ -211,12 +211,7 @@ pub(crate) fn split(bytes: Vec<u8>) -> (Payload, Option<Vec<u8>>) {
     if bytes.len() <= Payload::INLINE_MAX {
         return (Payload::Inline(bytes), None);
     }
-    (
-        Payload::Stored {
-            len: bytes.len() as u64,
-        },
-        Some(bytes),
-    )
+    (Payload::stored(&bytes), Some(bytes))
 }
 
 #[cfg(test)]

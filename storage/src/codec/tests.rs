@@ -109,7 +109,7 @@ fn rows() -> Vec<(&'static str, TaskRow)> {
     let (life, ahead_us) = (9, -5_000_000);
     let jump = Line::Jump { life, ahead_us };
     let mut stored = running(&row, 11, 7);
-    stored.input = Payload::Stored { len: 5000 };
+    stored.input = Payload::Stored { len: 5000, crc: 0 };
     vec![
         ("row.pending", row.clone()),
         ("row.in_progress", stored),

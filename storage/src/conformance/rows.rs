@@ -202,7 +202,7 @@ pub(crate) fn run_row(run: u32) -> RunRow {
     RunRow {
         run,
         turns: 2,
-        outcome: Outcome::Succeeded(Payload::Stored { len: 5000 }),
+        outcome: Outcome::Succeeded(Payload::Stored { len: 5000, crc: 0 }),
         last_failure: None,
         last_total: u64::from(run) * 2,
         ended_at: Micros(300),

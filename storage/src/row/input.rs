@@ -95,11 +95,8 @@ impl TurnResult {
     /// What the turn returned, if it returned something.
     pub fn output(&self) -> Option<&Payload> {
         match self {
-            TurnResult::Replied { output, .. } | TurnResult::Ended(Outcome::Succeeded(output)) => {
-                Some(output)
-            }
-            TurnResult::Ended(Outcome::Cancelled { output, .. }) => output.as_ref(),
-            TurnResult::Ended(Outcome::Failed(_) | Outcome::Terminated { .. }) => None,
+            TurnResult::Replied { output, .. } => Some(output),
+            TurnResult::Ended(outcome) => outcome.output(),
         }
     }
 }

@@ -58,3 +58,14 @@ pub enum Outcome {
         timed_out: bool,
     },
 }
+
+impl Outcome {
+    /// What was returned, if something was.
+    pub fn output(&self) -> Option<&Payload> {
+        match self {
+            Outcome::Succeeded(output) => Some(output),
+            Outcome::Cancelled { output, .. } => output.as_ref(),
+            Outcome::Failed(_) | Outcome::Terminated { .. } => None,
+        }
+    }
+}

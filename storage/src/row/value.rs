@@ -8,10 +8,13 @@ use serde::{Deserialize, Serialize};
 pub enum Payload {
     /// At most [`Payload::INLINE_MAX`] bytes, in the row itself.
     Inline(Vec<u8>),
-    /// A larger value, in the table of values under [`ValueKey`], `len` bytes long.
+    /// A larger value, in the table of values under [`ValueKey`]. What else was ever under that key has another length or
+    /// another checksum: a disk may bring an old page back, which is whole.
     Stored {
         /// Length in bytes.
         len: u64,
+        /// CRC-32 of the bytes.
+        crc: u32,
     },
 }
 
@@ -19,11 +22,35 @@ impl Payload {
     /// Largest value kept in its row, in bytes: a transition rewrites the row, so rows stay small.
     pub const INLINE_MAX: usize = 1024;
 
+    /// What a row says of a value that is to lie beside it.
+    pub fn stored(bytes: &[u8]) -> Payload {
+        Payload::Stored {
+            len: bytes.len() as u64,
+            crc: crc32fast::hash(bytes),
+        }
+    }
+
+    /// Whether these are its bytes.
+    ///
+    /// ```
+    /// use outlive_storage::row::Payload;
+    /// let payload = Payload::stored(b"[1, 2]");
+    /// assert!(payload.is_of(b"[1, 2]") && !payload.is_of(b"[1, 3]"));
+    /// ```
+    pub fn is_of(&self, bytes: &[u8]) -> bool {
+        match self {
+            Payload::Inline(own) => own == bytes,
+            Payload::Stored { len, crc } => {
+                bytes.len() as u64 == *len && crc32fast::hash(bytes) == *crc
+            }
+        }
+    }
+
     /// Length in bytes.
     pub fn len(&self) -> u64 {
         match self {
             Payload::Inline(bytes) => bytes.len() as u64,
-            Payload::Stored { len } => *len,
+            Payload::Stored { len, .. } => *len,
         }
     }
 

@@ -70,6 +70,7 @@ pub async fn of_task(engine: &Engine, task: &Started, told: &mut Told) {
         Ok(Some(mut seen)) => {
             // What lies beside the row may be lost without it.
             let (output, metadata) = (seen.output.take(), std::mem::take(&mut seen.metadata));
+            seen.output_json = None;
             note("output", Said::Text(format!("{output:?}")));
             note("metadata", Said::Text(format!("{metadata:?}")));
             of_get(Ok(Some(seen)))

@@ -93,12 +93,12 @@ pub(crate) fn stop(generation: u64, why: Overdue) -> Event {
 
 /// An output too large for a row, so that a stale end would leave it behind.
 pub(crate) fn succeeded() -> TurnEnd {
-    TurnEnd::Succeeded(Payload::Stored { len: 5 })
+    TurnEnd::Succeeded(Payload::Stored { len: 5, crc: 0 })
 }
 
 pub(crate) fn suspended() -> TurnEnd {
     TurnEnd::Suspended {
-        output: Payload::Stored { len: 5 },
+        output: Payload::Stored { len: 5, crc: 0 },
         reason: "more".into(),
     }
 }

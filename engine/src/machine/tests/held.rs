@@ -230,7 +230,7 @@ fn brought(event: &Event) -> Option<u64> {
         _ => return None,
     };
     match payload {
-        Payload::Stored { len } => Some(*len),
+        Payload::Stored { len, .. } => Some(*len),
         Payload::Inline(_) => None,
     }
 }

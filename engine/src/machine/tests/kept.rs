@@ -28,7 +28,7 @@ fn inputs_kept(task: &Task) -> Vec<u64> {
 }
 
 fn large_output(len: u64) -> TurnEnd {
-    TurnEnd::Succeeded(Payload::Stored { len })
+    TurnEnd::Succeeded(Payload::Stored { len, crc: 0 })
 }
 
 /// What a reader finds for an input whose turn is over: the result in its slot, if it is still its own.
@@ -167,7 +167,7 @@ fn the_last_turn_of_a_chain_takes_its_slot_with_its_output() {
     assert!(result_of(&task, "a").is_some());
     task.end(large_output(3_000));
     assert_eq!(result_of(&task, "a"), None);
-    let output = Payload::Stored { len: 3_000 };
+    let output = Payload::Stored { len: 3_000, crc: 0 };
     let last = TurnResult::Replied {
         output,
         suspended: None,
@@ -209,7 +209,7 @@ fn a_reply_that_suspended_its_task_stays_whatever_becomes_of_the_task() {
     for end in ends {
         let mut task = Task::running(PLAIN);
         task.end(TurnEnd::Suspended {
-            output: Payload::Stored { len: 2_000 },
+            output: Payload::Stored { len: 2_000, crc: 0 },
             reason: "more".into(),
         });
         let reply = result_of(&task, "a").expect("a reply");
@@ -249,7 +249,7 @@ fn what_only_attaches_or_is_refused_brings_no_value() {
     let mut task = Task::running(PLAIN);
     task.send(large("a"));
     task.send(NewInput {
-        payload: Payload::Stored { len: 9 },
+        payload: Payload::Stored { len: 9, crc: 0 },
         ..anonymous("a")
     });
     assert!(task.held.values.is_empty());

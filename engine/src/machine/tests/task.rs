@@ -78,7 +78,7 @@ pub(super) fn input(text: &str) -> NewInput {
 /// An input too large for its row.
 pub(super) fn large(text: &str) -> NewInput {
     NewInput {
-        payload: Payload::Stored { len: 5_000 },
+        payload: Payload::Stored { len: 5_000, crc: 0 },
         ..input(text)
     }
 }

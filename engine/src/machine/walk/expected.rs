@@ -208,7 +208,7 @@ impl Model {
         inputs.extend(self.previous);
         let mut values = BTreeMap::new();
         for bytes in inputs {
-            if let Payload::Stored { len } = payload(bytes) {
+            if let Payload::Stored { len, .. } = payload(bytes) {
                 values.insert(key(ValueKind::Input, bytes as u64), len);
             }
         }

@@ -180,7 +180,7 @@ pub(super) fn options(rules: Rules) -> OptionsRow {
 pub(super) fn payload(position: usize) -> Payload {
     if position % 2 == 1 {
         let len = 2_000 + position as u64;
-        return Payload::Stored { len };
+        return Payload::Stored { len, crc: 0 };
     }
     Payload::Inline(vec![u8::try_from(position).expect("few inputs")])
 }
@@ -191,7 +191,10 @@ pub(super) fn output(total: u64) -> Payload {
     if total.is_multiple_of(3) {
         return Payload::Inline(total.to_string().into_bytes());
     }
-    Payload::Stored { len: 3_000 + total }
+    Payload::Stored {
+        len: 3_000 + total,
+        crc: 0,
+    }
 }
 
 /// How the handler fails.

@@ -292,7 +292,12 @@ impl<'t> Book<'t> {
             .each(self.txn, of, |(number, at), bytes, findings| {
                 let task = TaskNumber(number);
                 let slot = Slot::Turn(task, at);
-                look_up.hangs(slot, task, codec::decode::<TurnRow>(slot, bytes), findings)
+                let decoded = codec::decode::<TurnRow>(slot, bytes);
+                let output = decoded.as_ref().ok().and_then(|turn| turn.result.output());
+                if output.is_some_and(|output| !look_up.has_output(task, at, output)) {
+                    findings.add(slot.table(), slot, Wrong::ValueMissing);
+                }
+                look_up.hangs(slot, task, decoded, findings)
             });
         let of = (STEPS, "steps");
         self.tally
@@ -472,22 +477,34 @@ impl LookUp {
             kind: ValueKind::Input,
             index: row.input_seq,
         };
-        let is_over = matches!(row.state, State::Completed { .. });
-        if !is_over && !self.has_value(input, &row.input) {
+        let is_there = match &row.state {
+            State::Completed { outcome, .. } => {
+                (outcome.output()).is_none_or(|output| self.has_output(task, row.slot(), output))
+            }
+            State::Pending { .. } | State::InProgress { .. } | State::Suspended { .. } => {
+                self.has_value(input, &row.input)
+            }
+        };
+        if !is_there {
             findings.add("tasks", task.0, Wrong::ValueMissing);
         }
     }
 
-    /// Whether a value that may lie beside its row is there, and as long as the row says.
+    fn has_output(&self, task: TaskNumber, slot: u64, output: &Payload) -> bool {
+        let (kind, index) = (ValueKind::Output, slot);
+        self.has_value(ValueKey { task, kind, index }, output)
+    }
+
+    /// Whether a value that may lie beside its row is there, and the one that the row names.
     fn has_value(&self, key: ValueKey, payload: &Payload) -> bool {
-        let (Payload::Stored { len }, Some(values)) = (payload, &self.values) else {
+        let (true, Some(values)) = (payload.is_stored(), &self.values) else {
             return true;
         };
         let found = values.get((key.task.0, key.kind.byte(), key.index));
         match found {
             // One that cannot be read is reported where it lies.
             Ok(Some(bytes)) => codec::decode_value(Slot::Value(key), bytes.value())
-                .map_or(true, |value| value.len() as u64 == *len),
+                .map_or(true, |value| payload.is_of(&value)),
             Ok(None) => false,
             Err(_) => true,
         }
