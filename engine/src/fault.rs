@@ -330,6 +330,7 @@ fn store_code(error: &StoreError) -> &'static str {
     match error.kind() {
         Kind::Corrupt => "corrupt",
         Kind::TooNew => "too_new",
+        Kind::KeyMissing => "key_missing",
         Kind::Full => "store_full",
         Kind::Replaced => "store_replaced",
         Kind::Failed | Kind::Poisoned => "store_failed",

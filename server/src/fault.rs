@@ -91,6 +91,7 @@ fn of_store(error: &StoreError) -> (Kind, &'static str) {
         ),
         StoreErrorKind::Corrupt => (Kind::Internal, "the rest of the file is usable; restore it"),
         StoreErrorKind::TooNew => (Kind::Internal, "open the file with the newer version"),
+        StoreErrorKind::KeyMissing => (Kind::Internal, "open the file with the older key, too"),
         StoreErrorKind::Replaced => (Kind::Internal, "somebody replaced the file; stop and look"),
         StoreErrorKind::Malformed => (Kind::Internal, "report it: this is a bug"),
     }

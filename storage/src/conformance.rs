@@ -65,6 +65,10 @@ macro_rules! promises {
             mod redb {
                 $(#[test] fn $promise() { super::super::$promise(&crate::conformance::stores::File::new()) })*
             }
+            #[cfg(feature = "seal")]
+            mod sealed {
+                $(#[test] fn $promise() { super::super::$promise(&crate::conformance::stores::Sealed) })*
+            }
         }
     };
 }

@@ -19,8 +19,8 @@ mod receipt;
 #[cfg(feature = "redb")]
 pub mod redb;
 pub mod row;
+pub mod sealed;
 mod settle;
-#[cfg(feature = "redb")]
 mod slot;
 pub mod store;
 

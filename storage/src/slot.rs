@@ -8,6 +8,7 @@ use std::fmt;
 ///
 /// Its checksum covers the key too, so that an entry which damage moved under another key is refused.
 #[derive(Debug, Clone, Copy)]
+#[cfg_attr(not(feature = "redb"), allow(dead_code))] // Only what lies in a file has some of them.
 pub(crate) enum Slot<'a> {
     /// A row in `tasks`.
     Task(TaskNumber),
@@ -68,6 +69,7 @@ impl Slot<'_> {
     }
 
     /// A hasher that has already seen the key.
+    #[cfg(feature = "redb")]
     pub(crate) fn hasher(&self) -> crc32fast::Hasher {
         let mut hasher = crc32fast::Hasher::new();
         if cfg!(planted = "key_not_in_crc") {

@@ -195,6 +195,19 @@ pub enum StoreError {
         /// The newest format this version reads.
         supported: u8,
     },
+    /// A value is sealed under a key that was not given. Give that key among the older ones, or keep it until the file was
+    /// [resealed](crate::sealed); without it the value cannot be read. The rest of the store is usable.
+    #[error(
+        "entry {key} of table {table} is sealed under the key {under}, which was not given; give it among the older keys"
+    )]
+    KeyMissing {
+        /// The table.
+        table: &'static str,
+        /// The key of the entry, as text.
+        key: Box<str>,
+        /// How the missing key is called.
+        under: Box<str>,
+    },
     /// The disk is full or a quota is reached: make room, and ask again with the same ids. Whether a call that fails with
     /// it has changed anything is said by the call.
     #[error("no space left for the store; make room and ask again with the same ids")]
@@ -237,6 +250,8 @@ pub enum StoreErrorKind {
     Corrupt,
     /// [`StoreError::TooNew`].
     TooNew,
+    /// [`StoreError::KeyMissing`].
+    KeyMissing,
     /// [`StoreError::Full`].
     Full,
     /// [`StoreError::Replaced`].
@@ -255,6 +270,7 @@ impl StoreError {
         match self {
             StoreError::Corrupt { .. } => StoreErrorKind::Corrupt,
             StoreError::TooNew { .. } => StoreErrorKind::TooNew,
+            StoreError::KeyMissing { .. } => StoreErrorKind::KeyMissing,
             StoreError::Full => StoreErrorKind::Full,
             StoreError::Replaced { .. } => StoreErrorKind::Replaced,
             StoreError::Failed { .. } => StoreErrorKind::Failed,
@@ -269,6 +285,7 @@ impl StoreError {
         match self {
             StoreError::Corrupt { .. }
             | StoreError::TooNew { .. }
+            | StoreError::KeyMissing { .. }
             | StoreError::Malformed { .. } => true,
             StoreError::Full
             | StoreError::Replaced { .. }
@@ -285,6 +302,7 @@ impl StoreError {
             StoreError::Replaced { .. }
             | StoreError::Corrupt { .. }
             | StoreError::TooNew { .. }
+            | StoreError::KeyMissing { .. }
             | StoreError::Malformed { .. } => false,
         }
     }

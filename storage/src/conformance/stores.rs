@@ -20,6 +20,32 @@ impl Factory for Memory {
 
 #[cfg(feature = "redb")]
 pub(crate) use file::File;
+#[cfg(feature = "seal")]
+pub(crate) use sealed::Sealed;
+
+#[cfg(feature = "seal")]
+mod sealed {
+    use super::Factory;
+    use crate::mem::MemStore;
+    use crate::sealed::{Key, Keys, SealedStore};
+    use std::sync::Arc;
+
+    /// Makes sealed stores over stores in memory.
+    pub(crate) struct Sealed;
+
+    impl Factory for Sealed {
+        type Store = SealedStore;
+
+        fn fresh(&self) -> SealedStore {
+            let keys = Keys::new(Key::new([7; 32]));
+            SealedStore::open(Arc::new(MemStore::new()), Arc::new(keys)).unwrap()
+        }
+
+        fn reopen(&self, store: SealedStore) -> SealedStore {
+            store
+        }
+    }
+}
 
 #[cfg(feature = "redb")]
 mod file {

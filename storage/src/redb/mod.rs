@@ -31,6 +31,7 @@ use other as platform;
 mod panics;
 mod read;
 mod report;
+mod reseal;
 mod salvage;
 mod seal;
 mod stream;
@@ -53,6 +54,7 @@ pub use medium::Medium;
 pub use open_error::OpenError;
 pub use options::{OnRepair, Opened, RedbOptions};
 pub use report::{FINDINGS_MAX, Finding, Findings, TableCount, Wrong};
+pub use reseal::{ResealError, ResealReport, reseal};
 pub use salvage::{Found as FoundBy, SalvageReport, TableSaved, salvage};
 pub use verify::{PageCheck, VerifyReport, verify};
 

@@ -13,6 +13,8 @@ pub enum Wrong {
     Damaged,
     /// A newer version of this library wrote it: open the file with that version.
     TooNew,
+    /// It is sealed under a key that was not given: try again with that key among the older ones.
+    KeyMissing,
     /// It hangs on a task that is neither there nor about to be swept away. Nobody reads it; salvage leaves it out.
     NoTask,
     /// The task's row is whole and not listed where it says. It is not found by that way; salvage lists it again.
@@ -49,6 +51,7 @@ impl fmt::Display for Finding {
         match what {
             Wrong::Damaged => write!(f, "{table} {key}: damaged"),
             Wrong::TooNew => write!(f, "{table} {key}: written by a newer version"),
+            Wrong::KeyMissing => write!(f, "{table} {key}: sealed under a key that was not given"),
             Wrong::NoTask => write!(f, "{table} {key}: of no task"),
             Wrong::NotListed { table: index } => write!(f, "{table} {key}: missing in {index}"),
             Wrong::Stray => write!(f, "{table} {key}: its task says otherwise"),

@@ -3,6 +3,8 @@
 mod agree;
 mod tally;
 
+pub(super) use tally::undecoded;
+
 use super::lock::Lock;
 use super::open::{self, Facts};
 use super::open_error::OpenError;

@@ -5,12 +5,12 @@ use super::rows::{Put, Rows};
 use super::shelf::{Shelf, said};
 use super::trees::{Trees, walk};
 use crate::codec;
-use crate::id::is_name;
 use crate::redb::copy_error::CopyError;
 use crate::redb::fresh::written;
 use crate::redb::report::{Findings, Wrong};
 use crate::redb::seal;
 use crate::row::{Etag, EventKind, EventRow, TaskNumber, ValueKey, ValueKind};
+use crate::sealed::is_name_or_mark;
 use crate::slot::Slot;
 use crate::store::StoreError;
 
@@ -184,7 +184,7 @@ impl Gathered {
         else {
             return;
         };
-        if is_name(name) && seal::open_name(name, (number, found)).is_ok() {
+        if is_name_or_mark(name) && seal::open_name(name, (number, found)).is_ok() {
             self.names.insert(number, name.into());
         }
     }

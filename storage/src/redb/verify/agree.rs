@@ -4,7 +4,7 @@ use super::tally::{Tally, opened, undecoded};
 use crate::codec;
 use crate::due::DueKey;
 use crate::header::{Entry, Header};
-use crate::id::{InputId, TaskId, is_name};
+use crate::id::{InputId, TaskId};
 use crate::receipt::KeptReceipt;
 use crate::redb::batch::Bytes;
 use crate::redb::report::{Findings, TableCount, Wrong};
@@ -18,6 +18,7 @@ use crate::row::{
     AskRow, DefNumber, Etag, EventRow, InputRow, LifeRow, Payload, RunRow, SegmentRow, State,
     TaskNumber, TaskRow, TurnRow, ValueKey, ValueKind,
 };
+use crate::sealed::{is_name_or_mark, may_be};
 use crate::slot::Slot;
 use crate::store::Counters;
 use redb::{Key, ReadOnlyTable, ReadTransaction, Value};
@@ -109,7 +110,7 @@ impl<'t> Book<'t> {
         let of = (DEFINITIONS, "definitions");
         self.tally.each(self.txn, of, |name, sealed, findings| {
             match seal::open_name(name, sealed) {
-                Ok(number) if is_name(name) => {
+                Ok(number) if is_name_or_mark(name) => {
                     // Two names of one number would give tasks to the wrong handler.
                     let is_first = names.insert(DefNumber(number));
                     stray_unless(is_first, "definitions", name, findings)
@@ -504,7 +505,7 @@ impl LookUp {
         match found {
             // One that cannot be read is reported where it lies.
             Ok(Some(bytes)) => codec::decode_value(Slot::Value(key), bytes.value())
-                .map_or(true, |value| payload.is_of(&value)),
+                .map_or(true, |value| may_be(payload, &value)),
             Ok(None) => false,
             Err(_) => true,
         }

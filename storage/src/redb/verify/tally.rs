@@ -53,8 +53,9 @@ pub(super) fn opened<K: Key + 'static, V: Value + 'static>(
 }
 
 /// What an entry that cannot be decoded is.
-pub(super) fn undecoded(error: &StoreError) -> Wrong {
+pub(in crate::redb) fn undecoded(error: &StoreError) -> Wrong {
     match error {
+        StoreError::KeyMissing { .. } => Wrong::KeyMissing,
         StoreError::TooNew { .. } => Wrong::TooNew,
         StoreError::Corrupt { .. }
         | StoreError::Full
