@@ -14,6 +14,7 @@ use crate::handler::{
 };
 use crate::patient::PATIENCE;
 use crate::registry::{self, Registered};
+use crate::sealed::{self, Codec, PayloadCodec};
 use crate::sleep::PARK_AFTER;
 use crate::stream::sink::{self, SinkError, StreamSink};
 use crate::trace::Opened;
@@ -72,6 +73,7 @@ pub struct Builder {
     unregistered: Option<&'static str>,
     runtime: Option<Spawner>,
     pub(crate) wall_clock: WallClock,
+    pub(crate) codec: Codec,
 }
 
 impl Builder {
@@ -91,6 +93,7 @@ impl Builder {
             unregistered: None,
             runtime: None,
             wall_clock: WallClock::new(),
+            codec: None,
         }
     }
 
@@ -342,6 +345,14 @@ impl Builder {
         self
     }
 
+    /// Seals the user's values at rest, in whatever store the rows are: see [`sealed`](crate::sealed), which also has keys
+    /// ready for use. Clear values that are there already stay readable;
+    /// [`store::reseal`](crate::store::reseal) seals those too.
+    pub fn payload_codec(mut self, codec: impl PayloadCodec) -> Builder {
+        self.codec = Some(Arc::new(codec));
+        self
+    }
+
     /// The runtime on which handlers run; by default the one in which [`Builder::open`] is awaited.
     pub fn runtime(mut self, handle: tokio::runtime::Handle) -> Builder {
         self.runtime = Some(Spawner::on(handle));
@@ -420,8 +431,10 @@ impl Builder {
         let clock = env::Clock::new(self.place, &self.wall_clock);
         let (store, opened) = open_store(self.source, self.place, instance, clock.now()).await?;
         begun(|| {
+            let (store, digests) = sealed::over(store, self.codec)?;
             Engine::begin(Parts {
                 store,
+                digests,
                 opened,
                 place: self.place,
                 handlers: self.handlers,

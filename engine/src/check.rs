@@ -6,6 +6,7 @@ use crate::env::{self, Place};
 use crate::error::OpenError;
 use crate::machine::Status;
 use crate::registry::{Registered, Registry};
+use crate::sealed::{self, Codec};
 use crate::wall_clock::WallClock;
 use one_task::{OneTask, Undeclared};
 use outlive_storage::id::{InputId, TaskId};
@@ -184,6 +185,7 @@ struct Unopened {
     source: Source,
     place: Place,
     registered: Vec<Registered>,
+    codec: Codec,
 }
 
 /// The handlers there are.
@@ -247,6 +249,7 @@ impl Builder {
             source: self.source.clone(),
             place: self.place,
             registered: self.handlers.clone(),
+            codec: self.codec.clone(),
         });
         Check {
             target: Target::Builder(program),
@@ -282,6 +285,7 @@ impl Check {
                     source,
                     place,
                     registered,
+                    codec,
                 } = program?;
                 if is_missing(&source) {
                     return Ok(CheckReport::default());
@@ -289,6 +293,7 @@ impl Check {
                 let now = env::Clock::new(place, &WallClock::new()).now();
                 let opened = builder::open_store(source, place, env::fresh_instance(), now);
                 let (store, _) = opened.await?;
+                let store = sealed::looked_into(store, codec)?;
                 let checking = Checking::new(Program::Unopened(registered), self.each);
                 checking.run(place, move || Some(Arc::clone(&store))).await
             }

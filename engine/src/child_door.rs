@@ -123,7 +123,7 @@ fn draft(
     };
     let facts = facts(wish.said, &options, registered, (&bytes, id), &creator)?;
     let slot = dispatcher.slots.take_for_start(registered.kind(), def);
-    let digest = value::digest(&bytes);
+    let digest = dispatcher.digests.of(&bytes);
     let (payload, value) = value::split(bytes);
     let parent = ParentRow {
         family: core.row.family(core.task),

@@ -24,6 +24,7 @@ use crate::reader::Reader;
 use crate::recovery::{Recovery, RecoveryReport};
 use crate::registry::{Registered, Registry};
 use crate::run::Run;
+use crate::sealed::Digests;
 use crate::start::{NewTaskId, Start, StartMany};
 use crate::stream::Streams;
 use crate::sweep::{self, Sweep};
@@ -61,6 +62,8 @@ pub(crate) struct Parts {
     pub(crate) spawner: Spawner,
     pub(crate) instance: u128,
     pub(crate) clock: Clock,
+    /// What equal inputs are told by.
+    pub(crate) digests: Digests,
 }
 
 /// What handles share with the engine. It holds no store of its own: the file is free after shutdown, however
@@ -132,6 +135,7 @@ fn dispatcher(
         live: Arc::new(LiveTable::default()),
         alarms: Arc::default(),
         clock: parts.clock.clone(),
+        digests: parts.digests.clone(),
         park_after: parts.park_after,
         families: Arc::default(),
         stopping: watch::Sender::new(false),

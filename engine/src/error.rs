@@ -66,9 +66,14 @@ pub enum OpenError {
     #[cfg(feature = "redb")]
     #[error(transparent)]
     File(outlive_storage::redb::OpenError),
-    /// The store could not be read; the error inside says what to do.
+    /// The store could not be read; the error inside says what to do. [`StoreError::KeyMissing`]: it is sealed, and none of
+    /// the keys given was ever its current one.
     #[error(transparent)]
     Store(StoreError),
+    /// The values of the store are sealed: give its keys with
+    /// [`Builder::payload_codec`](crate::Builder::payload_codec).
+    #[error("the values of the store are sealed; give its keys with Builder::payload_codec")]
+    Sealed,
     /// `open` was awaited outside a tokio runtime and none was handed in: do one of the two.
     #[error("no tokio runtime: await open() inside one, or hand one in with Builder::runtime")]
     NoRuntime,

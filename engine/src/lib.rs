@@ -163,6 +163,10 @@ mod retry_policy;
 #[cfg(feature = "runtime")]
 mod run;
 #[cfg(feature = "runtime")]
+pub mod sealed;
+#[cfg(feature = "runtime")]
+mod secret;
+#[cfg(feature = "runtime")]
 mod signal;
 #[cfg(feature = "runtime")]
 mod sleep;
@@ -283,6 +287,8 @@ pub use resolve::{Resolution, Resolve, ResolveError, Step};
 pub use retry_policy::{InvalidRetry, RetryPolicy};
 #[cfg(feature = "runtime")]
 pub use run::Run;
+#[cfg(feature = "runtime")]
+pub use secret::Secret;
 #[cfg(feature = "runtime")]
 pub use signal::Causes;
 #[cfg(feature = "runtime")]

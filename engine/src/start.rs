@@ -297,7 +297,7 @@ impl<O, S> Start<O, S> {
         let made = facts(self.said, &options, registered, of, &dispatcher.creator);
         let (facts, cannot_create) = created_with(self.must_exist, made)?;
         let slot = dispatcher.slots.take_for_start(registered.kind(), def);
-        let digest = value::digest(&bytes);
+        let digest = dispatcher.digests.of(&bytes);
         let (payload, value) = value::split(bytes);
         let input = NewInput {
             id: id.clone(),

@@ -5,6 +5,7 @@
 
 use crate::engine::Engine;
 use crate::env;
+use crate::sealed::PayloadCodec;
 use outlive_storage::redb::RedbStore;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
@@ -12,7 +13,8 @@ use tokio::sync::oneshot;
 
 pub use outlive_storage::redb::{
     CompactReport, CopyError, CopyReport, FINDINGS_MAX, Finding, Findings, FoundBy, OpenError,
-    PageCheck, SalvageReport, TableCount, TableSaved, VerifyReport, Wrong,
+    PageCheck, ResealError, ResealReport, SalvageReport, TableCount, TableSaved, VerifyReport,
+    Wrong,
 };
 
 /// Reads the whole file, on which no engine may be, and says what is wrong with it; nothing is changed.
@@ -49,6 +51,43 @@ pub fn verify(path: impl AsRef<Path>) -> Result<VerifyReport, OpenError> {
 pub fn compact(path: impl AsRef<Path>) -> Result<CompactReport, OpenError> {
     let now = env::Clock::now_of_system();
     outlive_storage::redb::compact(path.as_ref(), env::fresh_instance(), now.0)
+}
+
+/// Seals every value of the file, on which no engine may be, anew under the codec's current key, clear values too: to change
+/// keys, or to adopt them. When it returns with a whole report, older keys are not needed any more, and no clear value is
+/// taken for one of the file's. Etags stay what they are.
+///
+/// After a crash at any moment each value is under its old key or the new one: keep both, and begin again; what was done is
+/// not done twice. Earlier versions lie in unused pages of the file until it is [compacted](compact).
+///
+/// ```
+/// # #[cfg(feature = "seal")] {
+/// use outlive::sealed::{Key, Keys};
+/// use outlive::{Engine, store};
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let directory = tempfile::tempdir()?;
+/// # let path = directory.path().join("tasks.redb");
+/// # let [old, new] = [Key::generate()?, Key::generate()?];
+/// # let engine = Engine::builder(&path).payload_codec(Keys::new(old.clone())).open().await?;
+/// # engine.shutdown(std::time::Duration::ZERO).await;
+/// let report = store::reseal(&path, Keys::new(new.clone()).older(old))?;
+/// assert!(report.is_whole());
+/// store::compact(&path)?;
+/// let engine = Engine::builder(&path).payload_codec(Keys::new(new)).open().await?;
+/// # Ok(()) }
+/// # main().unwrap();
+/// # }
+/// ```
+///
+/// # Errors
+/// [`ResealError`]: what to do is in each variant.
+pub fn reseal(
+    path: impl AsRef<Path>,
+    codec: impl PayloadCodec,
+) -> Result<ResealReport, ResealError> {
+    let now = env::Clock::now_of_system();
+    let instance = env::fresh_instance();
+    outlive_storage::redb::reseal(path.as_ref(), Arc::new(codec), instance, now.0)
 }
 
 /// Makes a new file at `to` of what is whole in the damaged file at `from`, also where that does not open any more. The

@@ -23,6 +23,7 @@ use crate::park;
 use crate::reader::{ReadError, Reader};
 use crate::registry::{Registered, Registry};
 use crate::request::Draft;
+use crate::sealed::Digests;
 use crate::signal::Signal;
 use crate::span;
 use crate::stream::Streams;
@@ -74,6 +75,8 @@ pub(crate) struct Dispatcher {
     pub(crate) live: Arc<LiveTable>,
     pub(crate) alarms: Arc<Alarms>,
     pub(crate) clock: Clock,
+    /// What equal inputs are told by.
+    pub(crate) digests: Digests,
     pub(crate) stopping: watch::Sender<bool>,
     pub(crate) streams: Arc<Streams>,
     pub(crate) families: Arc<Notify>,

@@ -166,6 +166,11 @@ pub(super) fn failed(slot: &Slot<'_>, error: CodecError) -> StoreError {
             under: key,
         },
         CodecError::Forged => slot.corrupt(),
+        CodecError::Failed { .. } if cfg!(planted = "codec_failure_taken_for_a_bug") => {
+            let what = "a planted bug";
+            StoreError::Malformed { what }
+        }
+        // As a disk that fails: it is tried again, and nothing was written.
         CodecError::Failed { message } => StoreError::Failed { message },
     }
 }
