@@ -11,6 +11,7 @@ mod list;
 mod machine;
 mod recover;
 mod replay;
+mod sealed;
 mod start;
 mod steer;
 mod step;
@@ -24,6 +25,7 @@ criterion::criterion_main!(
     machine::benches,
     recover::benches,
     replay::benches,
+    sealed::benches,
     start::benches,
     steer::benches,
     step::benches,

@@ -51,6 +51,9 @@ const fn first_bad(bytes: &[u8]) -> Option<usize> {
     None
 }
 
+/// What the names of definitions begin with that a salvage did not find.
+pub(crate) const LOST_NAME: &str = "lost.definition.";
+
 /// True when `name` may be a task name: 1 to [`NAME_MAX`] characters of `A-Za-z0-9._:-`, not `.` or `..`.
 ///
 /// It is `const` so that a literal name is checked by the compiler.

@@ -20,8 +20,10 @@
 //! own. By it a store without a codec is refused ([`is_sealed`]), and missing keys are told when the store is opened, not
 //! at the first value. Where a salvage has lost it, the number is taken from the values.
 //!
-//! **Adoption**: clear values stay readable, until all are sealed: a store that was empty when it was first opened
-//! with a codec takes no clear value for one of its own, nor does one that was resealed as a whole.
+//! **Adoption**: clear values stay readable, until all are sealed. A store that was empty when it was first opened with a
+//! codec takes no clear value for one of its own, nor does one that was resealed as a whole; its mark says so, which
+//! somebody who can write to the file can take away, but not from a codec that never
+//! [takes clear values](PayloadCodec::takes_clear).
 //!
 //! **On disk** a sealed value is `00 "oP" 01`, the length of the clear value (`u32`, little-endian), the number of the file
 //! (16 bytes), and what the codec made of it. No JSON begins with a zero. A text that must stay text has each of these

@@ -8,6 +8,7 @@
 //! With an operation, a place and a count as arguments it does just that, for a profile:
 //! `valgrind --tool=callgrind target/release/instructions start file-64 2000`, then `callgrind_annotate`.
 
+use outlive::sealed::{Key, Keys};
 use outlive::{Ctx, Engine, HandlerError, TaskDef};
 use outlive_benches::numbers::grouped;
 use outlive_benches::places::Gate;
@@ -31,21 +32,36 @@ const FEW: u64 = 128;
 const MANY: u64 = FEW + 256;
 
 const OPERATIONS: [&str; 4] = ["start", "complete", "step", "emit"];
-const PLACES: [Place; 3] = [
+const PLACES: [Place; 5] = [
     Place {
         name: "memory",
         file: false,
         at_once: 1,
+        sealed: false,
     },
     Place {
         name: "file",
         file: true,
         at_once: 1,
+        sealed: false,
     },
     Place {
         name: "file-64",
         file: true,
         at_once: 64,
+        sealed: false,
+    },
+    Place {
+        name: "memory-sealed",
+        file: false,
+        at_once: 1,
+        sealed: true,
+    },
+    Place {
+        name: "file-64-sealed",
+        file: true,
+        at_once: 64,
+        sealed: true,
     },
 ];
 
@@ -55,6 +71,8 @@ struct Place {
     name: &'static str,
     file: bool,
     at_once: u64,
+    /// Whether its values are sealed.
+    sealed: bool,
 }
 
 fn main() -> Result<(), Failed> {
@@ -63,7 +81,7 @@ fn main() -> Result<(), Failed> {
         return measure();
     };
     let place = PLACES.iter().find(|known| known.name == *place);
-    let place = place.ok_or("a place is memory, file or file-64")?;
+    let place = place.ok_or("a place is memory, file, file-64, memory-sealed or file-64-sealed")?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .build()?;
@@ -76,8 +94,10 @@ fn measure() -> Result<(), Failed> {
         "Instructions for each, the mean of {} of them.\n",
         MANY - FEW
     );
-    println!("| | in memory | on a file, one at a time | on a file, 64 at once |");
-    println!("|---|---:|---:|---:|");
+    println!(
+        "| | in memory | on a file, one at a time | on a file, 64 at once | in memory, sealed | on a file, 64 at once, sealed |"
+    );
+    println!("|---|---:|---:|---:|---:|---:|");
     // A completion cannot be had without its start, which is taken off.
     let mut starts = [0.0; PLACES.len()];
     for operation in OPERATIONS {
@@ -124,11 +144,14 @@ async fn work(operation: &str, place: Place, count: u64) -> Result<(), Failed> {
     let directory = tempfile::tempdir_in(host::directory())?;
     let gate = Gate::default();
     let waiting = gate.clone();
-    let builder = if place.file {
+    let mut builder = if place.file {
         Engine::builder(directory.path().join("engine.redb"))
     } else {
         Engine::in_memory()
     };
+    if place.sealed {
+        builder = builder.payload_codec(Keys::new(Key::new([7; 32])));
+    }
     let engine = builder
         .inline()
         .task(WAITS, move |_: Ctx, input| {

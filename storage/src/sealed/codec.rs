@@ -44,6 +44,13 @@ pub trait PayloadCodec: Send + Sync + 'static {
     /// Whether a sealed value is sealed under the current key, by what it says itself.
     fn is_current(&self, sealed: &[u8]) -> bool;
 
+    /// Whether a clear value may be one of the store's, as long as the store itself does not say that all are sealed. By
+    /// default it may: a store is adopted that way. Where it may not, nobody who can write to the file brings one in by
+    /// taking its mark away.
+    fn takes_clear(&self) -> bool {
+        true
+    }
+
     /// Fills the bytes by chance, good enough for a secret: once in the life of a file.
     ///
     /// # Errors

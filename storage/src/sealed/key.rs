@@ -27,7 +27,7 @@ pub enum KeyError {
 /// ```
 /// use outlive_storage::sealed::Key;
 /// let key: Key = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff".parse()?;
-/// assert_eq!(format!("{key:?}"), "Key(0c7a5d05f0ee1f31)");
+/// assert_eq!(format!("{key:?}"), "Key(47a0e8cde74e461b)");
 /// # Ok::<(), outlive_storage::sealed::KeyError>(())
 /// ```
 #[derive(Clone, PartialEq, Eq)]

@@ -32,6 +32,7 @@ const NONCE_LEN: usize = 24;
 pub struct Keys {
     current: Named,
     older: Vec<Named>,
+    takes_clear: bool,
 }
 
 /// A key, ready for use.
@@ -57,6 +58,7 @@ impl Keys {
         Keys {
             current: Named::of(&current),
             older: Vec::new(),
+            takes_clear: true,
         }
     }
 
@@ -64,6 +66,15 @@ impl Keys {
     #[must_use]
     pub fn older(mut self, key: Key) -> Keys {
         self.older.push(Named::of(&key));
+        self
+    }
+
+    /// Takes no clear value for one of the store's, whatever the store says of itself: for a file that was resealed as a
+    /// whole, or sealed from its beginning, and to which somebody else may write. A clear value is then
+    /// [`StoreError::Corrupt`](crate::StoreError::Corrupt).
+    #[must_use]
+    pub fn require_sealed(mut self) -> Keys {
+        self.takes_clear = false;
         self
     }
 
@@ -156,6 +167,10 @@ impl PayloadCodec for Keys {
 
     fn is_current(&self, sealed: &[u8]) -> bool {
         sealed.starts_with(&self.current.id)
+    }
+
+    fn takes_clear(&self) -> bool {
+        self.takes_clear
     }
 
     fn chance(&self, out: &mut [u8]) -> Result<(), CodecError> {

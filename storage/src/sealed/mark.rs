@@ -8,9 +8,10 @@ use super::codec::{CodecError, PayloadCodec};
 use super::frame::Frame;
 use super::location::{Field, Location};
 use super::sealer::Sealer;
+use crate::id::LOST_NAME;
 #[cfg(feature = "redb")]
 use crate::id::is_name;
-use crate::row::{Payload, TaskNumber};
+use crate::row::{Payload, TaskNumber, ValueKey, ValueKind};
 use crate::slot::Slot;
 use crate::store::{PAGE_MAX, Scan, Store, StoreError};
 use std::sync::Arc;
@@ -41,7 +42,9 @@ const NOWHERE: Slot<'static> = Slot::Task(TaskNumber(0));
 /// [`StoreError`] when the store cannot be read.
 pub fn is_sealed(store: &dyn Store) -> Result<bool> {
     let names = store.definitions()?;
-    Ok(names.iter().any(|(_, name)| name.starts_with(MARK)))
+    let begins = |with: &str| names.iter().any(|(_, name)| name.starts_with(with));
+    // A salvage that has lost the mark has lost the names too.
+    Ok(begins(MARK) || (begins(LOST_NAME) && number_of_values(store)?.is_some()))
 }
 
 /// Whether a name may be among the definitions of a file: that of a task, or a mark.
@@ -67,7 +70,7 @@ pub(crate) fn begin(
     may_write: bool,
 ) -> Result<Option<Sealer>> {
     let names = store.definitions()?;
-    let is_strict = names.iter().any(|(_, name)| &**name == STRICT);
+    let is_strict = !codec.takes_clear() || names.iter().any(|(_, name)| &**name == STRICT);
     let marks: Vec<&str> = names
         .iter()
         .filter_map(|(_, name)| name.strip_prefix(MARK))
@@ -143,16 +146,24 @@ fn made(store: &dyn Store, codec: &dyn PayloadCodec) -> Result<[u8; SECRET]> {
     Ok(secret)
 }
 
-/// The number of the file that the first sealed input was sealed for, of those in a page of the newest tasks.
+/// The number of the file that values were sealed for: the first sealed input says it, of those of the newest tasks.
 fn number_of_values(store: &dyn Store) -> Result<Option<u128>> {
-    let page = store.scan(Scan::All, None, PAGE_MAX)?;
-    let rows = page.rows.into_iter().filter_map(|found| found.row.ok());
-    Ok(rows
-        .filter_map(|row| match row.input {
-            Payload::Inline(bytes) => Frame::of(&bytes).map(|frame| frame.file),
-            Payload::Stored { .. } => None,
-        })
-        .next())
+    for found in store.scan(Scan::All, None, PAGE_MAX)?.rows {
+        // A damaged row has neighbours that say it too.
+        let Ok(row) = found.row else { continue };
+        let input = match row.input {
+            Payload::Inline(bytes) => Some(bytes),
+            Payload::Stored { .. } => store.value(ValueKey {
+                task: found.task,
+                kind: ValueKind::Input,
+                index: row.input_seq,
+            })?,
+        };
+        if let Some(frame) = input.as_deref().and_then(Frame::of) {
+            return Ok(Some(frame.file));
+        }
+    }
+    Ok(None)
 }
 
 fn parted(secret: &[u8; SECRET]) -> (u128, [u8; 32]) {

@@ -316,6 +316,16 @@ fn rewritten(below: &RedbStore, commits: Vec<Commit>) {
     }
 }
 
+/// Whether the bytes of a file have the needle in them, or a part of it.
+#[track_caller]
+fn assert_unreadable(path: &Path) {
+    let bytes = std::fs::read(path).unwrap();
+    for part in [NEEDLE.as_bytes(), &NEEDLE.as_bytes()[..12]] {
+        let found = bytes.windows(part.len()).any(|window| window == part);
+        assert!(!found, "a secret is in {}", path.display());
+    }
+}
+
 fn is_corrupt<T>(found: Result<T, StoreError>) -> bool {
     matches!(found, Err(StoreError::Corrupt { .. }))
 }

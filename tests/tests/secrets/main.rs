@@ -1,6 +1,7 @@
 //! Secrets: what lies in the file, what is shown of it, and what a change of keys leaves.
 
 mod at_rest;
+mod page;
 mod rotation;
 mod shown;
 

@@ -5,7 +5,7 @@ use super::rows::Rows;
 use super::shelf::Shelf;
 use crate::codec;
 use crate::header::{Entry, Header};
-use crate::id::InputId;
+use crate::id::{InputId, LOST_NAME};
 use crate::receipt::KeptReceipt;
 use crate::redb::copy_error::CopyError;
 use crate::redb::fresh::{GAP, written};
@@ -25,9 +25,6 @@ type Result<T> = std::result::Result<T, CopyError>;
 
 /// The file's own counters are believed as long as they are not further above what is there.
 const COUNTER_AHEAD_MAX: u64 = 1 << 48;
-
-/// What the names of definitions were is lost: their tasks get this one, with the number behind it.
-const LOST_NAME: &str = "lost.definition.";
 
 /// Turns by parent and number.
 type Turn = (u64, u64);

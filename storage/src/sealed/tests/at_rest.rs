@@ -5,16 +5,6 @@ use crate::redb::{compact, restore, salvage, verify};
 use crate::sealed::is_sealed;
 use std::collections::HashSet;
 
-/// Whether the bytes of a file have the needle in them, or a part of it.
-#[track_caller]
-fn assert_unreadable(path: &Path) {
-    let bytes = std::fs::read(path).unwrap();
-    for part in [NEEDLE.as_bytes(), &NEEDLE.as_bytes()[..12]] {
-        let found = bytes.windows(part.len()).any(|window| window == part);
-        assert!(!found, "a secret is in {}", path.display());
-    }
-}
-
 #[test]
 fn nothing_of_the_users_is_in_the_file_or_its_copies_and_all_of_it_opens() {
     let directory = tempfile::tempdir().unwrap();
@@ -79,10 +69,19 @@ fn clear_values_stay_readable_where_sealing_began_later_and_are_refused_where_it
     one(&*file(&adopted), start(&clear)).unwrap();
     let store = sealed(&adopted, old());
     assert_eq!(store.get(TaskNumber(1)), Ok(Some(clear.clone())));
+    drop(store);
     drop(sealed(&fresh, old()));
     one(&*file(&fresh), start(&clear)).unwrap();
     let store = sealed(&fresh, old());
     assert!(is_corrupt(store.get(TaskNumber(1))));
+    drop(store);
+    let strict = old_key_alone().require_sealed();
+    let store = sealed(&adopted, Arc::new(strict));
+    assert!(is_corrupt(store.get(TaskNumber(1))));
+}
+
+fn old_key_alone() -> Keys {
+    Keys::new(old_key())
 }
 
 #[test]
@@ -90,17 +89,26 @@ fn a_file_that_lost_its_mark_keeps_its_number() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("a");
     filled(&sealed(&path, old()));
-    let bare = crate::mem::MemStore::new();
     let below = file(&path);
-    // A copy of the rows alone, as a salvage makes it that finds no names.
-    bare.define(&["job"]).unwrap();
-    for number in 1..=5 {
-        let row = below.get(TaskNumber(number)).unwrap().unwrap();
-        one(&bare, start(&row)).unwrap();
-    }
-    let bare = SealedStore::open(Arc::new(bare), old()).unwrap();
-    for number in 1..=5 {
-        assert!(matches!(bare.get(TaskNumber(number)), Ok(Some(_))));
+    for tasks in [&[1, 2, 3][..], &[9]] {
+        // A copy of the rows alone, as a salvage makes it that finds no names; the input of the last lies beside it.
+        let bare = Arc::new(crate::mem::MemStore::new());
+        bare.define(&["lost.definition.1"]).unwrap();
+        for number in tasks {
+            let mut begins = start(&below.get(TaskNumber(*number)).unwrap().unwrap());
+            let value = below.value(input_key(*number)).unwrap();
+            begins.writes.extend(value.map(|bytes| Write::Value {
+                key: input_key(*number),
+                bytes,
+            }));
+            one(&*bare, begins).unwrap();
+        }
+        assert_eq!(is_sealed(&*bare), Ok(true));
+        let store = SealedStore::open(bare, old()).unwrap();
+        for number in tasks {
+            assert!(matches!(store.get(TaskNumber(*number)), Ok(Some(_))));
+            assert!(store.value(input_key(*number)).is_ok());
+        }
     }
 }
 
@@ -113,4 +121,39 @@ fn a_refused_commit_tells_the_row_as_it_was_given() {
     let again = commit(1, Expect::Etag(Etag(9)), vec![put(&there)]);
     let refused = one(&store, again).unwrap_err();
     assert_eq!(refused.found, Ok(Some(Box::new(there))));
+}
+
+/// The mark and a value of a file that was sealed by the first version, under a key of sevens.
+const GOLDEN_MARK: &str = "outlive/sealed/ab0a8607cd0008b7fe3d482384242c16e4481c22dc0510bbfee75c270b3ce68809e3eb12de481c40b26d71b5569abb838ef3fdfda565f0cf63d5968608832fec912769ba64a55f4c9a71e03d0a4808ff0b75de43aede4a8625ae000f2ec5ec9b";
+const GOLDEN_VALUE: &str = "006f500107000000d95947a47a87f216c5b7ebf43ed4fa0aab0a8607cd0008b79d8501fbc40013367100e9cd9fea7b69fddc5e528674f1761986f7601e378776c9b5da111bbd0fb0240709bf31e937";
+const GOLDEN_REASON: &str = "006f50010e000000d95947a47a87f216c5b7ebf43ed4fa0aab0a8607cd0008b715e694ce7ee2c36e2a4d4b7be4c67f5941f566d720c9fb13fa371a8576f03cbde4387f30d7cf97c4e55f0168c5c510eebb036c0c1926";
+
+fn bytes(hex: &str) -> Vec<u8> {
+    let digit = |at: usize| u8::from_str_radix(&hex[at..at + 2], 16).unwrap();
+    (0..hex.len()).step_by(2).map(digit).collect()
+}
+
+#[test]
+fn what_the_first_version_sealed_opens_for_ever() {
+    let below = Arc::new(crate::mem::MemStore::new());
+    below.define(&[GOLDEN_MARK]).unwrap();
+    let reason = bytes(GOLDEN_REASON).into_iter().map(char::from);
+    let waits = suspended(WaitReason::Input {
+        reason: reason.collect::<String>().into(),
+    });
+    let mut begins = start(&TaskRow {
+        state: waits,
+        ..pending(1, "a")
+    });
+    begins.writes.push(Write::Value {
+        key: value_key(1),
+        bytes: bytes(GOLDEN_VALUE),
+    });
+    one(&*below, begins).unwrap();
+    let keys = Keys::new(Key::new([7; 32]));
+    let store = SealedStore::open(below, Arc::new(keys)).unwrap();
+    assert_eq!(store.value(value_key(1)), Ok(Some(b"[1,2,3]".to_vec())));
+    let row = store.get(TaskNumber(1)).unwrap().unwrap();
+    let reason = "needs a person".into();
+    assert_eq!(row.state, suspended(WaitReason::Input { reason }));
 }
