@@ -36,38 +36,51 @@ pub(crate) type Codec = Option<Arc<dyn PayloadCodec>>;
 /// What equal inputs are told by: digests that lie in the rows, which are not sealed.
 #[derive(Clone)]
 pub(crate) struct Digests {
-    /// The file's own, where its values are sealed: else a digest of few possible values would tell which one it is.
-    secret: Option<[u8; 32]>,
+    /// Keyed with the file's own secret, where its values are sealed: else a digest of few possible values would tell
+    /// which one it is.
+    keyed: Option<Hmac>,
 }
 
 impl Digests {
     /// The digest of a value.
     pub(crate) fn of(&self, bytes: &[u8]) -> [u8; 16] {
-        match &self.secret {
-            Some(secret) if !cfg!(planted = "digest_without_key") => hmac(secret, bytes),
+        match &self.keyed {
+            Some(keyed) if !cfg!(planted = "digest_without_key") => keyed.of(bytes),
             Some(_) | None => value::digest(bytes),
         }
     }
 }
 
-/// The first half of an HMAC-SHA256.
-fn hmac(secret: &[u8; 32], bytes: &[u8]) -> [u8; 16] {
-    let pad = |with: u8| {
-        let mut block = [with; 64];
-        for (byte, secret) in block.iter_mut().zip(secret) {
-            *byte ^= secret;
+/// HMAC-SHA256, with what does not change from value to value done once.
+#[derive(Clone)]
+struct Hmac {
+    inner: Sha256,
+    outer: Sha256,
+}
+
+impl Hmac {
+    fn new(secret: &[u8; 32]) -> Hmac {
+        let padded = |with: u8| {
+            let mut block = [with; 64];
+            for (byte, secret) in block.iter_mut().zip(secret) {
+                *byte ^= secret;
+            }
+            Sha256::new_with_prefix(block)
+        };
+        Hmac {
+            inner: padded(0x36),
+            outer: padded(0x5c),
         }
-        block
-    };
-    let mut inner = Sha256::new();
-    inner.update(pad(0x36));
-    inner.update(bytes);
-    let mut outer = Sha256::new();
-    outer.update(pad(0x5c));
-    outer.update(inner.finalize());
-    let mut half = [0; 16];
-    half.copy_from_slice(&outer.finalize()[..16]);
-    half
+    }
+
+    /// The first half.
+    fn of(&self, bytes: &[u8]) -> [u8; 16] {
+        let inner = self.inner.clone().chain_update(bytes).finalize();
+        let outer = self.outer.clone().chain_update(inner).finalize();
+        let mut half = [0; 16];
+        half.copy_from_slice(&outer[..16]);
+        half
+    }
 }
 
 /// A store that is opened to be worked on.
@@ -80,11 +93,11 @@ pub(crate) fn over(
 ) -> Result<(Arc<dyn Store>, Digests), OpenError> {
     let Some(codec) = codec else {
         let store = unsealed(store)?;
-        return Ok((store, Digests { secret: None }));
+        return Ok((store, Digests { keyed: None }));
     };
     let store = SealedStore::open(store, codec).map_err(OpenError::Store)?;
-    let secret = Some(store.digest_secret());
-    Ok((Arc::new(store), Digests { secret }))
+    let keyed = Some(Hmac::new(&store.digest_secret()));
+    Ok((Arc::new(store), Digests { keyed }))
 }
 
 /// A store that is only looked into: nothing is written.
@@ -119,6 +132,7 @@ mod tests {
         let mut secret = [0; 32];
         secret[..4].copy_from_slice(b"Jefe");
         let expected = 0x5bdcc146_bf60754e_6a042426_089575c7_u128.to_be_bytes();
-        assert_eq!(hmac(&secret, b"what do ya want for nothing?"), expected);
+        let digest = Hmac::new(&secret).of(b"what do ya want for nothing?");
+        assert_eq!(digest, expected);
     }
 }
