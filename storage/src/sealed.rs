@@ -5,8 +5,9 @@
 //! its way out. Whoever uses it sees clear values alone, and nothing above it is any different.
 //!
 //! **What stays clear**: ids, names of tasks and steps, keys of questions, titles, descriptions, tags, sessions, owners,
-//! types, times, counts, states, the length of each value to the byte, and the CRC-32 of each that lies beside its row. The digest of an input is keyed with a secret
-//! of the file where the engine computes it; the digest of a question, which its asker knows too, is not.
+//! types, times, counts, states, the length of each value to the byte, and the CRC-32 of each that lies beside its row.
+//! The digest of an input is keyed with a secret of the file where the engine computes it; the digest of a question, which
+//! its asker knows too, is not.
 //!
 //! **Where a value belongs** is a part of what is sealed ([`Location`]): the file, the table and key, the part of the row,
 //! and the row's version (the etag of a task's row, the number of a turn). So a value that was moved, from another task,

@@ -240,9 +240,7 @@ fn filled(store: &SealedStore) {
         detached: false,
     });
     let large = json(&"large input ".repeat(200));
-    child.input = Payload::Stored {
-        len: large.len() as u64,
-    };
+    child.input = Payload::stored(&large);
     let mut begins = start(&child);
     begins.writes.push(Write::Value {
         key: input_key(9),
