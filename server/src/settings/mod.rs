@@ -7,6 +7,7 @@ use crate::limits::Limits;
 use crate::token::{InvalidToken, Token};
 pub use listen::{InvalidListen, Listen};
 use sources::Sources;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -164,10 +165,20 @@ impl Settings {
         flags: impl IntoIterator<Item = (N, V)>,
         environment: impl Fn(&str) -> Option<String>,
     ) -> Result<Settings, SettingsError> {
-        let flags = flags
-            .into_iter()
-            .map(|(name, value)| (name.into(), value.into()));
-        let sources = Sources::read(flags.collect(), &environment)?;
+        Settings::beside(&[], flags, environment)
+    }
+
+    /// As [`Settings::resolve_with`], for a program that has settings of its own in the same places: these names are
+    /// passed over. [`Settings::own`] has their values.
+    ///
+    /// # Errors
+    /// As [`Settings::resolve`].
+    pub fn beside<N: Into<String>, V: Into<String>>(
+        own: &[&'static str],
+        flags: impl IntoIterator<Item = (N, V)>,
+        environment: impl Fn(&str) -> Option<String>,
+    ) -> Result<Settings, SettingsError> {
+        let sources = Sources::read(own, pairs(flags), &environment)?;
         let limits = Limits::default();
         let secret = |text: &str| {
             text.parse()
@@ -195,6 +206,41 @@ impl Settings {
             streams: sources.setting("streams", &limits.streams.to_string(), number)?,
         })
     }
+}
+
+impl Settings {
+    /// What was said of settings that are a program's own, by their names, from the same places; those that nobody said
+    /// anything of are left out. The values of the server's settings are not looked at.
+    ///
+    /// ```
+    /// use outlive_server::{Origin, Settings};
+    /// let own = Settings::own(&["store"], [("store", "tasks.redb")], |_| None)?;
+    /// assert_eq!((own["store"].value.as_str(), &own["store"].origin), ("tasks.redb", &Origin::Flag));
+    /// # Ok::<(), outlive_server::SettingsError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`SettingsError`]: what to do is in each variant.
+    pub fn own<N: Into<String>, V: Into<String>>(
+        own: &[&'static str],
+        flags: impl IntoIterator<Item = (N, V)>,
+        environment: impl Fn(&str) -> Option<String>,
+    ) -> Result<BTreeMap<&'static str, Setting<String>>, SettingsError> {
+        let sources = Sources::read(own, pairs(flags), &environment)?;
+        Ok(own
+            .iter()
+            .filter_map(|name| Some((*name, sources.text(name)?)))
+            .collect())
+    }
+}
+
+fn pairs<N: Into<String>, V: Into<String>>(
+    flags: impl IntoIterator<Item = (N, V)>,
+) -> Vec<(String, String)> {
+    let flags = flags.into_iter();
+    flags
+        .map(|(name, value)| (name.into(), value.into()))
+        .collect()
 }
 
 /// The parts of a text between commas.

@@ -14,10 +14,13 @@ pub(super) struct Sources {
 }
 
 impl Sources {
+    /// `own` are names of the program's, beside the server's.
     pub(super) fn read(
+        own: &[&'static str],
         flags: Vec<(String, String)>,
         environment: &impl Fn(&str) -> Option<String>,
     ) -> Result<Sources, SettingsError> {
+        let names = [&NAMES, own].concat();
         let mut said = BTreeMap::new();
         let mut config = None;
         for (name, value) in flags {
@@ -25,7 +28,7 @@ impl Sources {
             let name = name.replace('-', "_");
             match name.as_str() {
                 CONFIG => config = Some(value),
-                _ if !NAMES.contains(&name.as_str()) => {
+                _ if !names.contains(&name.as_str()) => {
                     let origin = Origin::Flag;
                     return Err(SettingsError::Unknown { name, origin });
                 }
@@ -37,18 +40,24 @@ impl Sources {
             let value = environment(&variable)?;
             Some((value, Origin::Environment(variable)))
         };
-        for name in NAMES {
+        for name in &names {
             if let Some(value) = of_environment(name) {
-                said.entry(name.to_owned()).or_insert(value);
+                said.entry((*name).to_owned()).or_insert(value);
             }
         }
         let config = config.or_else(|| of_environment(CONFIG).map(|(path, _)| path));
         if let Some(path) = config.filter(|path| !path.is_empty()) {
-            for (name, value) in lines(&PathBuf::from(path))? {
+            for (name, value) in lines(&PathBuf::from(path), &names)? {
                 said.entry(name).or_insert(value);
             }
         }
         Ok(Sources { said })
+    }
+
+    /// What was said of a setting, as it was said.
+    pub(super) fn text(&self, name: &str) -> Option<Setting<String>> {
+        let (value, origin) = self.said.get(name).cloned()?;
+        Some(Setting { value, origin })
     }
 
     /// A setting, parsed.
@@ -103,7 +112,7 @@ impl Sources {
 type Said = (String, (String, Origin));
 
 /// The lines of a file: `name = value`, empty ones, and those that begin with `#`.
-fn lines(path: &Path) -> Result<Vec<Said>, SettingsError> {
+fn lines(path: &Path, names: &[&str]) -> Result<Vec<Said>, SettingsError> {
     let text = std::fs::read_to_string(path).map_err(|error| SettingsError::File {
         path: path.to_owned(),
         why: error.to_string(),
@@ -120,7 +129,7 @@ fn lines(path: &Path) -> Result<Vec<Said>, SettingsError> {
         })?;
         let (name, value) = (name.trim().to_owned(), value.trim().to_owned());
         let origin = Origin::File(path.to_owned());
-        if !NAMES.contains(&name.as_str()) {
+        if !names.contains(&name.as_str()) {
             return Err(SettingsError::Unknown { name, origin });
         }
         said.push((name, (value, origin)));
