@@ -1,0 +1,121 @@
+//! What every verb works with: the settings, the output, and the way to the tasks.
+
+use crate::args::Args;
+use crate::error::CliError;
+use crate::exit::Exit;
+use crate::output::{Colour, Form, Output};
+use crate::reach::{Answer, Call, Opening, Reach};
+use crate::settings::{Own, Place};
+use std::path::Path;
+use tokio::sync::OnceCell;
+
+/// Largest file of a token that is read.
+const TOKEN_FILE_MAX: u64 = 4096;
+/// What the server's own file of a token begins with: it holds a hash, by which nobody gets in.
+const HASHED: &str = "sha256:";
+
+/// One call of the program.
+pub(crate) struct App {
+    pub(crate) settings: Own,
+    pub(crate) out: Output,
+    token: Option<String>,
+    /// Opened by the first who asks for it.
+    reach: OnceCell<Reach>,
+}
+
+impl App {
+    pub(crate) fn new(args: &Args) -> Result<App, CliError> {
+        let settings = Own::resolve(args.flags())?;
+        let token = match &args.token_file {
+            Some(path) => Some(token_of(path)?),
+            None => std::env::var("OUTLIVE_TOKEN")
+                .ok()
+                .filter(|token| !token.is_empty()),
+        };
+        Ok(App {
+            out: Output::new(settings.form.value, settings.colour.value),
+            settings,
+            token,
+            reach: OnceCell::new(),
+        })
+    }
+
+    /// Where the tasks are.
+    pub(crate) fn place(&self) -> &Place {
+        &self.settings.place.value
+    }
+
+    /// The file of the tasks, for verbs that work on a file alone.
+    ///
+    /// # Errors
+    /// [`CliError::Usage`] where a server was named.
+    pub(crate) fn file(&self) -> Result<&Path, CliError> {
+        match self.place() {
+            Place::File(path) => Ok(path),
+            Place::Url(url) => {
+                let what = format!("this is done to a file, and {url} is a server");
+                Err(CliError::usage(
+                    what,
+                    "stop the program that has the file, and give --store FILE",
+                ))
+            }
+        }
+    }
+
+    /// The way to the tasks; the first call opens it.
+    pub(crate) async fn reach(&self) -> Result<&Reach, CliError> {
+        self.reach_with(Opening::default()).await
+    }
+
+    /// As [`App::reach`], where opening the file may do more.
+    pub(crate) async fn reach_with(&self, opening: Opening) -> Result<&Reach, CliError> {
+        let open = || Reach::open(self.place(), self.token.clone(), opening);
+        self.reach.get_or_try_init(open).await
+    }
+
+    /// Sends a request.
+    pub(crate) async fn send(&self, call: Call) -> Result<Answer, CliError> {
+        self.reach().await?.send(call).await
+    }
+
+    /// Tells what went wrong.
+    pub(crate) fn failed(&self, error: &CliError) -> Exit {
+        self.out.error(error, &self.settings.flags())
+    }
+
+    /// Lets go of the file.
+    pub(crate) async fn close(self) {
+        if let Some(reach) = self.reach.into_inner() {
+            reach.close().await;
+        }
+    }
+}
+
+/// Tells of an error before anything else is known.
+pub(crate) fn early(error: &CliError) -> Exit {
+    Output::new(Form::Table, Colour::Auto).error(error, "")
+}
+
+fn token_of(path: &Path) -> Result<String, CliError> {
+    use std::io::Read;
+    let failed = |error| CliError::System {
+        what: format!("the token in {} cannot be read", path.display()),
+        error,
+    };
+    let mut text = String::new();
+    let file = std::fs::File::open(path).map_err(failed)?;
+    file.take(TOKEN_FILE_MAX)
+        .read_to_string(&mut text)
+        .map_err(failed)?;
+    let token = text.trim();
+    if token.starts_with(HASHED) {
+        return Err(CliError::usage(
+            format!(
+                "{} holds the hash of a token, as the server keeps it",
+                path.display()
+            ),
+            "the token itself was told when the server made that file; put it into a file of its own",
+        ));
+    }
+    Ok(token.to_owned())
+}

@@ -1,0 +1,173 @@
+//! What went wrong, what to do about it, and with which status the program ends.
+
+use crate::exit::Exit;
+use crate::problem::Problem;
+use outlive_server::{ServeError, SettingsError};
+use std::io;
+use std::path::PathBuf;
+
+/// Most candidates of a prefix that are named.
+pub(crate) const CANDIDATES_MAX: usize = 10;
+
+/// Why a verb was not carried out.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CliError {
+    /// The call is wrong in a way that its grammar does not tell.
+    #[error("{what}")]
+    Usage { what: String, hint: String },
+    /// A beginning of an id that several tasks have.
+    #[error("{prefix} is the beginning of several ids: {}", candidates.join(", "))]
+    Ambiguous {
+        prefix: String,
+        candidates: Vec<String>,
+    },
+    /// A beginning of an id where a whole one is asked for.
+    #[error("{prefix} is the beginning of {id}, and what is asked for cannot be undone")]
+    NotWhole { prefix: String, id: String },
+    /// Nobody said that it may be done.
+    #[error("{what}: nobody has agreed to it")]
+    NotConfirmed { what: String },
+    /// No such file.
+    #[error("there is no store {}", path.display())]
+    NoStore { path: PathBuf },
+    /// Another process has the file.
+    #[error("{} is in use by process {}", path.display(), pid.map_or_else(|| "?".to_owned(), |pid| pid.to_string()))]
+    Locked {
+        path: PathBuf,
+        pid: Option<u32>,
+        /// Where that process listens.
+        reached_at: Vec<String>,
+    },
+    /// The file cannot be opened.
+    #[error("{error}")]
+    Open {
+        path: PathBuf,
+        error: outlive::OpenError,
+    },
+    /// Nobody answers there.
+    #[error("{at} does not answer: {why}")]
+    Unreachable { at: String, why: String },
+    /// The API refused it.
+    #[error("{}", .0.words())]
+    Refused(Problem),
+    /// It took longer than it may.
+    #[error("{what}")]
+    TimedOut { what: String, next: String },
+    /// The settings cannot be used.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// Nothing could be served.
+    #[error(transparent)]
+    Serve(#[from] ServeError),
+    /// Standard output cannot be written.
+    #[error("the output cannot be written: {0}")]
+    Output(io::Error),
+    /// Another call to the system failed.
+    #[error("{what}: {error}")]
+    System { what: String, error: io::Error },
+}
+
+impl CliError {
+    /// A wrong call, and how it is right.
+    pub(crate) fn usage(what: impl Into<String>, hint: impl Into<String>) -> CliError {
+        CliError::Usage {
+            what: what.into(),
+            hint: hint.into(),
+        }
+    }
+
+    /// With which status the program ends.
+    pub(crate) fn exit(&self) -> Exit {
+        match self {
+            CliError::Usage { .. }
+            | CliError::Ambiguous { .. }
+            | CliError::NotWhole { .. }
+            | CliError::NotConfirmed { .. }
+            | CliError::Settings(_) => Exit::Usage,
+            CliError::NoStore { .. } => Exit::NotFound,
+            CliError::Locked { .. } | CliError::Open { .. } => Exit::Store,
+            CliError::Unreachable { .. } => Exit::Unreachable,
+            CliError::Refused(problem) => problem.exit(),
+            CliError::TimedOut { .. } => Exit::TimedOut,
+            // Whoever reads it has read enough.
+            CliError::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Done,
+            CliError::Serve(_) | CliError::Output(_) | CliError::System { .. } => Exit::Other,
+        }
+    }
+
+    /// Whether there is anybody left to be told.
+    pub(crate) fn is_silent(&self) -> bool {
+        matches!(self, CliError::Output(error) if error.kind() == io::ErrorKind::BrokenPipe)
+    }
+
+    /// What to think of next.
+    pub(crate) fn hint(&self) -> Option<String> {
+        Some(match self {
+            CliError::Usage { hint, .. } => hint.clone(),
+            CliError::Ambiguous { candidates, .. } if candidates.len() >= CANDIDATES_MAX => {
+                "give more of the id; there may be further ones".to_owned()
+            }
+            CliError::Ambiguous { .. } => "give more of the id".to_owned(),
+            CliError::NotWhole { .. } => "give the whole id, or -y".to_owned(),
+            CliError::NotConfirmed { .. } => "give -y if it is meant".to_owned(),
+            CliError::NoStore { .. } => {
+                "--store FILE or OUTLIVE_STORE names it; a program with tasks makes it".to_owned()
+            }
+            CliError::Locked { reached_at, .. } if reached_at.is_empty() => {
+                "it does not serve its tasks: stop it, or let it serve (outlive_server::serve)"
+                    .to_owned()
+            }
+            CliError::Locked { .. } => "ask that process instead".to_owned(),
+            CliError::Open { .. } => "the store as it is on the disk is untouched".to_owned(),
+            CliError::Unreachable { .. } => {
+                "see that the server runs; --url says where, --store asks a file instead".to_owned()
+            }
+            CliError::Refused(problem) => return problem.hint.clone(),
+            CliError::TimedOut { .. } => "the task goes on; ask again".to_owned(),
+            CliError::Settings(_) => "`outlive config` shows what is set, and where".to_owned(),
+            CliError::Serve(_) | CliError::Output(_) | CliError::System { .. } => return None,
+        })
+    }
+
+    /// The command to give next; `at` are the flags that say where the tasks are.
+    pub(crate) fn next(&self, at: &str) -> Option<String> {
+        let command = match self {
+            CliError::Locked { reached_at, .. } => {
+                let url = reached_at.first()?;
+                return Some(format!("outlive --url {url} ls"));
+            }
+            CliError::Open { path, .. } => {
+                return Some(format!("outlive --store {} store verify", path.display()));
+            }
+            CliError::Ambiguous { candidates, .. } => format!("show {}", candidates.first()?),
+            CliError::NotWhole { id, .. } => format!("show {id}"),
+            CliError::TimedOut { next, .. } => next.clone(),
+            CliError::Unreachable { .. } => "config".to_owned(),
+            CliError::NoStore { .. } => return Some("outlive demo".to_owned()),
+            CliError::Refused(problem) => of_problem(problem)?,
+            CliError::Settings(_) => return Some("outlive config".to_owned()),
+            CliError::Usage { .. } => return Some("outlive help".to_owned()),
+            CliError::NotConfirmed { .. }
+            | CliError::Serve(_)
+            | CliError::Output(_)
+            | CliError::System { .. } => return None,
+        };
+        Some(format!("outlive{at} {command}"))
+    }
+}
+
+/// What to do about a problem, as a command and not as a request.
+fn of_problem(problem: &Problem) -> Option<String> {
+    let id = problem.task_id.as_deref();
+    Some(match problem.code.as_str() {
+        "not_found" | "input_not_found" | "removed" => "ls".to_owned(),
+        "conflict" | "precondition_failed" | "steering_queue_full" | "other_definition" => {
+            format!("explain {}", id?)
+        }
+        "not_asked" | "digest_mismatch" | "already_answered" | "expired" => "asks".to_owned(),
+        "corrupt" | "store_failed" => "store verify".to_owned(),
+        "no_handler" | "not_remote" => "stats".to_owned(),
+        "unauthorized" => "config".to_owned(),
+        _ => return None,
+    })
+}

@@ -1,0 +1,75 @@
+//! A file opened in this process, by an engine without handlers, and asked through the router of the server.
+
+use super::{Body, BoxError, Call};
+use crate::error::CliError;
+use http_body_util::BodyExt;
+use hyper::Response;
+use outlive::{Engine, OpenError};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use tower::ServiceExt;
+
+/// What opening a file may do beside looking into it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Opening {
+    /// Makes the file where it is missing.
+    pub(crate) create: bool,
+}
+
+/// A file that is open.
+pub(crate) struct Opened {
+    path: PathBuf,
+    engine: Engine,
+}
+
+impl Opened {
+    /// Opens it. What ran in a process that died is waiting for a program with its handler afterwards, and nothing is run
+    /// here.
+    pub(super) async fn open(path: &Path, opening: Opening) -> Result<Opened, CliError> {
+        if !opening.create && !path.exists() {
+            return Err(CliError::NoStore {
+                path: path.to_owned(),
+            });
+        }
+        let opened = Engine::builder(path).owner("outlive-cli").open().await;
+        let engine = opened.map_err(|error| refused(path, error))?;
+        engine.recovery().await;
+        Ok(Opened {
+            path: path.to_owned(),
+            engine,
+        })
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(super) async fn begin(&self, call: Call) -> Result<Response<Body>, CliError> {
+        let request = call
+            .request("", "localhost", None)
+            .map_err(|error| CliError::usage(error.to_string(), "give visible characters alone"))?;
+        let router = outlive_server::router(self.engine.clone());
+        // A router has no errors of its own.
+        let response = match router.oneshot(request).await {
+            Ok(response) => response,
+            Err(never) => match never {},
+        };
+        Ok(response.map(|body| body.map_err(BoxError::from).boxed_unsync()))
+    }
+
+    pub(super) async fn close(self) {
+        self.engine.shutdown(Duration::ZERO).await;
+    }
+}
+
+fn refused(path: &Path, error: OpenError) -> CliError {
+    let path = path.to_owned();
+    match error {
+        OpenError::AlreadyRunning { pid, .. } => CliError::Locked {
+            path,
+            pid,
+            reached_at: Vec::new(),
+        },
+        error => CliError::Open { path, error },
+    }
+}

@@ -1,0 +1,135 @@
+//! The one way to the tasks: requests of the HTTP API, answered by a server elsewhere or by the same router in this process.
+
+mod call;
+mod file;
+mod url;
+
+use crate::error::CliError;
+use crate::problem::Problem;
+use crate::settings::Place;
+pub(crate) use call::Call;
+use file::Opened;
+pub(crate) use file::Opening;
+use http_body_util::BodyExt;
+use http_body_util::combinators::UnsyncBoxBody;
+use hyper::Response;
+use hyper::body::Bytes;
+use hyper::header::HeaderMap;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
+pub(crate) use url::Remote;
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+/// A body as it comes.
+pub(crate) type Body = UnsyncBoxBody<Bytes, BoxError>;
+
+/// An answer of the API that says yes.
+#[derive(Debug, Clone)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: HeaderMap,
+    /// The body, byte for byte.
+    pub(crate) body: Bytes,
+}
+
+impl Answer {
+    /// The body as what it is.
+    ///
+    /// # Errors
+    /// [`CliError::Refused`] where it is none of this API.
+    pub(crate) fn parsed<'a, T: Deserialize<'a>>(&'a self) -> Result<T, CliError> {
+        serde_json::from_slice(&self.body).map_err(|_| self.foreign())
+    }
+
+    /// A part of the body as what it is.
+    ///
+    /// # Errors
+    /// As for [`Answer::parsed`].
+    pub(crate) fn of<T: DeserializeOwned>(&self, part: &RawValue) -> Result<T, CliError> {
+        serde_json::from_str(part.get()).map_err(|_| self.foreign())
+    }
+
+    fn foreign(&self) -> CliError {
+        CliError::Refused(Problem::of(self.status, b""))
+    }
+}
+
+/// Where the requests go.
+pub(crate) enum Reach {
+    /// To an engine of this process, on the file.
+    File(Box<Opened>),
+    /// To a server.
+    Url(Remote),
+}
+
+impl Reach {
+    /// Opens the file, or gets ready to ask the server.
+    pub(crate) async fn open(
+        place: &Place,
+        token: Option<String>,
+        opening: Opening,
+    ) -> Result<Reach, CliError> {
+        match place {
+            Place::File(path) => Ok(Reach::File(Box::new(Opened::open(path, opening).await?))),
+            Place::Url(url) => Ok(Reach::Url(Remote::parse(url, token)?)),
+        }
+    }
+
+    /// Sends a request, and takes the whole answer.
+    ///
+    /// # Errors
+    /// [`CliError::Refused`] with the problem that was answered; [`CliError::Unreachable`].
+    pub(crate) async fn send(&self, call: Call) -> Result<Answer, CliError> {
+        let (parts, body) = self.begin(call).await?.into_parts();
+        let body = body.collect().await.map_err(|error| self.broken(&error))?;
+        Ok(Answer {
+            status: parts.status.as_u16(),
+            headers: parts.headers,
+            body: body.to_bytes(),
+        })
+    }
+
+    /// Sends a request, and takes the head of the answer: the body is still to come.
+    ///
+    /// # Errors
+    /// As for [`Reach::send`].
+    pub(crate) async fn begin(&self, call: Call) -> Result<Response<Body>, CliError> {
+        let response = match self {
+            Reach::File(opened) => opened.begin(call).await?,
+            Reach::Url(remote) => remote.begin(call).await?,
+        };
+        let status = response.status();
+        if status.is_success() {
+            return Ok(response);
+        }
+        let body = response.into_body().collect().await;
+        let body = body.map_err(|error| self.broken(&error))?.to_bytes();
+        Err(CliError::Refused(Problem::of(status.as_u16(), &body)))
+    }
+
+    /// An answer that ended before its end.
+    pub(crate) fn broken(&self, error: &BoxError) -> CliError {
+        let at = match self {
+            Reach::File(opened) => opened.path().display().to_string(),
+            Reach::Url(remote) => remote.to_string(),
+        };
+        CliError::Unreachable {
+            at,
+            why: format!("the answer broke off ({error})"),
+        }
+    }
+
+    /// Whether what is asked goes to a file that nobody else works on.
+    pub(crate) fn is_file(&self) -> bool {
+        matches!(self, Reach::File(_))
+    }
+
+    /// Lets go of the file, in order.
+    pub(crate) async fn close(self) {
+        match self {
+            Reach::File(opened) => opened.close().await,
+            Reach::Url(_) => {}
+        }
+    }
+}

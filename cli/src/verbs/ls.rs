@@ -1,0 +1,97 @@
+//! `ls`: the tasks, newest first.
+
+use crate::app::App;
+use crate::error::CliError;
+use crate::exit::Exit;
+use crate::output::{Form, Rows, Tone};
+use crate::reach::Call;
+use crate::view::{Task, ago};
+use clap::Args;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+/// Most tasks that one request may ask for.
+const PAGE_MAX: usize = 500;
+
+#[derive(Debug, Args)]
+pub(crate) struct Ls {
+    /// Most that are listed; with -o json, most of one page
+    #[arg(short = 'n', long, default_value_t = 100)]
+    limit: usize,
+    /// Goes on where a page ended: its `next`
+    #[arg(long)]
+    cursor: Option<String>,
+}
+
+/// A page, each task as it came.
+#[derive(Deserialize)]
+struct Page<'a> {
+    #[serde(borrow)]
+    tasks: Vec<&'a RawValue>,
+    #[serde(default)]
+    damaged: usize,
+    next: Option<String>,
+}
+
+impl Ls {
+    pub(crate) async fn run(self, app: &App) -> Result<Exit, CliError> {
+        if app.out.form == Form::Json {
+            let answer = app
+                .send(self.call(self.limit, self.cursor.as_deref()))
+                .await?;
+            app.out.json(&answer.body)?;
+            return Ok(Exit::Done);
+        }
+        let mut rows = Rows::new(&["ID", "TASK", "STATUS", "AGE", "TITLE"]);
+        let (mut left, mut cursor, mut damaged) = (self.limit, self.cursor.clone(), 0);
+        while left > 0 {
+            let answer = app
+                .send(self.call(left.min(PAGE_MAX), cursor.as_deref()))
+                .await?;
+            let page: Page<'_> = answer.parsed()?;
+            left = left.saturating_sub(page.tasks.len());
+            damaged += page.damaged;
+            for task in &page.tasks {
+                match app.out.form {
+                    Form::Json | Form::Jsonl => app.out.json_line(task.get())?,
+                    Form::Table => row(&mut rows, &answer.of(task)?),
+                }
+            }
+            cursor = page.next;
+            if cursor.is_none() {
+                break;
+            }
+        }
+        if app.out.is_for_people() && !rows.is_empty() {
+            app.out.table(rows)?;
+        }
+        if damaged > 0 {
+            app.out.note(&format!(
+                "{damaged} damaged rows were passed over: `outlive store verify` names them"
+            ));
+        }
+        if let Some(next) = cursor {
+            app.out.note(&format!(
+                "there are more: -n {}, or --cursor {next}",
+                self.limit * 10
+            ));
+        }
+        Ok(Exit::Done)
+    }
+
+    fn call(&self, limit: usize, cursor: Option<&str>) -> Call {
+        Call::get(&["v1", "tasks"])
+            .query("limit", limit.to_string())
+            .query_if("cursor", cursor)
+    }
+}
+
+fn row(rows: &mut Rows, task: &Task) {
+    rows.push([
+        (Tone::Strong, task.task_id.clone()),
+        (Tone::Plain, task.task.clone()),
+        task.standing(),
+        (Tone::Faint, ago(&task.created_at)),
+        (Tone::Plain, task.title.clone().unwrap_or_default()),
+    ]);
+}

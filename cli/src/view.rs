@@ -1,0 +1,130 @@
+//! What people are shown of the API's answers. Fields that are not named here are passed over, so that a newer server's
+//! answers are still understood.
+
+use crate::output::Tone;
+use jiff::{SignedDuration, Timestamp};
+use serde::Deserialize;
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+/// How a run or a turn ended.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Ended {
+    /// `succeeded`, `suspended`, `failed`, `cancelled` or `terminated`.
+    pub(crate) kind: String,
+    pub(crate) reason: Option<String>,
+    pub(crate) timed_out: Option<bool>,
+    pub(crate) error: Option<Failure>,
+}
+
+/// How a handler failed.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Failure {
+    #[serde(rename = "type")]
+    pub(crate) kind: String,
+    pub(crate) message: String,
+    pub(crate) chain: Vec<String>,
+    pub(crate) attempts: u32,
+}
+
+/// A task, as far as people are shown it.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Task {
+    pub(crate) task_id: String,
+    pub(crate) task: String,
+    pub(crate) status: String,
+    pub(crate) outcome: Option<Ended>,
+    pub(crate) wait: Option<Value>,
+    pub(crate) error: Option<Failure>,
+    pub(crate) cancel_requested: Option<String>,
+    pub(crate) title: Option<String>,
+    pub(crate) description: Option<String>,
+    pub(crate) tags: BTreeMap<String, String>,
+    pub(crate) session_id: Option<String>,
+    pub(crate) owner: String,
+    pub(crate) parent: Option<String>,
+    pub(crate) run: u32,
+    pub(crate) turn: u32,
+    pub(crate) attempt: u32,
+    pub(crate) crashes: u32,
+    pub(crate) last_input_id: String,
+    pub(crate) inputs_waiting: u64,
+    pub(crate) created_at: String,
+    pub(crate) updated_at: String,
+    pub(crate) since: String,
+    pub(crate) due_at: Option<String>,
+    pub(crate) deadline_at: Option<String>,
+    pub(crate) expires_at: Option<String>,
+    pub(crate) etag: String,
+}
+
+impl Task {
+    /// How it stands, in a word or two.
+    pub(crate) fn standing(&self) -> (Tone, String) {
+        if let Some(outcome) = &self.outcome {
+            let tone = match outcome.kind.as_str() {
+                "succeeded" => Tone::Good,
+                "cancelled" => Tone::Faint,
+                _ => Tone::Bad,
+            };
+            return (tone, outcome.kind.clone());
+        }
+        let kind = self
+            .wait
+            .as_ref()
+            .and_then(|wait| wait.get("kind")?.as_str());
+        let tone = match self.status.as_str() {
+            "in_progress" => Tone::Busy,
+            "suspended" => Tone::Waiting,
+            _ => Tone::Plain,
+        };
+        match kind {
+            Some(kind) => (tone, format!("{} ({kind})", self.status)),
+            None => (tone, self.status.clone()),
+        }
+    }
+}
+
+/// How long ago a moment of the wire was, or how far ahead it is, in one unit; the moment itself where it cannot be read.
+pub(crate) fn ago(moment: &str) -> String {
+    let Ok(at) = moment.parse::<Timestamp>() else {
+        return moment.to_owned();
+    };
+    let since = Timestamp::now().duration_since(at);
+    match since.is_negative() {
+        true => format!("in {}", rough(since.abs())),
+        false => rough(since),
+    }
+}
+
+fn rough(time: SignedDuration) -> String {
+    let seconds = time.as_secs();
+    match seconds {
+        0..=119 => format!("{seconds}s"),
+        120..=7199 => format!("{}m", seconds / 60),
+        7200..=172_799 => format!("{}h", seconds / 3600),
+        _ => format!("{}d", seconds / 86_400),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_is_told_in_one_unit() {
+        for (seconds, text) in [
+            (0, "0s"),
+            (119, "119s"),
+            (120, "2m"),
+            (7200, "2h"),
+            (172_800, "2d"),
+        ] {
+            assert_eq!(rough(SignedDuration::from_secs(seconds)), text);
+        }
+        assert_eq!(ago("when it was"), "when it was");
+    }
+}
