@@ -91,7 +91,8 @@ pub struct About {
 }
 
 impl Engine {
-    /// The registered definitions, by name.
+    /// The registered definitions, by name, and those whose tasks may be
+    /// [started for others](crate::Builder::start_for_others).
     pub fn definitions(&self) -> Vec<Definition> {
         let registry = &self.shared().dispatcher.registry;
         let registered = registry.defs().into_iter();
@@ -109,8 +110,24 @@ impl Engine {
                 })
             })
             .collect();
+        definitions.extend(registry.elsewhere().map(|name| Definition {
+            name,
+            is_remote: true,
+            steerable_max: None,
+            concurrency: None,
+            live_items: false,
+            is_blocking: false,
+        }));
         definitions.sort_by_key(|definition| definition.name);
         definitions
+    }
+
+    /// Says where the engine is reached from now on: whoever wants to open its file meanwhile is told, in
+    /// [`OpenError::AlreadyRunning`](crate::OpenError::AlreadyRunning). A server calls it when it listens. At most 8
+    /// addresses of at most 256 bytes are told, and none that has control characters; nothing is, for a store without a
+    /// file.
+    pub fn reached_at(&self, addresses: &[String]) {
+        self.shared().dispatcher.reader.reached_at(addresses);
     }
 
     /// Whether the engine does its work. Nothing is read from the store for it, and nothing waited for.

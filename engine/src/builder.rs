@@ -61,6 +61,7 @@ pub struct Builder {
     pub(crate) source: Source,
     pub(crate) place: Place,
     pub(crate) handlers: Vec<Registered>,
+    for_others: Option<Vec<String>>,
     max_running: usize,
     max_blocking: usize,
     pub(crate) park_after: Duration,
@@ -82,6 +83,7 @@ impl Builder {
             source,
             place,
             handlers: Vec::new(),
+            for_others: None,
             max_running: MAX_RUNNING,
             max_blocking: MAX_BLOCKING,
             park_after: PARK_AFTER,
@@ -273,6 +275,39 @@ impl Builder {
         self
     }
 
+    /// Lets tasks be started here that other programs run: those of every definition the file knows, and of these names.
+    /// They wait as [`WaitReason::WaitingHandler`](crate::WaitReason::WaitingHandler) for a program that has their handler.
+    /// It is for tools that open a file by themselves; without it a start of a definition whose handler is not registered
+    /// is refused with [`StartError::NoHandler`](crate::StartError::NoHandler).
+    ///
+    /// What only the other program knows has no effect on such a start: the definition's options and factories, and that it
+    /// is steerable. [`Engine::definitions`] lists these definitions as remote, so a server on this engine lets anybody who
+    /// reaches it start tasks that the other program may not take from outside.
+    ///
+    /// ```
+    /// # use outlive::{Engine, Status, TaskDef};
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// const ECHO: TaskDef<u32, u32> = TaskDef::new("echo");
+    /// let engine = Engine::in_memory().start_for_others(["echo"])?.open().await?;
+    /// let run = engine.start(ECHO, "a", &1).await?;
+    /// assert_eq!(run.status().await?, Status::Pending);
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// [`InvalidId`](crate::InvalidId): what is wrong with a name.
+    pub fn start_for_others<N: Into<String>>(
+        mut self,
+        names: impl IntoIterator<Item = N>,
+    ) -> Result<Builder, id::InvalidId> {
+        let names: Vec<String> = names.into_iter().map(Into::into).collect();
+        for name in &names {
+            id::check(name, id::NAME_MAX)?;
+        }
+        self.for_others.get_or_insert_default().extend(names);
+        Ok(self)
+    }
+
     /// How many async handlers run at once; at least 1, by default 1,024. Further tasks wait in the store.
     pub fn max_running(mut self, max: usize) -> Builder {
         self.max_running = max.max(1);
@@ -438,6 +473,7 @@ impl Builder {
                 opened,
                 place: self.place,
                 handlers: self.handlers,
+                for_others: self.for_others,
                 max_running: self.max_running,
                 max_blocking: self.max_blocking,
                 park_after: self.park_after,
@@ -550,10 +586,14 @@ fn open_file(
             Ok((store, opened))
         }
         Err(FileError::AlreadyRunning {
-            pid, still_running, ..
+            pid,
+            still_running,
+            reached_at,
+            ..
         }) => Err(OpenError::AlreadyRunning {
             pid,
             still_running,
+            reached_at,
             path: path.display().to_string(),
         }),
         Err(error) => Err(OpenError::File(error)),

@@ -8,6 +8,7 @@ use crate::facts::{Creator, Said, facts};
 use crate::machine::{Answer, Event, NewInput, NewParent, OnConflict, Rejected};
 use crate::options::TaskOptions;
 use crate::request::Draft;
+use crate::startable::Startable;
 use crate::step_key::StepKey;
 use crate::turn::Dispatcher;
 use crate::value;
@@ -121,7 +122,13 @@ fn draft(
         owner: core.row.facts.owner.clone(),
         session: core.row.facts.session.clone(),
     };
-    let facts = facts(wish.said, &options, registered, (&bytes, id), &creator)?;
+    let facts = facts(
+        wish.said,
+        &options,
+        &Startable::Here(registered),
+        (&bytes, id),
+        &creator,
+    )?;
     let slot = dispatcher.slots.take_for_start(registered.kind(), def);
     let digest = dispatcher.digests.of(&bytes);
     let (payload, value) = value::split(bytes);

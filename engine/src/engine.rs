@@ -51,6 +51,8 @@ pub(crate) struct Parts {
     pub(crate) opened: Opened,
     pub(crate) place: Place,
     pub(crate) handlers: Vec<Registered>,
+    /// Set where tasks may be started for other programs to run; with names that the file may not know yet.
+    pub(crate) for_others: Option<Vec<String>>,
     pub(crate) max_running: usize,
     pub(crate) max_blocking: usize,
     pub(crate) park_after: Duration,
@@ -105,11 +107,18 @@ enum Ending {
 fn registry(
     store: &dyn Store,
     handlers: Vec<Registered>,
+    for_others: Option<Vec<String>>,
 ) -> Result<Registry, outlive_storage::StoreError> {
-    let names: Vec<&str> = handlers.iter().map(|registered| registered.name).collect();
-    let numbers = store.define(&names)?;
+    let mut names: Vec<&str> = handlers.iter().map(|registered| registered.name).collect();
+    names.extend(for_others.iter().flatten().map(String::as_str));
+    let mut numbers = store.define(&names)?;
     failpoint::reach(Failpoint::Defined);
-    Ok(Registry::new(handlers, numbers, store.definitions()?))
+    numbers.truncate(handlers.len());
+    let registry = Registry::new(handlers, numbers, store.definitions()?);
+    Ok(match for_others {
+        Some(_) => registry.starting_for_others(&store.indexes()?),
+        None => registry,
+    })
 }
 
 /// What enters handlers and carries their ends back, before it knows of any.
@@ -197,6 +206,7 @@ impl Engine {
 
     pub(crate) fn begin(mut parts: Parts) -> Result<Engine, OpenError> {
         let handlers = std::mem::take(&mut parts.handlers);
+        let for_others = parts.for_others.take();
         let place = parts.place;
         let (writer, receiver) = Writer::new(place);
         let on = (place, parts.clock.clone());
@@ -206,7 +216,7 @@ impl Engine {
         let clock = parts.clock.clone();
         let held_until = sweep::held_until(&*store, clock.times()).map_err(OpenError::Store)?;
         let feeds = Arc::new(Feeds::new(counters.etag, parts.events));
-        let registry = Arc::new(registry(&*store, handlers).map_err(OpenError::Store)?);
+        let registry = Arc::new(registry(&*store, handlers, for_others).map_err(OpenError::Store)?);
         let indexes = Indexes::settle(&*store, &registry, counters.etag);
         let indexes = indexes.map_err(OpenError::Store)?;
         let phase = parts.guard.first_phase(&*store, &registry);

@@ -23,6 +23,8 @@ pub enum OpenError {
         /// Set when that engine has stopped but for so many handlers, which do not end; see
         /// [`Engine::abandon`](crate::Engine::abandon).
         still_running: Option<usize>,
+        /// Where that engine is reached, if it serves its tasks; see [`Engine::reached_at`](crate::Engine::reached_at).
+        reached_at: Vec<String>,
         /// The file.
         path: String,
     },

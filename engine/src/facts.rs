@@ -1,8 +1,9 @@
 //! What is said about a task at its creation: title, description, tags, session, source.
 
 use crate::def::Index;
+use crate::indexes::{BY_OWNER, BY_SESSION, tag_of};
 use crate::options::TaskOptions;
-use crate::registry::Registered;
+use crate::startable::Startable;
 use outlive_storage::id::{self, ID_MAX, InvalidId, TaskId};
 use outlive_storage::row::Facts;
 use std::collections::BTreeMap;
@@ -136,11 +137,12 @@ pub(crate) struct Creator {
 pub(crate) fn facts(
     said: Said,
     options: &TaskOptions,
-    registered: &Registered,
+    of: &Startable<'_>,
     (input, id): (&[u8], &TaskId),
     creator: &Creator,
 ) -> Result<Facts, FactsError> {
-    let factories = &registered.factories;
+    let none = Factories::default();
+    let factories = of.factories().unwrap_or(&none);
     let title = match said.title {
         Some(title) => Some(title),
         None => made("title", &factories.title, input, id)?.or(options.title.map(str::to_owned)),
@@ -180,7 +182,7 @@ pub(crate) fn facts(
         traceparent: said.traceparent.map(checked_traceparent).transpose()?,
         labels: Vec::new(),
     };
-    facts.labels = labels(registered.options.index, &facts);
+    facts.labels = of.labels(&facts);
     Ok(facts)
 }
 
@@ -276,16 +278,27 @@ fn checked_traceparent(given: String) -> Result<Box<str>, FactsError> {
     Ok(given.into())
 }
 
-fn labels(index: &[Index], facts: &Facts) -> Vec<Box<str>> {
-    let label = |by: &Index| match by {
+/// The label that a definition's index gives a task.
+pub(crate) fn label(by: &Index, facts: &Facts) -> Option<Box<str>> {
+    match by {
         Index::Session => facts.session.as_deref().map(session_label),
         Index::Owner => Some(owner_label(&facts.owner)),
-        Index::Tag(key) => {
-            let tag = facts.tags.iter().find(|(found, _)| &**found == *key);
-            tag.map(|(key, value)| tag_label(key, value))
-        }
-    };
-    index.iter().filter_map(label).collect()
+        Index::Tag(key) => label_of_tag(key, facts),
+    }
+}
+
+/// As [`label`], by the kind that the file names.
+pub(crate) fn label_of(kind: &str, facts: &Facts) -> Option<Box<str>> {
+    match kind {
+        BY_SESSION => facts.session.as_deref().map(session_label),
+        BY_OWNER => Some(owner_label(&facts.owner)),
+        kind => label_of_tag(tag_of(kind)?, facts),
+    }
+}
+
+fn label_of_tag(key: &str, facts: &Facts) -> Option<Box<str>> {
+    let tag = facts.tags.iter().find(|(found, _)| **found == *key);
+    tag.map(|(key, value)| tag_label(key, value))
 }
 
 /// The label under which a session's tasks are listed.

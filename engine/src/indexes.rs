@@ -78,7 +78,15 @@ pub(crate) const BY_SESSION: &str = "session";
 /// The kind of label that names an owner.
 pub(crate) const BY_OWNER: &str = "owner";
 
+/// What the kinds that name the value of a tag begin with.
+const BY_TAG: &str = "tag:";
+
 /// The kind of label that names the value of a tag.
 pub(crate) fn by_tag(key: &str) -> Box<str> {
-    format!("tag:{key}").into()
+    format!("{BY_TAG}{key}").into()
+}
+
+/// The key of the tag whose value a kind of label names.
+pub(crate) fn tag_of(kind: &str) -> Option<&str> {
+    kind.strip_prefix(BY_TAG)
 }

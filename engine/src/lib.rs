@@ -177,6 +177,8 @@ mod span;
 #[cfg(feature = "runtime")]
 mod start;
 #[cfg(feature = "runtime")]
+mod startable;
+#[cfg(feature = "runtime")]
 mod step;
 #[cfg(feature = "runtime")]
 mod step_key;

@@ -240,6 +240,10 @@ impl Store for Patient {
         self.patiently(|store| store.put_indexes(indexes))
     }
 
+    fn reached_at(&self, addresses: &[String]) {
+        self.store.reached_at(addresses);
+    }
+
     fn leaving(&self, still_running: usize) {
         self.store.leaving(still_running);
     }

@@ -145,6 +145,13 @@ impl Reader {
         }
     }
 
+    /// Where the engine is reached, for who comes second to its file.
+    pub(crate) fn reached_at(&self, addresses: &[String]) {
+        if let Some(store) = self.kept.upgrade().and_then(|kept| kept.store()) {
+            store.reached_at(addresses);
+        }
+    }
+
     /// Takes the store from handlers that did not end.
     pub(crate) fn abandon(&self) {
         if let Some(kept) = self.kept.upgrade() {

@@ -6,9 +6,10 @@ use crate::facts::Factories;
 use crate::flow::Kind;
 use crate::handler::{Erased, HandlerError};
 use crate::machine::DefLimits;
+use crate::startable::{Elsewhere, Startable};
 use crate::stream::sink::SinkFactory;
 use crate::value_type::ValueType;
-use outlive_storage::row::DefNumber;
+use outlive_storage::row::{DefNumber, IndexRow};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -60,6 +61,8 @@ pub(crate) struct Registry {
     /// The present numbers of numbers whose names are former ones. Both stay in the file as they are: tasks keep the
     /// number they were started under, and new ones are started under the present one.
     present: HashMap<DefNumber, DefNumber>,
+    /// Definitions whose tasks may be started here for another program to run.
+    elsewhere: HashMap<DefNumber, Elsewhere>,
 }
 
 impl Registry {
@@ -86,7 +89,32 @@ impl Registry {
             by_number: numbers.into_iter().zip(registered).collect(),
             names,
             present,
+            elsewhere: HashMap::new(),
         }
+    }
+
+    /// Lets tasks of every definition of the file be started, also of those that nobody registered here.
+    pub(crate) fn starting_for_others(mut self, indexes: &[IndexRow]) -> Registry {
+        let all = self.names.iter();
+        let others = all.filter(|(def, _)| self.get(**def).is_none());
+        let others = others.map(|(def, name)| (*def, Elsewhere::new(*def, name, indexes)));
+        self.elsewhere = others.collect();
+        self
+    }
+
+    /// The definition of this name, if its tasks may be started here.
+    pub(crate) fn startable(&self, name: &str) -> Option<(DefNumber, Startable<'_>)> {
+        if let Some(def) = self.number(name) {
+            return Some((def, Startable::Here(self.get(def)?)));
+        }
+        let mut others = self.elsewhere.iter();
+        let (def, elsewhere) = others.find(|(_, elsewhere)| elsewhere.name == name)?;
+        Some((*def, Startable::Elsewhere(elsewhere)))
+    }
+
+    /// The names of the definitions whose tasks may be started here for another program to run.
+    pub(crate) fn elsewhere(&self) -> impl Iterator<Item = &'static str> {
+        self.elsewhere.values().map(|elsewhere| elsewhere.name)
     }
 
     /// As [`Registry::new`] for a file that is only looked at: names that are not in it have numbers that are not.

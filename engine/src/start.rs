@@ -281,22 +281,21 @@ impl<O, S> Start<O, S> {
         let input_id = InputId::new(self.input_id.unwrap_or_else(env::fresh_id))?;
         let after = self.after.map(InputId::new).transpose()?;
         let bytes = self.input?;
-        let number = dispatcher.registry.number(self.def);
-        let registered = number.and_then(|def| Some((def, dispatcher.registry.get(def)?)));
-        let Some((def, registered)) = registered else {
+        let Some((def, of)) = dispatcher.registry.startable(self.def) else {
             return Err(StartError::NoHandler { name: self.def });
         };
         // What the registered definition says, the variant over it, the call over both.
-        let options = registered.options.task.and(self.options);
+        let options = of.options().and(self.options);
         let options_row = options.row()?;
         if *dispatcher.stopping.borrow() && dispatcher.writer.poison.get().is_none() {
             return Err(StartError::ShuttingDown);
         }
         self.said.check()?;
-        let of = (&*bytes, &id);
-        let made = facts(self.said, &options, registered, of, &dispatcher.creator);
+        let by = (&*bytes, &id);
+        let made = facts(self.said, &options, &of, by, &dispatcher.creator);
         let (facts, cannot_create) = created_with(self.must_exist, made)?;
-        let slot = dispatcher.slots.take_for_start(registered.kind(), def);
+        let kind = of.kind();
+        let slot = kind.and_then(|kind| dispatcher.slots.take_for_start(kind, def));
         let digest = dispatcher.digests.of(&bytes);
         let (payload, value) = value::split(bytes);
         let input = NewInput {

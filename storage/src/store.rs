@@ -563,6 +563,12 @@ pub trait Store: Send + Sync + 'static {
         let _ = still_running;
     }
 
+    /// The engine is reached at these addresses from now on: a store that only one process may open says so to whoever comes
+    /// second.
+    fn reached_at(&self, addresses: &[String]) {
+        let _ = addresses;
+    }
+
     /// Opens the store again after a call has failed as a whole; does nothing while it is well. What is durable is there
     /// afterwards. Where a sync had failed, the file is copied to a new one first, for the old one cannot be trusted.
     ///

@@ -1,7 +1,7 @@
 //! The doors for programs that pass values on and never look into them, and the faults they tell others.
 
 use outlive::{
-    Accepted, AttachError, ControlError, Ctx, Ended, Engine, Fault, HandlerError, Health,
+    Accepted, AttachError, ControlError, Ctx, Ended, Engine, Fault, HandlerError, Health, Index,
     InputError, InputStatus, OnConflict, Reply, ResultError, Run, StartError, Status, StoreError,
     TaskDef,
 };
@@ -10,6 +10,7 @@ use outlive_tests::play::{PLAY, Play, STEERED, ask, held, say, until};
 use serde_json::Value;
 use serde_json::value::RawValue;
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 type Raw = Box<RawValue>;
 
@@ -202,4 +203,50 @@ async fn every_fault_has_a_code_of_its_own_and_an_end_is_none() {
     ];
     let codes: BTreeSet<_> = faults.iter().map(Fault::code).collect();
     assert_eq!(codes.len(), faults.len());
+}
+
+/// A tool that opens a file by itself starts what only the program behind the file can run.
+#[tokio::test]
+async fn a_task_started_for_another_program_is_run_and_listed_by_it() {
+    const TAGGED: TaskDef<Value, Value> = TaskDef::new("tagged").index(&[Index::Tag("team")]);
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("tasks.redb");
+    let program = || {
+        let builder = Engine::builder(&path).task(TAGGED, |_: Ctx, value| async move {
+            Ok::<Value, HandlerError>(value)
+        });
+        builder.open()
+    };
+    program().await.unwrap().shutdown(Duration::ZERO).await;
+
+    let tool = Engine::builder(&path).start_for_others(["new"]).unwrap();
+    let tool = tool.open().await.unwrap();
+    let names: Vec<_> = tool.definitions().iter().map(|known| known.name).collect();
+    assert_eq!(names, ["new", "tagged"]);
+    for (name, id) in [("tagged", "a"), ("new", "b")] {
+        let def = TaskDef::<Raw, Raw>::new(name);
+        let run = tool
+            .start(def, id, &raw("17"))
+            .tag("team", "red")
+            .await
+            .unwrap();
+        assert_eq!(run.status().await.unwrap(), Status::Pending);
+    }
+    let unknown = tool
+        .start(TaskDef::<Raw, Raw>::new("other"), "c", &raw("17"))
+        .await;
+    assert!(matches!(
+        unknown,
+        Err(StartError::NoHandler { name: "other" })
+    ));
+    tool.shutdown(Duration::ZERO).await;
+
+    let engine = program().await.unwrap();
+    let run = engine.attach_untyped::<Value, ()>("a").await.unwrap();
+    assert_eq!(run.result().await.unwrap(), 17);
+    let page = engine.list(TAGGED).tag("team", "red").await.unwrap();
+    assert_eq!(page.tasks.len(), 1, "the index has it");
+    let b = engine.get("b").await.unwrap().unwrap();
+    assert_eq!((b.status, b.name.as_str()), (Status::Pending, "new"));
+    engine.shutdown(Duration::ZERO).await;
 }

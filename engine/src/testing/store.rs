@@ -259,6 +259,10 @@ impl Store for CrashStore {
         self.alive()?.put_indexes(indexes)
     }
 
+    fn reached_at(&self, addresses: &[String]) {
+        self.inner.reached_at(addresses);
+    }
+
     fn leaving(&self, still_running: usize) {
         self.inner.leaving(still_running);
     }

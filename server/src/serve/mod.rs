@@ -138,6 +138,9 @@ impl Server {
     /// Answers until `stop` resolves; then ends in order, and the engine with it: `/readyz` says 503, streams end with the
     /// wish to come back, handlers have the grace of the settings to end, and the connections are closed.
     pub async fn run(self, stop: impl Future<Output = ()>) -> ShutdownReport {
+        let addresses = self.sockets.iter().map(Socket::address);
+        let urls: Vec<String> = addresses.map(|address| address.url()).collect();
+        self.engine.reached_at(&urls);
         let (closing, is_closing) = watch::channel(false);
         let (closed, is_closed) = watch::channel(false);
         let limits: Limits = self.options.limits.clone();

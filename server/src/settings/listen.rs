@@ -51,6 +51,30 @@ impl Listen {
         }
     }
 
+    /// By what a program on this machine reaches it: `http://address:port`, or `unix:/path`.
+    pub(crate) fn url(&self) -> String {
+        match self {
+            Listen::Tcp(address) => {
+                let mut address = *address;
+                match address.ip() {
+                    IpAddr::V4(ip) if ip.is_unspecified() => {
+                        address.set_ip(Ipv4Addr::LOCALHOST.into())
+                    }
+                    IpAddr::V6(ip) if ip.is_unspecified() => {
+                        address.set_ip(Ipv6Addr::LOCALHOST.into())
+                    }
+                    IpAddr::V4(_) | IpAddr::V6(_) => {}
+                }
+                format!("http://{address}")
+            }
+            Listen::Unix(path) => {
+                // Whoever reads it may stand in another directory.
+                let path = std::path::absolute(path).unwrap_or_else(|_| path.clone());
+                format!("{UNIX}{}", path.display())
+            }
+        }
+    }
+
     /// The host by which it is reached, where that is said by its address.
     pub(crate) fn host(&self) -> Option<String> {
         match self {

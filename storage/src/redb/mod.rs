@@ -463,6 +463,10 @@ impl Store for RedbStore {
         self.guarded(|| self.put_all_indexes(indexes))
     }
 
+    fn reached_at(&self, addresses: &[String]) {
+        self.medium.reached_at(addresses);
+    }
+
     fn leaving(&self, still_running: usize) {
         self.medium.leaving(still_running);
     }

@@ -314,6 +314,7 @@ pub(super) fn database_error(path: &Path, error: DatabaseError) -> OpenError {
         DatabaseError::DatabaseAlreadyOpen => OpenError::AlreadyRunning {
             pid: None,
             still_running: None,
+            reached_at: Vec::new(),
             path: path.to_owned(),
         },
         DatabaseError::Storage(StorageError::Io(error)) if !is_damage(&error) => {

@@ -13,6 +13,8 @@ pub enum OpenError {
         pid: Option<u32>,
         /// Set when that engine has stopped but for so many handlers, which do not end.
         still_running: Option<usize>,
+        /// Where that engine is reached, if it serves its tasks.
+        reached_at: Vec<String>,
         /// The store.
         path: PathBuf,
     },

@@ -106,6 +106,7 @@ pub fn salvage(
         return Err(CopyError::From(OpenError::AlreadyRunning {
             pid: None,
             still_running: None,
+            reached_at: Vec::new(),
             path: from,
         }));
     }

@@ -194,6 +194,7 @@ fn a_second_open_names_the_holder() {
         Err(OpenError::AlreadyRunning {
             pid,
             still_running: None,
+            reached_at: Vec::new(),
             path: path.clone()
         })
     );
@@ -213,6 +214,33 @@ fn a_second_open_learns_that_the_holder_has_stopped_but_for_some_handlers() {
     assert_eq!(still_running, Some(2));
     drop(store);
     assert!(open(&path).is_ok());
+}
+
+#[test]
+fn a_second_open_learns_where_the_holder_is_reached() {
+    let (_directory, path) = place();
+    let store = open(&path).unwrap();
+    let given = ["http://127.0.0.1:7", "unix:/a b", "unix:/\u{1b}", "x\ny"].map(str::to_owned);
+    store.reached_at(&given);
+    store.leaving(2);
+    let Err(OpenError::AlreadyRunning { reached_at, .. }) = open(&path).map(|_| ()) else {
+        panic!("it is held");
+    };
+    assert_eq!(
+        reached_at,
+        given[..2],
+        "and nothing that could be another line"
+    );
+    drop(store);
+    let again = open(&path).unwrap();
+    let Err(OpenError::AlreadyRunning { reached_at, .. }) = open(&path).map(|_| ()) else {
+        panic!("it is held");
+    };
+    assert!(
+        reached_at.is_empty(),
+        "the next holder is not reached there"
+    );
+    drop(again);
 }
 
 #[test]
