@@ -3,6 +3,7 @@
 use crate::def::TaskDef;
 use crate::engine::{Engine, Shared};
 use crate::error::{AttachError, GetError};
+use crate::list::LIST_MAX;
 use crate::machine::Named;
 use crate::metadata;
 use crate::run::Run;
@@ -43,6 +44,31 @@ impl Engine {
             None => Ok(None),
         };
         self.shared().seen(read).await
+    }
+
+    /// The ids of tasks that begin so, in their order, at most `limit` and at most [`LIST_MAX`](crate::LIST_MAX): for who
+    /// types a part of one. However many tasks there are, no others are looked at.
+    ///
+    /// ```
+    /// # use outlive::{Ctx, Engine, HandlerError, TaskDef};
+    /// # const ECHO: TaskDef<u32, u32> = TaskDef::new("echo");
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let engine = Engine::in_memory().task(ECHO, |_: Ctx, n| async move { Ok::<_, HandlerError>(n) }).open().await?;
+    /// engine.start(ECHO, "invoice-17", &17).await?;
+    /// assert_eq!(engine.ids("inv", 10).await?[0].as_str(), "invoice-17");
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// [`GetError`]: what to do is in each variant.
+    pub async fn ids(
+        &self,
+        prefix: impl Into<String>,
+        limit: usize,
+    ) -> Result<Vec<TaskId>, GetError> {
+        let (prefix, limit) = (prefix.into(), limit.min(LIST_MAX));
+        let read = move |store: &dyn Store| store.ids(&prefix, limit);
+        Ok(self.shared().dispatcher.reader.read(read).await?)
     }
 
     /// A handle to a task that runs, waits or has ended; for the input it works or worked on last. It answers for that

@@ -119,6 +119,10 @@ impl Store for Patient {
         self.patiently(|store| store.find(id))
     }
 
+    fn ids(&self, prefix: &str, limit: usize) -> Result<Vec<TaskId>> {
+        self.patiently(|store| store.ids(prefix, limit))
+    }
+
     fn get(&self, task: TaskNumber) -> Result<Option<TaskRow>> {
         self.patiently(|store| store.get(task))
     }

@@ -72,6 +72,7 @@ fn documented() -> OpenApiRouter<App> {
     OpenApiRouter::with_openapi(Document::openapi())
         .routes(routes!(tasks::list, start::start))
         .routes(routes!(tasks::show, tasks::remove))
+        .routes(routes!(tasks::ids))
         .routes(routes!(result::result))
         .routes(routes!(result::output))
         .routes(routes!(inputs::give, inputs::list))

@@ -93,6 +93,7 @@ promises! {
     counters_only_grow_and_survive_a_reopen,
     a_definition_keeps_its_number,
     due_is_ordered_by_priority_then_time_then_number,
+    ids_are_found_by_their_beginning,
     due_follows_each_line_of_time,
     due_tells_when_the_next_task_becomes_due,
     due_exactly_lists_one_moment,

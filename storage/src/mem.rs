@@ -69,6 +69,10 @@ impl Store for MemStore {
         self.tables.lock().number(id)
     }
 
+    fn ids(&self, prefix: &str, limit: usize) -> Result<Vec<TaskId>, StoreError> {
+        Ok(self.tables.lock().ids(prefix, limit))
+    }
+
     fn get(&self, task: TaskNumber) -> Result<Option<TaskRow>, StoreError> {
         Ok(self.tables.lock().task(task).cloned())
     }

@@ -340,6 +340,12 @@ pub trait Store: Send + Sync + 'static {
     /// [`StoreError`] when the store cannot be read.
     fn find(&self, id: &TaskId) -> Result<Option<TaskNumber>, StoreError>;
 
+    /// The ids that begin so, in their order, at most `limit`. What is damaged is passed over.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store cannot be read.
+    fn ids(&self, prefix: &str, limit: usize) -> Result<Vec<TaskId>, StoreError>;
+
     /// The row of a task.
     ///
     /// # Errors

@@ -199,6 +199,11 @@ impl Store for Faulty {
         self.inner.find(id)
     }
 
+    fn ids(&self, prefix: &str, limit: usize) -> Result<Vec<TaskId>, StoreError> {
+        self.read()?;
+        self.inner.ids(prefix, limit)
+    }
+
     fn get(&self, task: TaskNumber) -> Result<Option<TaskRow>, StoreError> {
         let before = self.gets.fetch_add(1, Ordering::SeqCst);
         let most = self.gets_max.load(Ordering::SeqCst);

@@ -116,6 +116,10 @@ impl Store for CrashStore {
         self.inner.find(id)
     }
 
+    fn ids(&self, prefix: &str, limit: usize) -> Result<Vec<TaskId>, StoreError> {
+        self.inner.ids(prefix, limit)
+    }
+
     fn get(&self, task: TaskNumber) -> Result<Option<TaskRow>, StoreError> {
         self.inner.get(task)
     }

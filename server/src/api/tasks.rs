@@ -10,7 +10,7 @@ use crate::view::TaskView;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::IntoResponse;
-use outlive::{Cursor, Fault, LIST_MAX, Listing, Status, TASK_TAG, TaskId};
+use outlive::{Cursor, Fault, LIST_LIMIT, LIST_MAX, Listing, Status, TASK_TAG, TaskId};
 use serde::Serialize;
 use std::ops::Bound;
 use std::time::SystemTime;
@@ -49,6 +49,30 @@ pub(crate) async fn list(State(app): State<App>, params: Params) -> Answer {
         damaged: page.damaged.len(),
         next: page.next.map(|next| next.to_string()),
     }))
+}
+
+/// Ids of tasks.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct IdsView {
+    task_ids: Vec<String>,
+}
+
+/// The ids that begin so, in their order: for who types a part of one.
+#[utoipa::path(
+    get, path = "/v1/task-ids", tag = "tasks",
+    params(
+        ("prefix" = Option<String>, Query),
+        ("limit" = Option<usize>, Query, description = "1 to 500; 100 by default"),
+    ),
+    responses((status = 200, body = IdsView), (status = 400), (status = 503))
+)]
+pub(crate) async fn ids(State(app): State<App>, mut params: Params) -> Answer {
+    let prefix = params.one("prefix")?.unwrap_or_default();
+    let limit = limit(&mut params)?.unwrap_or(LIST_LIMIT);
+    params.end()?;
+    let ids = app.engine.ids(prefix, limit).await?;
+    let task_ids = ids.iter().map(ToString::to_string).collect();
+    Ok(json(&IdsView { task_ids }))
 }
 
 fn listing(app: &App, mut params: Params) -> Result<Listing, Problem> {

@@ -96,6 +96,29 @@ pub fn due_is_ordered_by_priority_then_time_then_number(factory: &impl Factory) 
     );
 }
 
+/// An id is found by what it begins with, in the order of ids, and no more of them than are asked for.
+pub fn ids_are_found_by_their_beginning(factory: &impl Factory) {
+    let store = factory.fresh();
+    for (number, id) in [
+        (10, "b-2"),
+        (11, "a"),
+        (12, "b-1"),
+        (13, "b"),
+        (14, "c"),
+        (15, "b-10"),
+    ] {
+        one(&store, start(&pending(number, id))).expect("the start is accepted");
+    }
+    let found = |prefix, limit| {
+        let found = store.ids(prefix, limit).expect("ids are read");
+        found.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    assert_eq!(found("b-", 100), ["b-1", "b-10", "b-2"]);
+    assert_eq!(found("b", 2), ["b", "b-1"]);
+    assert_eq!(found("", 100).len(), 6);
+    assert_eq!((found("d", 100).len(), found("a", 0).len()), (0, 0));
+}
+
 /// Each line of time has its own hands: what is due of one is due, whatever the others show; what is due at once
 /// is so by all of them. Of one rank the earliest moment comes first, on whatever line.
 pub fn due_follows_each_line_of_time(factory: &impl Factory) {

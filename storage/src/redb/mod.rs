@@ -320,6 +320,10 @@ impl Store for RedbStore {
         self.reading(|| self.read_number(id))
     }
 
+    fn ids(&self, prefix: &str, limit: usize) -> Result<Vec<TaskId>, StoreError> {
+        self.reading(|| self.read_ids(prefix, limit))
+    }
+
     fn get(&self, task: TaskNumber) -> Result<Option<TaskRow>, StoreError> {
         self.reading(|| self.read_row(task))
     }

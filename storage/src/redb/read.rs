@@ -60,6 +60,11 @@ impl RedbStore {
         ids::number(&table, || txn.open_table(TASKS).map_err(fault), id.as_str())
     }
 
+    pub(crate) fn read_ids(&self, prefix: &str, limit: usize) -> Result<Vec<TaskId>> {
+        let table = self.begin_read()?.open_table(IDS).map_err(fault)?;
+        ids::beginning(&table, prefix, limit)
+    }
+
     pub(crate) fn read_row(&self, task: TaskNumber) -> Result<Option<TaskRow>> {
         let table = self.begin_read()?.open_table(TASKS).map_err(fault)?;
         let found = table.get(task.0).map_err(fault)?;

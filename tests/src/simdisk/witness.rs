@@ -118,6 +118,10 @@ impl Store for Witness {
         self.inner.find(id)
     }
 
+    fn ids(&self, prefix: &str, limit: usize) -> Result<Vec<TaskId>, StoreError> {
+        self.inner.ids(prefix, limit)
+    }
+
     fn get(&self, task: TaskNumber) -> Result<Option<TaskRow>, StoreError> {
         self.inner.get(task)
     }

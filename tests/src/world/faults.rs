@@ -214,6 +214,10 @@ impl Store for FaultStore {
         self.read()?.find(id)
     }
 
+    fn ids(&self, prefix: &str, limit: usize) -> Result<Vec<TaskId>, StoreError> {
+        self.read()?.ids(prefix, limit)
+    }
+
     fn get(&self, task: TaskNumber) -> Result<Option<TaskRow>, StoreError> {
         self.read()?.get(task)
     }
