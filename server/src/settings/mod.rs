@@ -252,9 +252,10 @@ fn list(text: &str) -> Vec<String> {
         .collect()
 }
 
-impl fmt::Display for Settings {
-    /// One line for each: `name = value (where it came from)`. A token is said to be set, and no more.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Settings {
+    /// Each setting: its name, its value as it may be shown, and where it came from. A token is said to be set, and no
+    /// more.
+    pub fn entries(&self) -> Vec<(&'static str, String, &Origin)> {
         let listen: Vec<String> = self.listen.value.iter().map(Listen::to_string).collect();
         let file = self
             .token_file
@@ -262,7 +263,7 @@ impl fmt::Display for Settings {
             .as_ref()
             .map(|path| path.display().to_string());
         let set = |token: &Option<Token>| if token.is_some() { "(set)" } else { "" }.to_owned();
-        let lines = [
+        vec![
             ("listen", listen.join(","), &self.listen.origin),
             ("hosts", self.hosts.value.join(","), &self.hosts.origin),
             (
@@ -296,8 +297,14 @@ impl fmt::Display for Settings {
                 self.streams.value.to_string(),
                 &self.streams.origin,
             ),
-        ];
-        for (name, value, origin) in lines {
+        ]
+    }
+}
+
+impl fmt::Display for Settings {
+    /// One line for each: `name = value (where it came from)`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (name, value, origin) in self.entries() {
             writeln!(f, "{name} = {value} ({origin})")?;
         }
         Ok(())
