@@ -6,7 +6,7 @@ use crate::exit::Exit;
 use crate::output::{Colour, Form, Output};
 use crate::reach::{Answer, Call, Opening, Reach};
 use crate::settings::{Own, Place};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use tokio::sync::OnceCell;
 
 /// Largest file of a token that is read.
@@ -18,7 +18,10 @@ const HASHED: &str = "sha256:";
 pub(crate) struct App {
     pub(crate) settings: Own,
     pub(crate) out: Output,
-    token: Option<String>,
+    /// The file of settings, where one was named.
+    pub(crate) config: Option<String>,
+    /// The file of a token: what is in it is for the verb to say.
+    pub(crate) token_file: Option<PathBuf>,
     /// Opened by the first who asks for it.
     reach: OnceCell<Reach>,
 }
@@ -26,16 +29,11 @@ pub(crate) struct App {
 impl App {
     pub(crate) fn new(args: &Args) -> Result<App, CliError> {
         let settings = Own::resolve(args.flags())?;
-        let token = match &args.token_file {
-            Some(path) => Some(token_of(path)?),
-            None => std::env::var("OUTLIVE_TOKEN")
-                .ok()
-                .filter(|token| !token.is_empty()),
-        };
         Ok(App {
             out: Output::new(settings.form.value, settings.colour.value),
             settings,
-            token,
+            config: args.config.as_ref().map(|path| path.display().to_string()),
+            token_file: args.token_file.clone(),
             reach: OnceCell::new(),
         })
     }
@@ -69,8 +67,18 @@ impl App {
 
     /// As [`App::reach`], where opening the file may do more.
     pub(crate) async fn reach_with(&self, opening: Opening) -> Result<&Reach, CliError> {
-        let open = || Reach::open(self.place(), self.token.clone(), opening);
+        let open = || async move { Reach::open(self.place(), self.token()?, opening).await };
         self.reach.get_or_try_init(open).await
+    }
+
+    /// The token for the server.
+    fn token(&self) -> Result<Option<String>, CliError> {
+        match &self.token_file {
+            Some(path) => token_of(path).map(Some),
+            None => Ok(std::env::var("OUTLIVE_TOKEN")
+                .ok()
+                .filter(|token| !token.is_empty())),
+        }
     }
 
     /// Sends a request.

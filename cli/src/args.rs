@@ -5,7 +5,21 @@ use clap::{Command, CommandFactory, FromArgMatches, Parser, Subcommand};
 use std::path::PathBuf;
 
 /// The verbs by what they are for. Clap knows no groups of verbs, so the list of the help is made of these.
-const GROUPS: [(&str, &[&str]); 1] = [("Look at tasks", &["ls"])];
+const GROUPS: [(&str, &[&str]); 4] = [
+    (
+        "Look at tasks",
+        &["ls", "show", "explain", "result", "watch", "stats"],
+    ),
+    (
+        "Start and steer them",
+        &["start", "steer", "resume", "asks", "answer"],
+    ),
+    (
+        "Stop them, try them again, remove them",
+        &["cancel", "terminate", "retry", "rm"],
+    ),
+    ("The program itself", &["serve", "config", "version"]),
+];
 
 /// Run, watch, repair and show durable tasks.
 #[derive(Debug, Parser)]
@@ -101,8 +115,42 @@ impl Args {
 /// What is to be done. Each verb has a file of its own below `verbs/`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
+    /// Start a task, or give an input to one that is there
+    Start(verbs::start::Start),
+    /// Give a task a further input
+    Steer(verbs::start::Steer),
     /// List tasks, newest first
     Ls(verbs::ls::Ls),
+    /// Show all that is known of a task
+    Show(verbs::show::Show),
+    /// Say why a task stands where it stands
+    Explain(verbs::show::Explain),
+    /// Print what a task returned, once it has
+    Result(verbs::result::ResultOf),
+    /// Follow what a task emits, or what happens to all
+    Watch(verbs::watch::Watch),
+    /// Show how the engine and its store are, and count tasks
+    Stats(verbs::about::Stats),
+    /// Tell tasks to end
+    Cancel(verbs::orders::Cancel),
+    /// Stop tasks at once
+    Terminate(verbs::orders::Terminate),
+    /// Try tasks again that failed, were stopped, or are quarantined
+    Retry(verbs::orders::Retry),
+    /// Enter a task once more that waits for an input
+    Resume(verbs::orders::Resume),
+    /// Remove tasks and all that belongs to them
+    Rm(verbs::orders::Rm),
+    /// List what tasks ask people
+    Asks(verbs::asks::Asks),
+    /// Answer a question, once
+    Answer(verbs::asks::Answer),
+    /// Serve a file over HTTP, without running its tasks
+    Serve(verbs::serve::Serve),
+    /// Show the settings, and where each comes from
+    Config(verbs::about::Config),
+    /// Show the versions of the program and of the server
+    Version(verbs::about::Version),
 }
 
 /// The whole grammar, with the verbs of the help in their groups.

@@ -5,8 +5,12 @@
 
 mod app;
 mod args;
+mod confirm;
 mod error;
 mod exit;
+mod filter;
+mod find;
+mod input;
 mod output;
 mod problem;
 mod reach;
@@ -14,6 +18,7 @@ mod safe;
 mod settings;
 mod verbs;
 mod view;
+mod when;
 
 use app::App;
 use args::Args;

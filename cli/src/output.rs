@@ -131,11 +131,6 @@ impl Output {
         written(format!("{safe}\n").as_bytes())
     }
 
-    /// Bytes as they are: an output that was asked for. On a terminal they are JSON and nothing else.
-    pub(crate) fn bytes(&self, bytes: &[u8]) -> Result<(), CliError> {
-        self.json(bytes)
-    }
-
     /// Text for people, of one line or several.
     pub(crate) fn text(&self, tone: Tone, text: &str) -> Result<(), CliError> {
         let safe = safe::lines(text);

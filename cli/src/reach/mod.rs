@@ -2,6 +2,8 @@
 
 mod call;
 mod file;
+mod follow;
+pub(crate) mod sse;
 mod url;
 
 use crate::error::CliError;
@@ -9,12 +11,12 @@ use crate::problem::Problem;
 use crate::settings::Place;
 pub(crate) use call::Call;
 use file::Opened;
-pub(crate) use file::Opening;
+pub(crate) use file::{Opening, opened_to_serve};
+pub(crate) use follow::Follow;
 use http_body_util::BodyExt;
 use http_body_util::combinators::UnsyncBoxBody;
 use hyper::Response;
 use hyper::body::Bytes;
-use hyper::header::HeaderMap;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
@@ -28,7 +30,6 @@ pub(crate) type Body = UnsyncBoxBody<Bytes, BoxError>;
 #[derive(Debug, Clone)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
-    pub(crate) headers: HeaderMap,
     /// The body, byte for byte.
     pub(crate) body: Bytes,
 }
@@ -85,7 +86,6 @@ impl Reach {
         let body = body.collect().await.map_err(|error| self.broken(&error))?;
         Ok(Answer {
             status: parts.status.as_u16(),
-            headers: parts.headers,
             body: body.to_bytes(),
         })
     }

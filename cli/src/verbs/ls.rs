@@ -3,17 +3,19 @@
 use crate::app::App;
 use crate::error::CliError;
 use crate::exit::Exit;
+use crate::filter::{Filter, PAGE_MAX};
 use crate::output::{Form, Rows, Tone};
-use crate::reach::Call;
 use crate::view::{Task, ago};
 use clap::Args;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-/// Most tasks that one request may ask for.
-const PAGE_MAX: usize = 500;
-
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  outlive ls --status suspended --since 2h
+  outlive ls --task summarize --tag customer=17 -n 500 -o jsonl
+With -o json it is one page, as the API answers it; go on with --cursor and its `next`.")]
 pub(crate) struct Ls {
     /// Most that are listed; with -o json, most of one page
     #[arg(short = 'n', long, default_value_t = 100)]
@@ -21,6 +23,8 @@ pub(crate) struct Ls {
     /// Goes on where a page ended: its `next`
     #[arg(long)]
     cursor: Option<String>,
+    #[command(flatten, next_help_heading = "Conditions")]
+    filter: Filter,
 }
 
 /// A page, each task as it came.
@@ -36,18 +40,15 @@ struct Page<'a> {
 impl Ls {
     pub(crate) async fn run(self, app: &App) -> Result<Exit, CliError> {
         if app.out.form == Form::Json {
-            let answer = app
-                .send(self.call(self.limit, self.cursor.as_deref()))
-                .await?;
-            app.out.json(&answer.body)?;
+            let call = self.filter.call(self.limit, self.cursor.as_deref())?;
+            app.out.json(&app.send(call).await?.body)?;
             return Ok(Exit::Done);
         }
         let mut rows = Rows::new(&["ID", "TASK", "STATUS", "AGE", "TITLE"]);
         let (mut left, mut cursor, mut damaged) = (self.limit, self.cursor.clone(), 0);
         while left > 0 {
-            let answer = app
-                .send(self.call(left.min(PAGE_MAX), cursor.as_deref()))
-                .await?;
+            let call = self.filter.call(left.min(PAGE_MAX), cursor.as_deref())?;
+            let answer = app.send(call).await?;
             let page: Page<'_> = answer.parsed()?;
             left = left.saturating_sub(page.tasks.len());
             damaged += page.damaged;
@@ -66,23 +67,18 @@ impl Ls {
             app.out.table(rows)?;
         }
         if damaged > 0 {
-            app.out.note(&format!(
-                "{damaged} damaged rows were passed over: `outlive store verify` names them"
-            ));
+            let what = format!(
+                "{damaged} damaged rows were passed over; `outlive store verify` names them"
+            );
+            app.out.note(&what);
         }
         if let Some(next) = cursor {
             app.out.note(&format!(
-                "there are more: -n {}, or --cursor {next}",
+                "there may be more: -n {}, or --cursor {next}",
                 self.limit * 10
             ));
         }
         Ok(Exit::Done)
-    }
-
-    fn call(&self, limit: usize, cursor: Option<&str>) -> Call {
-        Call::get(&["v1", "tasks"])
-            .query("limit", limit.to_string())
-            .query_if("cursor", cursor)
     }
 }
 

@@ -1,0 +1,185 @@
+//! Which tasks are meant: conditions that all must hold, and tasks by their ids.
+
+use crate::app::App;
+use crate::confirm::Yes;
+use crate::error::CliError;
+use crate::find::Care;
+use crate::reach::Call;
+use crate::view::Task;
+use crate::when::{self, Towards};
+use clap::Args;
+use serde::Deserialize;
+
+/// Most tasks of one request.
+pub(crate) const PAGE_MAX: usize = 500;
+/// Most tasks that one batch may mean.
+const BATCH_MAX: usize = 100_000;
+/// So many are named in a question.
+const NAMED: usize = 3;
+
+/// Conditions. All that are given must hold.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct Filter {
+    /// Of this definition
+    #[arg(long, value_name = "NAME")]
+    task: Option<String>,
+    /// pending, in_progress, suspended or completed
+    #[arg(long)]
+    status: Option<String>,
+    /// Of this session
+    #[arg(long, value_name = "ID")]
+    session: Option<String>,
+    /// Of this owner
+    #[arg(long, value_name = "NAME")]
+    owner: Option<String>,
+    /// With this tag, as key=value; as often as needed
+    #[arg(long, value_name = "KEY=VALUE")]
+    tag: Vec<String>,
+    /// Created at this moment or later: 2h, "2h ago", a date, a time
+    #[arg(long, value_name = "MOMENT")]
+    since: Option<String>,
+    /// Created before this moment
+    #[arg(long, value_name = "MOMENT")]
+    until: Option<String>,
+    /// Those that wait for a person
+    #[arg(long)]
+    parked: bool,
+}
+
+impl Filter {
+    /// Whether nothing is said.
+    fn is_empty(&self) -> bool {
+        let texts = [
+            &self.task,
+            &self.status,
+            &self.session,
+            &self.owner,
+            &self.since,
+            &self.until,
+        ];
+        texts.iter().all(|text| text.is_none()) && self.tag.is_empty() && !self.parked
+    }
+
+    /// The request for a page.
+    pub(crate) fn call(&self, limit: usize, cursor: Option<&str>) -> Result<Call, CliError> {
+        let moment = |text: &Option<String>| {
+            text.as_deref()
+                .map(|text| when::moment(text, Towards::Past))
+                .transpose()
+        };
+        let mut call = Call::get(&["v1", "tasks"])
+            .query("limit", limit.to_string())
+            .query_if("task", self.task.as_ref())
+            .query_if("status", self.status.as_ref())
+            .query_if("session_id", self.session.as_ref())
+            .query_if("owner", self.owner.as_ref())
+            .query_if("created_from", moment(&self.since)?)
+            .query_if("created_to", moment(&self.until)?)
+            .query_if("parked", self.parked.then_some("true"))
+            .query_if("cursor", cursor);
+        for tag in &self.tag {
+            let (key, value) = tag_of(tag)?;
+            call = call.query("tag", format!("{key}:{value}"));
+        }
+        Ok(call)
+    }
+}
+
+/// The key and the value of a tag.
+///
+/// # Errors
+/// [`CliError::Usage`] where it has no `=`.
+pub(crate) fn tag_of(text: &str) -> Result<(&str, &str), CliError> {
+    text.split_once('=')
+        .ok_or_else(|| CliError::usage(format!("{text:?} is no tag"), "give it as key=value"))
+}
+
+/// A page of tasks.
+#[derive(Deserialize)]
+struct Page {
+    tasks: Vec<Task>,
+    next: Option<String>,
+}
+
+/// The tasks an order is for.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Which {
+    /// The tasks, by their ids
+    #[arg(value_name = "ID")]
+    ids: Vec<String>,
+    /// All tasks that it can be done to
+    #[arg(long, conflicts_with = "ids")]
+    all: bool,
+    #[command(flatten, next_help_heading = "Instead of ids")]
+    filter: Filter,
+    #[command(flatten)]
+    pub(crate) yes: Yes,
+}
+
+impl Which {
+    /// The ids, once somebody has agreed to a batch. Of what a filter finds, those that are `fit`.
+    ///
+    /// # Errors
+    /// [`CliError::Usage`] where no tasks are named; [`CliError::NotConfirmed`]; what asking for them gives.
+    pub(crate) async fn settled(
+        &self,
+        app: &App,
+        what: &str,
+        fit: impl Fn(&Task) -> bool,
+    ) -> Result<Vec<String>, CliError> {
+        let by_filter = self.all || !self.filter.is_empty();
+        if by_filter != self.ids.is_empty() {
+            let hint = "give ids, or --all, or conditions such as --task and --status";
+            return Err(CliError::usage(format!("which tasks are to {what}?"), hint));
+        }
+        let mut ids = Vec::new();
+        for id in &self.ids {
+            ids.push(app.task_id(id, Care::Change(self.yes)).await?);
+        }
+        if by_filter {
+            ids = found(app, &self.filter, fit).await?;
+        }
+        if by_filter && ids.is_empty() {
+            app.out.note("no task is to be found for that");
+        }
+        if (by_filter && !ids.is_empty()) || ids.len() > 1 {
+            let named = ids
+                .iter()
+                .take(NAMED)
+                .cloned()
+                .collect::<Vec<_>>()
+                .join(", ");
+            let more = if ids.len() > NAMED { ", .." } else { "" };
+            self.yes
+                .to(&format!("{what} {} tasks ({named}{more})", ids.len()))?;
+        }
+        Ok(ids)
+    }
+}
+
+async fn found(
+    app: &App,
+    filter: &Filter,
+    fit: impl Fn(&Task) -> bool,
+) -> Result<Vec<String>, CliError> {
+    let (mut ids, mut cursor) = (Vec::new(), None);
+    loop {
+        let page: Page = app
+            .send(filter.call(PAGE_MAX, cursor.as_deref())?)
+            .await?
+            .parsed()?;
+        let fitting = page.tasks.into_iter().filter(|task| fit(task));
+        ids.extend(fitting.map(|task| task.task_id));
+        if ids.len() > BATCH_MAX {
+            let what = format!("that are more than {BATCH_MAX} tasks");
+            return Err(CliError::usage(
+                what,
+                "narrow it down, for example with --until",
+            ));
+        }
+        cursor = page.next;
+        if cursor.is_none() {
+            return Ok(ids);
+        }
+    }
+}
