@@ -4,7 +4,7 @@ use super::{Body, BoxError, Call};
 use crate::error::CliError;
 use http_body_util::BodyExt;
 use hyper::Response;
-use outlive::{Engine, OpenError};
+use outlive::{Builder, Engine, OpenError};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tower::ServiceExt;
@@ -35,12 +35,7 @@ impl Opened {
         }
         let mut builder = Engine::builder(path);
         if let Some(names) = opening.start_for_others {
-            builder = builder.start_for_others(names).map_err(|error| {
-                CliError::usage(
-                    error.to_string(),
-                    "use 1 to 128 characters of A-Z a-z 0-9 . _ : -",
-                )
-            })?;
+            builder = starting(builder, names)?;
         }
         let engine = builder.open().await.map_err(|error| refused(path, error))?;
         engine.recovery().await;
@@ -72,6 +67,12 @@ impl Opened {
     }
 }
 
+fn starting(builder: Builder, names: Vec<String>) -> Result<Builder, CliError> {
+    let hint = "use 1 to 128 characters of A-Z a-z 0-9 . _ : -";
+    let builder = builder.start_for_others(names);
+    builder.map_err(|error| CliError::usage(error.to_string(), hint))
+}
+
 /// An engine without handlers, to be served: nothing can be started through it.
 pub(crate) async fn opened_to_serve(path: &Path, create: bool) -> Result<Engine, CliError> {
     if !create && !path.exists() {
@@ -80,9 +81,7 @@ pub(crate) async fn opened_to_serve(path: &Path, create: bool) -> Result<Engine,
     }
     let mut builder = Engine::builder(path);
     if cfg!(planted = "cli_serves_a_door") {
-        builder = builder
-            .start_for_others([""; 0])
-            .unwrap_or_else(|never| unreachable!("{never}"));
+        builder = starting(builder, Vec::new())?;
     }
     builder.open().await.map_err(|error| refused(path, error))
 }

@@ -10,9 +10,9 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 /// How long to wait before a connection is tried again, until the server says something else.
-const RETRY: Duration = Duration::from_secs(1);
+const RETRY: Duration = Duration::from_millis(250);
 /// The longest of such waits.
-const RETRY_MAX: Duration = Duration::from_secs(30);
+const RETRY_MAX: Duration = Duration::from_secs(5);
 /// On a file nobody adds to a stream: when nothing more comes for so long, that is all there is.
 const QUIET: Duration = Duration::from_secs(1);
 /// The status of an answer that says that its reader has seen the end.

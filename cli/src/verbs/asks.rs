@@ -45,7 +45,7 @@ pub(crate) struct Answer {
     /// The key of the question
     key: String,
     /// The answer, as the input of `outlive start`
-    #[arg(required = true, allow_hyphen_values = true)]
+    #[arg(required = true, allow_negative_numbers = true)]
     answer: Vec<String>,
     /// Only if this is what is asked: the digest of the question
     #[arg(long)]

@@ -30,7 +30,7 @@ pub(crate) struct Start {
     /// The name of its definition
     task: String,
     /// What it is given: name=text, name:=json, @file, - for standard input, or one JSON value; null if left out
-    #[arg(allow_hyphen_values = true)]
+    #[arg(allow_negative_numbers = true)]
     input: Vec<String>,
     /// Its id; one is made if left out
     #[arg(long)]
@@ -215,7 +215,7 @@ pub(crate) struct Steer {
     /// The task, by its id
     id: String,
     /// What it is given, as for `outlive start`
-    #[arg(allow_hyphen_values = true)]
+    #[arg(allow_negative_numbers = true)]
     input: Vec<String>,
     /// How it comes to a turn that runs
     #[arg(long, value_enum, default_value_t = Delivery::Interrupt)]

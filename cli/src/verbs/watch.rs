@@ -180,10 +180,10 @@ impl Transition {
 
 fn tone(what: &str) -> Tone {
     match what {
-        "succeeded" | "completed" => Tone::Good,
+        "succeeded" => Tone::Good,
         "failed" | "terminated" | "quarantined" | "timed_out" => Tone::Bad,
-        "claimed" | "started" | "resumed" => Tone::Busy,
-        "suspended" => Tone::Waiting,
+        "claimed" | "recovered" => Tone::Busy,
+        "suspended" | "parked" => Tone::Waiting,
         _ => Tone::Plain,
     }
 }

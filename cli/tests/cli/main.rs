@@ -1,0 +1,12 @@
+//! The program, run as people and scripts run it.
+
+mod hostile;
+mod kept;
+mod locked;
+mod looks;
+mod orders;
+mod program;
+mod starts;
+mod usage;
+mod watched;
+mod world;

@@ -1,0 +1,153 @@
+//! Following: every event once, over the death of the server.
+
+use crate::program::{Ran, begun};
+use crate::world::World;
+use outlive::{Ctx, Engine, HandlerError, StepOptions, TaskDef};
+use outlive_server::{Server, Settings};
+use outlive_tests::process::{self, Other};
+use serde_json::Value;
+use std::path::Path;
+use std::time::Duration;
+use tokio::io::{AsyncBufReadExt, BufReader};
+
+/// Recorded steps, each of which emits one item.
+const STEPS: u64 = 40;
+/// How long a step takes, so that there is something to kill.
+const STEP: Duration = Duration::from_millis(30);
+/// Events that are waited for before each of the kills.
+const KILLED_AFTER: [usize; 2] = [15, 45];
+
+const REPORT: TaskDef<u64, u64, u64> = TaskDef::new("report").remote();
+
+async fn report(ctx: Ctx<u64>, steps: u64) -> Result<u64, HandlerError> {
+    for n in 1..=steps {
+        let step = ctx.step_with(("part", n), StepOptions::new(), async |step| {
+            step.emit(n).await?;
+            tokio::time::sleep(STEP).await;
+            Ok::<u64, HandlerError>(n)
+        });
+        step.await?;
+    }
+    Ok(steps)
+}
+
+/// In a process of its own, which is killed: serves at the address of the life before.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_program_that_serves() {
+    let Some(directory) = process::path() else {
+        return;
+    };
+    let engine = Engine::builder(directory.join("tasks.redb")).task(REPORT, report);
+    let engine = engine.open().await.expect("it opens");
+    let file = directory.join("address");
+    let before = std::fs::read_to_string(&file).ok();
+    let listen = before.unwrap_or_else(|| "127.0.0.1:0".to_owned());
+    let settings = Settings::resolve_with([("listen", listen)], |_| None).expect("settings");
+    let server = Server::bind(engine, &settings).await.expect("it listens");
+    std::fs::write(&file, server.addresses()[0].to_string()).expect("written");
+    process::say("serves");
+    server.run(std::future::pending()).await;
+}
+
+fn serve(directory: &Path) -> Other {
+    let mut server = Other::test("watched::a_program_that_serves", directory);
+    assert_eq!(server.word().as_deref(), Some("serves"));
+    server
+}
+
+/// Each number once and in order; the log of transitions has gaps in its numbers, and no number twice.
+fn judge(lines: &[String], gapless: bool) {
+    let event = |line: &String| serde_json::from_str::<Value>(line).expect("an event");
+    let events: Vec<Value> = lines.iter().map(event).collect();
+    let id = |event: &Value| event["id"].as_str().map(str::to_owned);
+    let numbers: Vec<u64> = events
+        .iter()
+        .filter_map(id)
+        .filter_map(|id| id.parse().ok())
+        .collect();
+    assert!(
+        numbers.is_sorted_by(|a, b| a < b),
+        "one came twice: {numbers:?}"
+    );
+    if gapless {
+        let all: Vec<u64> = (1..=numbers.len() as u64).collect();
+        assert_eq!(numbers, all, "one is missing");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watch_goes_on_when_its_server_is_killed_and_comes_back() {
+    let world = World::empty();
+    let mut server = serve(world.directory());
+    let address = std::fs::read_to_string(world.directory().join("address")).expect("an address");
+    let url = format!("http://{address}");
+    let at = ["--url", url.as_str(), "-o", "jsonl"];
+    let steps = STEPS.to_string();
+    let start = [&at[..], &["start", "report", &steps, "--id", "a"]].concat();
+    crate::program::run(world.directory(), &start)
+        .await
+        .ended(0);
+    let watch = [&at[..], &["watch", "a", "--from", "start"]].concat();
+    let mut watch = begun(world.directory(), &watch);
+    let all = [&at[..], &["watch", "--from", "start"]].concat();
+    let mut all = begun(world.directory(), &all);
+    let mut lines = BufReader::new(watch.stdout.take().expect("its output")).lines();
+    let mut seen: Vec<String> = Vec::new();
+    for killed_after in KILLED_AFTER {
+        while seen.len() < killed_after {
+            seen.push(lines.next_line().await.expect("read").expect("a line"));
+        }
+        server.kill();
+        server = serve(world.directory());
+    }
+    while let Some(line) = lines.next_line().await.expect("read") {
+        seen.push(line);
+    }
+    judge(&seen, true);
+    let end: Value = serde_json::from_str(seen.last().expect("an end")).expect("an event");
+    assert_eq!(end["event"], "end");
+    assert_eq!(end["data"]["outcome"]["kind"], "succeeded");
+    Ran::of(watch.wait_with_output().await.expect("it ends")).ended(0);
+
+    let mut lines = BufReader::new(all.stdout.take().expect("its output")).lines();
+    let mut transitions = Vec::new();
+    while !transitions
+        .last()
+        .is_some_and(|line: &String| line.contains("\"succeeded\""))
+    {
+        transitions.push(lines.next_line().await.expect("read").expect("a line"));
+    }
+    judge(&transitions, false);
+    let count = |what: &str| {
+        let what = format!("\"what\":\"{what}\"");
+        transitions
+            .iter()
+            .filter(|line| line.contains(&what))
+            .count()
+    };
+    assert_eq!(
+        (count("started"), count("recovered"), count("succeeded")),
+        (1, 2, 1)
+    );
+    server.kill();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watch_on_a_file_shows_what_there_is_and_ends_as_the_task_did() {
+    let world = World::filled().await;
+    let ran = world.file(&["watch", "emits", "--items"]).await.ended(0);
+    assert_eq!(ran.out, "{\"n\": 1.0}\n{\"n\": 2.0}\n{\"n\": 3.0}\n");
+    let ran = world
+        .file(&["watch", "emits", "--items", "--from", "2"])
+        .await
+        .ended(0);
+    assert_eq!(ran.out, "{\"n\": 3.0}\n");
+    world.file(&["watch", "bad-1"]).await.ended(5);
+    world.file(&["watch", "gone-1"]).await.ended(6);
+    world.file(&["watch", "none"]).await.ended(3);
+    let ran = world.file(&["watch", "-o", "jsonl"]).await.ended(0);
+    judge(
+        &ran.out.lines().map(str::to_owned).collect::<Vec<_>>(),
+        false,
+    );
+}
