@@ -173,6 +173,10 @@ pub(crate) fn command() -> Command {
 
 /// What every reader of the help is to know.
 const AFTER: &str = "\
+On a file (--store) each call opens it with an engine that has no handlers, and closes it again: it runs no task. What ran in \
+a process that died is put back, its death counted, and waits for the program that has its handler; time-outs, deadlines and \
+retention are carried out as by any engine. A file that a program has open is reached through that program, by --url.
+
 `outlive VERB --help` has an example for each verb.
 Ends with: 0 done, 2 wrong call, 3 not found, 4 conflict, 5 task failed, 6 cancelled, 7 suspended, 8 store locked or damaged, 9 unreachable, 124 time-out, 1 anything else.";
 

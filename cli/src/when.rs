@@ -57,7 +57,7 @@ fn moment_at(text: &str, towards: Towards, now: Timestamp) -> Option<Timestamp> 
         return Some(at);
     }
     let at = text.parse::<DateTime>().ok()?;
-    Some(TimeZone::UTC.to_timestamp(at).ok()?)
+    TimeZone::UTC.to_timestamp(at).ok()
 }
 
 /// A length of time: `90s`, `1h30m`, or a number of seconds.

@@ -28,7 +28,8 @@ impl Opened {
     /// Opens it. What ran in a process that died is waiting for a program with its handler afterwards, and nothing is run
     /// here.
     pub(super) async fn open(path: &Path, opening: Opening) -> Result<Opened, CliError> {
-        if !opening.create && !path.exists() {
+        let create = opening.create || cfg!(planted = "cli_makes_what_it_looks_for");
+        if !create && !path.exists() {
             return Err(CliError::NoStore {
                 path: path.to_owned(),
             });
@@ -96,6 +97,9 @@ fn refused(path: &Path, error: OpenError) -> CliError {
             pid,
             reached_at,
         },
-        error => CliError::Open { path, error },
+        error => CliError::Open {
+            path,
+            error: Box::new(error),
+        },
     }
 }

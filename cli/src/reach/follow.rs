@@ -77,7 +77,7 @@ impl<'a> Follow<'a> {
                 More::Ended => {
                     self.connection = None;
                     if let Some(problem) = self.problem.take() {
-                        return Err(CliError::Refused(problem));
+                        return Err(problem.into());
                     }
                     if self.reach.is_file() {
                         return Ok(None);

@@ -52,7 +52,7 @@ impl Answer {
     }
 
     fn foreign(&self) -> CliError {
-        CliError::Refused(Problem::of(self.status, b""))
+        Problem::of(self.status, b"").into()
     }
 }
 
@@ -105,7 +105,7 @@ impl Reach {
         }
         let body = response.into_body().collect().await;
         let body = body.map_err(|error| self.broken(&error))?.to_bytes();
-        Err(CliError::Refused(Problem::of(status.as_u16(), &body)))
+        Err(Problem::of(status.as_u16(), &body).into())
     }
 
     /// An answer that ended before its end.

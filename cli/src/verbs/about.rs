@@ -33,7 +33,7 @@ pub(crate) struct Version {}
 #[command(after_help = "\
 Example:
   OUTLIVE_STORE=tasks.redb outlive config
-What is said nearer counts: a flag, a variable OUTLIVE_NAME, a line of the file that --config or OUTLIVE_CONFIG names, the
+What is said nearer counts: a flag, a variable OUTLIVE_NAME, a line of the file that --config or OUTLIVE_CONFIG names, the \
 default.")]
 pub(crate) struct Config {}
 

@@ -37,7 +37,7 @@ pub(crate) struct Asks {
 Examples:
   outlive answer refund-17 approve true
   outlive answer refund-17 approve amount:=90 note='as agreed' --digest 4f0c
-With --digest the answer is for the question that was read, and for no other. An answer counts once: the same one again
+With --digest the answer is for the question that was read, and for no other. An answer counts once: the same one again \
 is no error.")]
 pub(crate) struct Answer {
     /// The task, by its id

@@ -45,7 +45,7 @@ pub(crate) struct Terminate {
 Examples:
   outlive retry doc-17
   outlive retry --task summarize --since 1d -y
-A task that failed, was cancelled or terminated gets a further run with the same input, and keeps the steps that are
+A task that failed, was cancelled or terminated gets a further run with the same input, and keeps the steps that are \
 recorded. One that is quarantined is released.")]
 pub(crate) struct Retry {
     #[command(flatten)]
@@ -143,9 +143,8 @@ impl Resume {
     pub(crate) async fn run(self, app: &App) -> Result<Exit, CliError> {
         let id = app.task_id(&self.id, Care::Change(self.yes)).await?;
         let call = Call::post(&["v1", "tasks", &id, "resume"]);
-        let answer = app
-            .send(call.header_if("idempotency-key", self.key))
-            .await?;
+        let key = self.key.filter(|_| !cfg!(planted = "cli_key_dropped"));
+        let answer = app.send(call.header_if("idempotency-key", key)).await?;
         told(app, answer, self.wait).await
     }
 }

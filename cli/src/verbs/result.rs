@@ -24,7 +24,7 @@ const NOT_YET: u16 = 202;
 Examples:
   outlive result doc-17 --timeout 5m > summary.json
   outlive result doc-17 -o json
-The output is printed as it is stored, byte for byte. The status tells how the turn ended: 0 succeeded, 5 failed or
+The output is printed as it is stored, byte for byte. The status tells how the turn ended: 0 succeeded, 5 failed or \
 terminated, 6 cancelled, 7 suspended, 124 not yet. On a file nobody runs the task meanwhile, so there is no wait.")]
 pub(crate) struct ResultOf {
     /// The task, by its id or the beginning of it
@@ -127,6 +127,10 @@ async fn waited(
             let started: Started = answer.parsed()?;
             return Err(CliError::TimedOut {
                 what: format!("{id} has no result yet: it is {}", started.status),
+                hint: match reach.is_file() {
+                    true => "nobody runs it here: the program that has its handler does",
+                    false => "the task goes on; ask again",
+                },
                 next: format!("explain {id}"),
             });
         }

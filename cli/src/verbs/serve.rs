@@ -13,7 +13,7 @@ use outlive_server::{Settings, serve};
 Examples:
   outlive serve --store tasks.redb --listen unix:/run/user/1000/outlive/tasks.sock
   outlive serve --listen 0.0.0.0:7420 --token-file token
-It serves the tasks and runs none: it has no handlers, so nothing can be started through it, and what is due waits for the
+It serves the tasks and runs none: it has no handlers, so nothing can be started through it, and what is due waits for the \
 program that has them. That program can serve its own tasks, with outlive_server::serve.
 --token-file is where the hash of the token is kept; where there is no such file it is made, and the token told once.")]
 pub(crate) struct Serve {

@@ -111,11 +111,14 @@ struct History {
     runs: Vec<Run>,
 }
 
+/// How people are shown a part of a task.
+type Shown = fn(&App, &Answer) -> Result<(), CliError>;
+
 impl Show {
     pub(crate) async fn run(self, app: &App) -> Result<Exit, CliError> {
         let id = app.task_id(&self.id, Care::Look).await?;
         let of = |part: &str| Call::get(&["v1", "tasks", &id, part]);
-        let (call, shown): (Call, fn(&App, &Answer) -> Result<(), CliError>) = match self.part {
+        let (call, shown): (Call, Shown) = match self.part {
             Part { steps: true, .. } => (of("steps"), steps),
             Part { inputs: true, .. } => (of("inputs"), inputs),
             Part { history: true, .. } => (of("history"), history),
@@ -169,10 +172,7 @@ fn task(app: &App, answer: &Answer) -> Result<(), CliError> {
         "outcome",
         task.outcome.as_ref().map(Ended::words).as_deref(),
     );
-    text(
-        "waits for",
-        task.wait.as_ref().map(ToString::to_string).as_deref(),
-    );
+    text("waits for", task.waits_for_words().as_deref());
     text(
         "last error",
         task.error.as_ref().map(|error| error.words()).as_deref(),

@@ -22,9 +22,9 @@ Examples:
   outlive start summarize url=https://example.com/17 pages:=3 --id doc-17
   outlive start greet '\"Ada\"' --wait
   cat case.json | outlive start case - --key case-17
-The id of the task is printed once its input is durable. Whoever did not learn whether a start arrived gives it once more
+The id of the task is printed once its input is durable. Whoever did not learn whether a start arrived gives it once more \
 with the same --key, or the same --id and input: it attaches to the first.
-On a server only definitions that are `remote` may be started. On a file nobody runs the task: it waits for a program that
+On a server only definitions that are `remote` may be started. On a file nobody runs the task: it waits for a program that \
 has its handler, and has none of what only that program adds to it (options, titles, tags).")]
 pub(crate) struct Start {
     /// The name of its definition
@@ -209,7 +209,7 @@ fn millis(text: Option<&str>) -> Result<Option<u64>, CliError> {
 Examples:
   outlive steer chat-3 text='a shorter one, please'
   outlive steer chat-3 @more.json --delivery after-turn --wait
-It resumes a task that waits for an input; one that runs takes it if its definition is steerable. On a file nobody knows
+It resumes a task that waits for an input; one that runs takes it if its definition is steerable. On a file nobody knows \
 whether it is, so there a task that does not wait for an input refuses it.")]
 pub(crate) struct Steer {
     /// The task, by its id

@@ -18,8 +18,8 @@ Examples:
   outlive watch doc-17
   outlive watch doc-17 --items > items.jsonl
   outlive watch --from start -o jsonl
-With an id: the task's stream, from its beginning to its end, and the status of that end (0, 5, 6, 7). Without one: every
-transition of every task, from now on. When the connection ends it is made again, and each event comes once. On a file
+With an id: the task's stream, from its beginning to its end, and the status of that end (0, 5, 6, 7). Without one: every \
+transition of every task, from now on. When the connection ends it is made again, and each event comes once. On a file \
 nobody adds to it meanwhile, so it ends with what there is.
 With -o json and jsonl each line is {\"id\", \"event\", \"data\"}, the data as the API sent it.")]
 pub(crate) struct Watch {

@@ -67,9 +67,9 @@ async fn a_setting_comes_from_the_nearest_place_that_says_it() {
         ran.out
     };
     let has = |lines: &str, name: &str, value: &str, origin: &str| {
-        let line = serde_json::json!({"name": name, "value": value, "origin": origin});
+        let line = serde_json::json!({"name": name, "value": value, "origin": origin}).to_string();
         assert!(
-            lines.lines().any(|found| found == line.to_string()),
+            lines.lines().any(|found| found == line),
             "{line} is not in {lines}"
         );
     };

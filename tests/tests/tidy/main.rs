@@ -56,7 +56,7 @@ fn a_library_file_past_500_lines_says_why_in_its_module_doc() {
     let rule = |file: &Source| {
         let count = file.text.lines().count();
         let explained = file.module_doc().contains("lines");
-        let long = file.is_library() && count > LIBRARY_FILE_LINES_MAX;
+        let long = file.is_shipped() && count > LIBRARY_FILE_LINES_MAX;
         refuse_if(
             long && !explained,
             format!("{count} lines; say in the `//!` why it has so many lines"),
@@ -103,7 +103,7 @@ fn only_the_codec_knows_bincode() {
 #[test]
 fn every_lock_is_parking_lots() {
     let rule = |file: &Source| {
-        let names = if file.is_library() {
+        let names = if file.is_shipped() {
             names_of_std_sync(&file.code)
         } else {
             Vec::new()
@@ -153,7 +153,7 @@ fn no_select_of_a_library_decides_by_chance() {
         let by_chance = selects.filter(|branches| !branches.trim_start().starts_with("biased;"));
         let count = by_chance.count();
         refuse_if(
-            file.is_library() && count > 0,
+            file.is_shipped() && count > 0,
             format!("{count} of its selects are not biased; the order of branches is chance"),
         )
     };
@@ -190,7 +190,7 @@ fn nothing_decides_by_the_text_of_an_error() {
         ];
         let found = needles
             .into_iter()
-            .filter(|needle| file.is_library() && dense.contains(needle));
+            .filter(|needle| file.is_shipped() && dense.contains(needle));
         found
             .map(|needle| format!("`{needle}`; match the variant"))
             .collect()
@@ -205,7 +205,7 @@ fn nothing_decides_by_the_text_of_an_error() {
 #[test]
 fn no_library_function_has_more_than_70_lines() {
     let rule = |file: &Source| {
-        let lengths = if file.is_library() {
+        let lengths = if file.is_shipped() {
             function_lengths(&file.code)
         } else {
             Vec::new()
@@ -323,7 +323,7 @@ fn planted_names(file: &Source) -> Vec<String> {
     let lines = file
         .text
         .lines()
-        .filter(|line| file.is_library() && !line.trim_start().starts_with("//"));
+        .filter(|line| file.is_shipped() && !line.trim_start().starts_with("//"));
     lines
         .flat_map(|line| line.split("planted = \"").skip(1))
         .filter_map(quoted)

@@ -28,6 +28,11 @@ impl Source {
             .any(|library| self.path.starts_with(library))
     }
 
+    /// Whether it is part of what users build: a library, or the command line, whose own clock and threads are its business.
+    pub(crate) fn is_shipped(&self) -> bool {
+        self.is_library() || self.path.starts_with("cli/src/")
+    }
+
     /// The module's documentation: the `//!` lines the file opens with.
     pub(crate) fn module_doc(&self) -> String {
         let lines = self.text.lines().take_while(|line| line.starts_with("//!"));
