@@ -150,8 +150,11 @@ impl Which {
                 .collect::<Vec<_>>()
                 .join(", ");
             let more = if ids.len() > NAMED { ", .." } else { "" };
-            self.yes
-                .to(&format!("{what} {} tasks ({named}{more})", ids.len()))?;
+            let count = match ids.len() {
+                1 => "1 task".to_owned(),
+                count => format!("{count} tasks"),
+            };
+            self.yes.to(&format!("{what} {count} ({named}{more})"))?;
         }
         Ok(ids)
     }

@@ -153,6 +153,13 @@ fn for_people(app: &App, event: &Event) -> Result<(), CliError> {
                 .text(end.outcome.tone(), &format!("-- {}", end.outcome.words())),
             Err(_) => app.out.text(Tone::Bad, &one_line(data)),
         },
+        // What a step has emitted and keeps was shown when it came.
+        "kept" => Ok(()),
+        "gap" => app.out.text(Tone::Waiting, "-- some are not kept any more"),
+        "reset" => {
+            let what = "-- an attempt ended: of what it emitted, what a step keeps counts";
+            app.out.text(Tone::Faint, what)
+        }
         name => app
             .out
             .text(Tone::Faint, &format!("-- {name} {}", one_line(data))),
