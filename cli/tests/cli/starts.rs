@@ -85,6 +85,43 @@ async fn an_input_on_a_file_resumes_what_waits_for_one_and_nothing_else() {
     served.end().await;
 }
 
+/// A value of several MiB goes in from a file and comes out as it was; one that is larger than any is refused.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_large_value_goes_through_a_file_and_comes_back() {
+    let world = World::filled().await;
+    let text = |bytes: usize| format!("{{\"x\" : \"{}\"}}", "y".repeat(bytes));
+    let large = text(5 << 20);
+    std::fs::write(world.directory().join("large.json"), &large).expect("written");
+    std::fs::write(world.directory().join("larger.json"), text(11 << 20)).expect("written");
+    let served = world.served().await;
+    served
+        .call(&["start", "bytes", "@larger.json"])
+        .await
+        .ended(2);
+    served
+        .call(&["start", "bytes", "@large.json", "--id", "l"])
+        .await
+        .ended(0);
+    let ran = served
+        .call(&["result", "l", "--timeout", "60"])
+        .await
+        .ended(0);
+    assert!(
+        ran.out == large,
+        "{} bytes of {}",
+        ran.out.len(),
+        large.len()
+    );
+    served.end().await;
+    let ran = world.file(&["result", "l"]).await.ended(0);
+    assert!(
+        ran.out == large,
+        "{} bytes of {}",
+        ran.out.len(),
+        large.len()
+    );
+}
+
 /// S16: through a server only what its program lets in is started.
 #[tokio::test(flavor = "multi_thread")]
 async fn through_a_server_nothing_is_started_that_is_not_remote() {

@@ -108,3 +108,31 @@ async fn a_hash_is_not_taken_for_a_token() {
     let args = ["ls", "--url", "unix:nobody.sock", "--token-file", "token"];
     run(world.directory(), &args).await.ended(2);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_is_taken_from_its_file_or_from_the_environment_and_is_in_no_word() {
+    const SECRET: &str = "correct-horse-battery-staple-32-or-more";
+    let world = World::filled().await;
+    let served = world.served_for(Some(SECRET)).await;
+    let refused = served.call(&["ls", "-o", "json"]).await.ended(1);
+    assert_eq!(refused.told()["code"], "unauthorized");
+    std::fs::write(world.directory().join("token"), format!("{SECRET}\n")).expect("written");
+    let listed = served
+        .call(&["ls", "--token-file", "token", "-vvv"])
+        .await
+        .ended(0);
+    assert!(listed.out.contains("done-1"));
+    assert!(!listed.err.contains(SECRET), "it is in the log");
+    let mut call = call(world.directory(), &["config", "-o", "jsonl"]);
+    let config = Ran::of(
+        call.env("OUTLIVE_TOKEN", SECRET)
+            .output()
+            .await
+            .expect("it runs"),
+    );
+    assert!(
+        config.out.contains("OUTLIVE_TOKEN") && !config.out.contains(SECRET),
+        "{config:?}"
+    );
+    served.end().await;
+}

@@ -147,8 +147,16 @@ impl World {
 
     /// Serves the file, with its handlers, at an address of this machine.
     pub(crate) async fn served(&self) -> Served {
+        self.served_for(None).await
+    }
+
+    /// As [`World::served`], for those who have the token alone.
+    pub(crate) async fn served_for(&self, token: Option<&str>) -> Served {
         let engine = tasks(&self.path()).open().await.expect("it opens");
-        let settings = Settings::resolve_with([("listen", "127.0.0.1:0")], |_| None);
+        let token = token.map(str::to_owned);
+        let settings = Settings::resolve_with([("listen", "127.0.0.1:0")], |name| {
+            token.clone().filter(|_| name == "OUTLIVE_TOKEN")
+        });
         let settings = settings.expect("settings");
         let server = Server::bind(engine.clone(), &settings)
             .await

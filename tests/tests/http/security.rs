@@ -191,6 +191,7 @@ fn looks(id: &str) -> Vec<String> {
         .collect();
     let others = [
         "/v1/tasks",
+        "/v1/task-ids?prefix=a",
         "/v1/asks",
         "/v1/task-types",
         "/v1/store",
