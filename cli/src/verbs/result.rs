@@ -16,6 +16,8 @@ use tokio::time::Instant;
 
 /// The longest wait that one request asks for; the server gives no more.
 const WAIT_MAX: Duration = Duration::from_secs(60);
+/// How long to wait before a server that does not answer any more is asked again.
+const PAUSE: Duration = Duration::from_secs(1);
 /// The status of an answer that says: not yet.
 const NOT_YET: u16 = 202;
 
@@ -113,31 +115,46 @@ async fn waited(
     };
     let until =
         timeout.map(|timeout| Instant::now() + timeout.min(Duration::from_secs(u32::MAX.into())));
+    let left = || until.map(|until| until.saturating_duration_since(Instant::now()));
+    let mut is_lost = false;
     loop {
-        let left = until.map(|until| until.saturating_duration_since(Instant::now()));
-        let wait = left.unwrap_or(WAIT_MAX).min(WAIT_MAX);
+        let wait = left().unwrap_or(WAIT_MAX).min(WAIT_MAX);
         let call = Call::get(&["v1", "tasks", id, "result"]).query_if("input_id", input);
         let call = call.header("prefer", format!("wait={}", wait.as_secs()));
-        let answer = reach.send(call).await?;
-        if answer.status != NOT_YET {
-            return Ok(answer);
-        }
-        let left = until.map(|until| until.saturating_duration_since(Instant::now()));
-        if left.is_some_and(|left| left.is_zero()) {
-            let started: Started = answer.parsed()?;
-            return Err(CliError::TimedOut {
-                what: format!("{id} has no result yet: it is {}", started.status),
-                hint: match reach.is_file() {
-                    true => "nobody runs it here: the program that has its handler does",
-                    false => "the task goes on; ask again",
-                },
-                next: format!("explain {id}"),
-            });
-        }
-        if wait < Duration::from_secs(1) {
+        let pause = match reach.send(call).await {
+            Ok(answer) if answer.status != NOT_YET => return Ok(answer),
+            Ok(answer) if left().is_some_and(|left| left.is_zero()) => {
+                return Err(not_yet(id, &answer, reach.is_file()));
+            }
             // A wait is told in whole seconds; what is less is waited for here.
-            tokio::time::sleep(wait).await;
-        }
+            Ok(_) if wait < PAUSE => wait,
+            Ok(_) => Duration::ZERO,
+            // It has answered before, so it may come back; the task goes on with it.
+            Err(error) if error.exit() == Exit::Unreachable && !reach.is_file() => {
+                if left().is_some_and(|left| left.is_zero()) {
+                    return Err(error);
+                }
+                if !std::mem::replace(&mut is_lost, true) {
+                    app.out.note(&format!("{error}; trying again"));
+                }
+                wait.min(PAUSE)
+            }
+            Err(error) => return Err(error),
+        };
+        tokio::time::sleep(pause).await;
+    }
+}
+
+fn not_yet(id: &str, answer: &Answer, is_file: bool) -> CliError {
+    let started = answer.parsed::<Started>();
+    let status = started.map_or_else(|_| "?".to_owned(), |started| started.status);
+    CliError::TimedOut {
+        what: format!("{id} has no result yet: it is {status}"),
+        hint: match is_file {
+            true => "nobody runs it here: the program that has its handler does",
+            false => "the task goes on; ask again",
+        },
+        next: format!("explain {id}"),
     }
 }
 

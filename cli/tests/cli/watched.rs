@@ -76,7 +76,7 @@ fn judge(lines: &[String], gapless: bool) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_watch_goes_on_when_its_server_is_killed_and_comes_back() {
+async fn a_watch_and_a_wait_go_on_when_their_server_is_killed_and_comes_back() {
     let world = World::empty();
     let mut server = serve(world.directory());
     let address = std::fs::read_to_string(world.directory().join("address")).expect("an address");
@@ -89,6 +89,8 @@ async fn a_watch_goes_on_when_its_server_is_killed_and_comes_back() {
         .ended(0);
     let watch = [&at[..], &["watch", "a", "--from", "start"]].concat();
     let mut watch = begun(world.directory(), &watch);
+    let result = ["--url", url.as_str(), "result", "a", "--timeout", "60"];
+    let result = begun(world.directory(), &result);
     let all = [&at[..], &["watch", "--from", "start"]].concat();
     let mut all = begun(world.directory(), &all);
     let mut lines = BufReader::new(watch.stdout.take().expect("its output")).lines();
@@ -108,6 +110,8 @@ async fn a_watch_goes_on_when_its_server_is_killed_and_comes_back() {
     assert_eq!(end["event"], "end");
     assert_eq!(end["data"]["outcome"]["kind"], "succeeded");
     Ran::of(watch.wait_with_output().await.expect("it ends")).ended(0);
+    let result = Ran::of(result.wait_with_output().await.expect("it ends"));
+    assert_eq!(result.ended(0).out, steps);
 
     let mut lines = BufReader::new(all.stdout.take().expect("its output")).lines();
     let mut transitions = Vec::new();
