@@ -140,7 +140,11 @@ impl CliError {
                     .to_owned()
             }
             CliError::Locked { .. } => "ask that process instead".to_owned(),
-            CliError::Open { .. } => "the store as it is on the disk is untouched".to_owned(),
+            CliError::Open { error, .. } if is_damage(error) => {
+                "nothing of it was changed; a check of the whole file says what is left".to_owned()
+            }
+            // The error itself says what to do.
+            CliError::Open { .. } => return None,
             CliError::Unreachable { .. } => {
                 "see that the server runs; --url says where, --store asks a file instead".to_owned()
             }
@@ -158,6 +162,7 @@ impl CliError {
                 let url = reached_at.first()?;
                 return Some(format!("outlive --url {url} ls"));
             }
+            CliError::Open { error, .. } if !is_damage(error) => return None,
             CliError::Open { path, .. } => {
                 return Some(format!("outlive --store {} store verify", path.display()));
             }
@@ -175,6 +180,17 @@ impl CliError {
             | CliError::System { .. } => return None,
         };
         Some(format!("outlive{at} {command}"))
+    }
+}
+
+/// Whether the file itself is at fault, and not the call or the system.
+fn is_damage(error: &outlive::OpenError) -> bool {
+    use outlive::store::OpenError as FileError;
+    match error {
+        outlive::OpenError::Store(_) => true,
+        outlive::OpenError::File(error) => matches!(error, FileError::Damaged { .. }),
+        // INVARIANT: this crate and the engine are released together.
+        _ => false,
     }
 }
 

@@ -27,6 +27,12 @@ impl App {
     /// # Errors
     /// [`CliError::Refused`] where there is none; [`CliError::Ambiguous`], [`CliError::NotWhole`].
     pub(crate) async fn task_id(&self, given: &str, care: Care) -> Result<String, CliError> {
+        if given.is_empty() {
+            return Err(CliError::usage(
+                "an id is not empty",
+                "see which tasks there are: outlive ls",
+            ));
+        }
         let none = match self.send(Call::get(&["v1", "tasks", given])).await {
             Ok(_) => return Ok(given.to_owned()),
             Err(error) if error.exit() == Exit::NotFound => error,

@@ -48,3 +48,20 @@ async fn what_is_no_store_is_told_and_left_as_it_was() {
         "something else"
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_file_is_told_apart_and_its_check_is_the_next_call() {
+    let world = World::filled().await;
+    let mut bytes = std::fs::read(world.path()).expect("read");
+    bytes[4096..].fill(0xa5);
+    std::fs::write(world.path(), &bytes).expect("written");
+    let told = world.file(&["ls", "-o", "json"]).await.ended(8).told();
+    assert_eq!(
+        told["next"], "outlive --store tasks.redb store verify",
+        "{told}"
+    );
+    assert!(
+        std::fs::read(world.path()).expect("read") == bytes,
+        "it was changed"
+    );
+}

@@ -7,7 +7,7 @@ use crate::world::World;
 const MOVES: &str = "moves";
 
 /// Calls that change nothing, with the status each ends with and the path of the same request.
-const LOOKS: [(&[&str], i32, &str); 22] = [
+const LOOKS: [(&[&str], i32, &str); 24] = [
     (&["ls"], 0, "/v1/tasks?limit=100"),
     (&["ls", "-n", "2"], 0, "/v1/tasks?limit=2"),
     (
@@ -31,6 +31,8 @@ const LOOKS: [(&[&str], i32, &str); 22] = [
     (&["show", "later"], 2, ""),
     (&["show", "none"], 3, ""),
     (&["show", "not an id"], 2, ""),
+    (&["show", ""], 2, ""),
+    (&["show", ".."], 2, ""),
     (&["show", "asks-1", "--steps"], 0, "/v1/tasks/asks-1/steps"),
     (&["show", "chat", "--inputs"], 0, "/v1/tasks/chat-1/inputs"),
     (
