@@ -6,7 +6,7 @@ use crate::exit::Exit;
 use crate::output::{Colour, Form, Output};
 use crate::reach::{Answer, Call, Opening, Reach};
 use crate::settings::{Own, Place};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use tokio::sync::OnceCell;
 
 /// Largest file of a token that is read.
@@ -21,7 +21,7 @@ pub(crate) struct App {
     /// The file of settings, where one was named.
     pub(crate) config: Option<String>,
     /// The file of a token: what is in it is for the verb to say.
-    pub(crate) token_file: Option<PathBuf>,
+    pub(crate) token_file: Option<String>,
     /// Opened by the first who asks for it.
     reach: OnceCell<Reach>,
 }
@@ -32,7 +32,7 @@ impl App {
         Ok(App {
             out: Output::new(settings.form.value, settings.colour.value),
             settings,
-            config: args.config.as_ref().map(|path| path.display().to_string()),
+            config: args.config.clone(),
             token_file: args.token_file.clone(),
             reach: OnceCell::new(),
         })
@@ -74,7 +74,7 @@ impl App {
     /// The token for the server.
     fn token(&self) -> Result<Option<String>, CliError> {
         match &self.token_file {
-            Some(path) => token_of(path).map(Some),
+            Some(path) => token_of(Path::new(path)).map(Some),
             None => Ok(std::env::var("OUTLIVE_TOKEN")
                 .ok()
                 .filter(|token| !token.is_empty())),

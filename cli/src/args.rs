@@ -2,7 +2,6 @@
 
 use crate::verbs;
 use clap::{Command, CommandFactory, FromArgMatches, Parser, Subcommand};
-use std::path::PathBuf;
 
 /// The verbs by what they are for. Clap knows no groups of verbs, so the list of the help is made of these.
 const GROUPS: [(&str, &[&str]); 4] = [
@@ -38,7 +37,7 @@ pub(crate) struct Args {
         conflicts_with = "url",
         help_heading = "Where and how"
     )]
-    store: Option<PathBuf>,
+    store: Option<String>,
     /// The server of the tasks: http://host:port or unix:/path [OUTLIVE_URL]
     #[arg(
         long,
@@ -54,7 +53,7 @@ pub(crate) struct Args {
         value_name = "FILE",
         help_heading = "Where and how"
     )]
-    pub(crate) token_file: Option<PathBuf>,
+    pub(crate) token_file: Option<String>,
     /// A file with settings: lines of `name = value` [OUTLIVE_CONFIG]
     #[arg(
         long,
@@ -62,7 +61,7 @@ pub(crate) struct Args {
         value_name = "FILE",
         help_heading = "Where and how"
     )]
-    pub(crate) config: Option<PathBuf>,
+    pub(crate) config: Option<String>,
     /// table, json (what the API answers, byte for byte) or jsonl (a line for each) [OUTLIVE_OUTPUT]
     #[arg(
         short,
@@ -97,13 +96,12 @@ impl Args {
 
     /// The settings that were given as flags.
     pub(crate) fn flags(&self) -> Vec<(&'static str, String)> {
-        let path = |path: &Option<PathBuf>| path.as_ref().map(|path| path.display().to_string());
         let flags = [
-            ("store", path(&self.store)),
+            ("store", self.store.clone()),
             ("url", self.url.clone()),
             ("output", self.output.clone()),
             ("color", self.color.clone()),
-            ("config", path(&self.config)),
+            ("config", self.config.clone()),
         ];
         let given = flags
             .into_iter()

@@ -46,12 +46,7 @@ impl Serve {
             ("origins", self.origins),
             ("connections", self.connections.map(|most| most.to_string())),
             ("streams", self.streams.map(|most| most.to_string())),
-            (
-                "token_file",
-                app.token_file
-                    .as_ref()
-                    .map(|path| path.display().to_string()),
-            ),
+            ("token_file", app.token_file.clone()),
             ("config", app.config.clone()),
         ];
         let flags = flags
