@@ -227,6 +227,10 @@ impl Store for SealedStore {
         self.inner.find(id)
     }
 
+    fn ids(&self, prefix: &str, limit: usize) -> Result<Vec<TaskId>> {
+        self.inner.ids(prefix, limit)
+    }
+
     fn get(&self, task: TaskNumber) -> Result<Option<TaskRow>> {
         let row = self.inner.get(task)?;
         row.map(|row| self.opened(Slot::Task(task), row))
