@@ -4,13 +4,11 @@ use crate::program::{begun, run};
 use crate::world::{World, tasks};
 use outlive::Status;
 use outlive_tests::chance::Chance;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::io::AsyncReadExt;
 
 /// How often a start is killed.
 const KILLS: u64 = 12;
-/// The longest that a start is left alone; by then it has ended.
-const KILL_WITHIN_US: u64 = 60_000;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_task_started_on_a_file_waits_for_the_program_that_runs_it() {
@@ -189,12 +187,19 @@ async fn a_start_that_was_killed_is_given_once_more_and_happens_once() {
     );
     println!("OUTLIVE_SEED={seed}");
     let mut chance = Chance(seed);
+    // So long takes one that nobody kills.
+    let began = Instant::now();
+    world
+        .file(&["start", "bytes", "0", "--id", "whole"])
+        .await
+        .ended(0);
+    let within_us = began.elapsed().as_micros() as u64;
     let mut before_the_answer = 0;
     for n in 0..KILLS {
         let (id, input) = (format!("k-{n}"), n.to_string());
         let args = ["start", "bytes", input.as_str(), "--id", id.as_str()];
         let mut start = begun(world.directory(), &args);
-        tokio::time::sleep(Duration::from_micros(chance.below(KILL_WITHIN_US))).await;
+        tokio::time::sleep(Duration::from_micros(chance.below(within_us))).await;
         // One that has ended cannot be killed any more.
         let _ = start.start_kill();
         let ended = start.wait_with_output().await.expect("it ends");
