@@ -29,7 +29,7 @@ const GROUPS: [(&str, &[&str]); 4] = [
     subcommand_required = true
 )]
 pub(crate) struct Args {
-    /// The file of the tasks, where no engine has it open [OUTLIVE_STORE; default: tasks.redb]
+    /// The file of the tasks, where no engine has it open (OUTLIVE_STORE; default: tasks.redb)
     #[arg(
         long,
         global = true,
@@ -38,7 +38,7 @@ pub(crate) struct Args {
         help_heading = "Where and how"
     )]
     store: Option<String>,
-    /// The server of the tasks: http://host:port or unix:/path [OUTLIVE_URL]
+    /// The server of the tasks: http://host:port or unix:/path (OUTLIVE_URL)
     #[arg(
         long,
         global = true,
@@ -54,7 +54,7 @@ pub(crate) struct Args {
         help_heading = "Where and how"
     )]
     pub(crate) token_file: Option<String>,
-    /// A file with settings: lines of `name = value` [OUTLIVE_CONFIG]
+    /// A file with settings: lines of `name = value` (OUTLIVE_CONFIG)
     #[arg(
         long,
         global = true,
@@ -62,7 +62,7 @@ pub(crate) struct Args {
         help_heading = "Where and how"
     )]
     pub(crate) config: Option<String>,
-    /// table, json (what the API answers, byte for byte) or jsonl (a line for each) [OUTLIVE_OUTPUT]
+    /// table, json (what the API answers, byte for byte) or jsonl (a line for each) (OUTLIVE_OUTPUT)
     #[arg(
         short,
         long,
@@ -71,7 +71,7 @@ pub(crate) struct Args {
         help_heading = "Where and how"
     )]
     output: Option<String>,
-    /// auto, always or never [OUTLIVE_COLOR, NO_COLOR, CLICOLOR_FORCE]
+    /// auto, always or never (OUTLIVE_COLOR, NO_COLOR, CLICOLOR_FORCE)
     #[arg(
         long,
         global = true,

@@ -20,7 +20,7 @@ pub(crate) fn line(text: &str) -> Cow<'_, str> {
     })
 }
 
-/// As [`line`], for text of several lines: line breaks and tabs stay.
+/// As [`line()`], for text of several lines: line breaks and tabs stay.
 pub(crate) fn lines(text: &str) -> Cow<'_, str> {
     written_out(text, |c| {
         is_hostile(c) && !matches!(c, '\n' | '\t') && !cfg!(planted = "cli_escapes_nothing")

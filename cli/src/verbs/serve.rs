@@ -17,19 +17,19 @@ It serves the tasks and runs none: it has no handlers, so nothing can be started
 program that has them. That program can serve its own tasks, with outlive_server::serve.
 --token-file is where the hash of the token is kept; where there is no such file it is made, and the token told once.")]
 pub(crate) struct Serve {
-    /// Addresses, or unix:/path/of/a/socket, between commas [OUTLIVE_LISTEN]
+    /// Addresses, or unix:/path/of/a/socket, between commas (OUTLIVE_LISTEN)
     #[arg(long)]
     listen: Option<String>,
-    /// Hosts to answer for beside this machine's [OUTLIVE_HOSTS]
+    /// Hosts to answer for beside this machine's (OUTLIVE_HOSTS)
     #[arg(long)]
     hosts: Option<String>,
-    /// Origins of pages that may send requests [OUTLIVE_ORIGINS]
+    /// Origins of pages that may send requests (OUTLIVE_ORIGINS)
     #[arg(long)]
     origins: Option<String>,
-    /// Connections at once [OUTLIVE_CONNECTIONS]
+    /// Connections at once (OUTLIVE_CONNECTIONS)
     #[arg(long)]
     connections: Option<usize>,
-    /// Streams of one caller at once [OUTLIVE_STREAMS]
+    /// Streams of one caller at once (OUTLIVE_STREAMS)
     #[arg(long)]
     streams: Option<usize>,
     /// The file may be missing: it is made
