@@ -140,6 +140,9 @@ impl CliError {
                     .to_owned()
             }
             CliError::Locked { .. } => "ask that process instead".to_owned(),
+            CliError::Open { error, .. } if wants_a_key(error) => {
+                "give its key in OUTLIVE_KEY, and older ones in OUTLIVE_OLDER_KEYS, as its program does".to_owned()
+            }
             CliError::Open { error, .. } if is_damage(error) => {
                 "nothing of it was changed; a check of the whole file says what is left".to_owned()
             }
@@ -187,11 +190,20 @@ impl CliError {
 fn is_damage(error: &outlive::OpenError) -> bool {
     use outlive::store::OpenError as FileError;
     match error {
-        outlive::OpenError::Store(_) => true,
+        outlive::OpenError::Store(_) => !wants_a_key(error),
         outlive::OpenError::File(error) => matches!(error, FileError::Damaged { .. }),
         // INVARIANT: this crate and the engine are released together.
         _ => false,
     }
+}
+
+/// Whether what it says is sealed, and its key is not there.
+fn wants_a_key(error: &outlive::OpenError) -> bool {
+    use outlive::StoreError;
+    matches!(
+        error,
+        outlive::OpenError::Sealed | outlive::OpenError::Store(StoreError::KeyMissing { .. })
+    )
 }
 
 /// What to think of for a problem; the API's own words, unless they speak of requests.

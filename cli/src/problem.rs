@@ -48,8 +48,8 @@ impl Problem {
     pub(crate) fn exit(&self) -> Exit {
         // What is wrong with the store is told by a code, as its status is that of many things.
         match self.code.as_str() {
-            "corrupt" | "too_new" | "store_failed" | "store_full" | "store_replaced"
-            | "store_malformed" => return Exit::Store,
+            "corrupt" | "key_missing" | "too_new" | "store_failed" | "store_full"
+            | "store_replaced" | "store_malformed" => return Exit::Store,
             "not_this_api" => return Exit::Unreachable,
             _ => {}
         }

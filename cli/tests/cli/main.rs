@@ -6,6 +6,7 @@ mod locked;
 mod looks;
 mod orders;
 mod program;
+mod sealed;
 mod starts;
 mod usage;
 mod watched;
