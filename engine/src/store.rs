@@ -7,15 +7,54 @@ use crate::engine::Engine;
 use crate::env;
 use crate::sealed::PayloadCodec;
 use outlive_storage::redb::RedbStore;
+use std::io::{BufRead, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 use tokio::sync::oneshot;
 
 pub use outlive_storage::redb::{
-    CompactReport, CopyError, CopyReport, FINDINGS_MAX, Finding, Findings, FoundBy, OpenError,
-    PageCheck, ResealError, ResealReport, SalvageReport, TableCount, TableSaved, VerifyReport,
-    Wrong,
+    CompactReport, CopyError, CopyReport, DefinitionInfo, EXPORT_VERSION, ExportReport,
+    FINDINGS_MAX, Finding, Findings, FoundBy, Holder, ImportError, ImportReport, Inside, LineFault,
+    OnRepair, OpenError, Opened, PageCheck, Progress, RepairReport, ResealError, ResealReport,
+    SalvageReport, StoreInfo, TableCount, TableSaved, VerifyReport, Watch, Wrong,
 };
+
+/// A chance number of this call, and the time as the system has it: both are for the lock file.
+fn signature() -> (u128, u64) {
+    (env::fresh_instance(), env::Clock::now_of_system().0)
+}
+
+/// Says what a file is without changing it: its size and format, how many tasks stand where, the last open, and who has
+/// it. Of a file that an engine has open, only its size and its holder are told.
+///
+/// Two indexes are read whole, nothing else but lengths: a file of a million tasks takes well below a second.
+///
+/// ```
+/// use outlive::{Engine, store};
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let directory = tempfile::tempdir()?;
+/// # let path = directory.path().join("tasks.redb");
+/// let engine = Engine::builder(&path).open().await?;
+/// let holder = store::info(&path)?.holder.expect("this process");
+/// assert_eq!(holder.pid, Some(std::process::id()));
+/// engine.shutdown(std::time::Duration::from_secs(1)).await;
+/// # Ok(()) }
+/// ```
+///
+/// # Errors
+/// [`OpenError`]: the file cannot be read at all; what to do is in each variant.
+pub fn info(path: impl AsRef<Path>) -> Result<StoreInfo, OpenError> {
+    outlive_storage::redb::info(path.as_ref(), signature())
+}
+
+/// The ids in a file that begin with `prefix`, in order, at most `max` of them; nothing is changed. For completions and
+/// the like: it reads a few pages, and does not open a file that an engine has.
+///
+/// # Errors
+/// As for [`info`]; [`OpenError::AlreadyRunning`]: ask that engine.
+pub fn ids(path: impl AsRef<Path>, prefix: &str, max: usize) -> Result<Vec<Box<str>>, OpenError> {
+    outlive_storage::redb::ids(path.as_ref(), (prefix, max), signature())
+}
 
 /// Reads the whole file, on which no engine may be, and says what is wrong with it; nothing is changed.
 ///
@@ -39,6 +78,31 @@ pub use outlive_storage::redb::{
 pub fn verify(path: impl AsRef<Path>) -> Result<VerifyReport, OpenError> {
     let now = env::Clock::now_of_system();
     outlive_storage::redb::verify(path.as_ref(), env::fresh_instance(), now.0)
+}
+
+/// As [`verify`], and somebody is told how far it has come.
+///
+/// # Errors
+/// As for [`verify`].
+pub fn verify_watched(path: impl AsRef<Path>, watch: &Watch) -> Result<VerifyReport, OpenError> {
+    let (instance, now_us) = signature();
+    outlive_storage::redb::verify_watched(path.as_ref(), instance, now_us, watch)
+}
+
+/// Opens the file, on which no engine may be, as an engine would, so that what a crash has left is repaired; then verifies
+/// it. Nothing of a task is changed, and what is damaged stays so: that is in the report, and [`salvage`] makes a new file
+/// of what is whole.
+///
+/// `on_repair` is told how far a repair has come, from 0 to 1; `watch`, how far the look afterwards.
+///
+/// # Errors
+/// [`OpenError::Damaged`]: it cannot be repaired, salvage it. The others as for an open, but nothing is created.
+pub fn repair(
+    path: impl AsRef<Path>,
+    on_repair: Option<OnRepair>,
+    watch: &Watch,
+) -> Result<RepairReport, OpenError> {
+    outlive_storage::redb::repair(path.as_ref(), signature(), on_repair, watch)
 }
 
 /// Makes the file, on which no engine may be, as small as what is in it. Every page is checked first, and nothing of a
@@ -101,6 +165,20 @@ pub fn salvage(from: impl AsRef<Path>, to: impl AsRef<Path>) -> Result<SalvageRe
     outlive_storage::redb::salvage(from.as_ref(), to.as_ref(), instance, now.0)
 }
 
+/// As [`salvage`], and somebody is told how far it has come.
+///
+/// # Errors
+/// As for [`salvage`].
+pub fn salvage_watched(
+    from: impl AsRef<Path>,
+    to: impl AsRef<Path>,
+    watch: &Watch,
+) -> Result<SalvageReport, CopyError> {
+    let (instance, now_us) = signature();
+    let paths = (from.as_ref(), to.as_ref());
+    outlive_storage::redb::salvage_watched(paths, instance, now_us, watch)
+}
+
 /// Makes a file at `to`, where nothing may lie, of a backup, which is not changed. It is a file of its own: etags and
 /// generations begin far above those of the original and of the backup. An engine opened on it recovers what ran when the
 /// backup was made, as after a crash.
@@ -112,6 +190,72 @@ pub fn restore(backup: impl AsRef<Path>, to: impl AsRef<Path>) -> Result<CopyRep
     let now = env::Clock::now_of_system();
     let instance = env::fresh_instance();
     outlive_storage::redb::restore(backup.as_ref(), to.as_ref(), instance, now.0)
+}
+
+/// As [`restore`], and somebody is told how far it has come.
+///
+/// # Errors
+/// As for [`restore`].
+pub fn restore_watched(
+    backup: impl AsRef<Path>,
+    to: impl AsRef<Path>,
+    watch: &Watch,
+) -> Result<CopyReport, CopyError> {
+    let (instance, now_us) = signature();
+    let paths = (backup.as_ref(), to.as_ref());
+    outlive_storage::redb::restore_watched(paths, instance, now_us, watch)
+}
+
+/// Writes the file, on which no engine may be and which is not changed, to `out` as lines of JSON: every task with its
+/// definition, state, facts and options, inputs that wait, results, steps, questions, stream and metadata, and the log.
+///
+/// The first line names the version ([`EXPORT_VERSION`]), the last one counts the others: without it the export is not
+/// whole. Values are JSON as they were given. [`import`] makes a file of it again.
+///
+/// ```
+/// use outlive::{Engine, store};
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let directory = tempfile::tempdir()?;
+/// # let [path, copy] = ["tasks.redb", "copy.redb"].map(|name| directory.path().join(name));
+/// # Engine::builder(&path).open().await?.shutdown(std::time::Duration::from_secs(1)).await;
+/// let mut lines = Vec::new();
+/// store::export(&path, &mut lines, &store::Watch::default())?;
+/// let report = store::import(&mut lines.as_slice(), &copy)?;
+/// assert_eq!(report.tasks, 0);
+/// # Ok(()) }
+/// ```
+///
+/// # Errors
+/// [`CopyError`]: what to do is in each variant. Damaged entries are no error: they are left out, and in the report.
+pub fn export(
+    path: impl AsRef<Path>,
+    out: &mut dyn Write,
+    watch: &Watch,
+) -> Result<ExportReport, CopyError> {
+    outlive_storage::redb::export(path.as_ref(), out, signature(), watch)
+}
+
+/// As [`export`], to a new file at `to`, readable by its owner only, which appears whole or not at all.
+///
+/// # Errors
+/// As for [`export`]; [`CopyError::Exists`] when something lies at `to`, which is never written over.
+pub fn export_to(
+    path: impl AsRef<Path>,
+    to: impl AsRef<Path>,
+    watch: &Watch,
+) -> Result<ExportReport, CopyError> {
+    outlive_storage::redb::export_to((path.as_ref(), to.as_ref()), signature(), watch)
+}
+
+/// Makes a file at `to`, where nothing may lie, of the lines of an [`export`]. Every task stands in it as it stood; one
+/// that was running is recovered by the first engine that opens the file, as after a crash. It is a file of its own: etags
+/// and generations begin 2^32 above those of the exported one. When this returns, it is whole and durable.
+///
+/// # Errors
+/// [`ImportError`]: what to do is in each variant; a line that is not right is named by its number. Nothing lies at `to`
+/// then, if nothing did before.
+pub fn import(from: &mut dyn BufRead, to: impl AsRef<Path>) -> Result<ImportReport, ImportError> {
+    outlive_storage::redb::import(from, to.as_ref(), signature())
 }
 
 /// The way to the engine's file, if it has one. It does not keep the file open.

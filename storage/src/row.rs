@@ -3,6 +3,7 @@
 //! These structs are the format. A field added, removed or moved needs a new version in `codec`.
 
 mod ask;
+mod bytes;
 mod deadline;
 mod event;
 mod family;
@@ -17,6 +18,8 @@ mod time;
 mod value;
 
 pub use ask::AskRow;
+#[cfg(feature = "redb")]
+pub(crate) use bytes::{UserBytes, chance};
 pub(crate) use deadline::last as last_moment;
 pub use deadline::{Deadline, Line, Times};
 pub use event::{EventKind, EventRow};
@@ -86,6 +89,7 @@ pub struct Lease {
     /// The engine's owner name, for people.
     pub owner: Arc<str>,
     /// The process that claimed: a fresh id for every open.
+    #[serde(with = "bytes::chance")]
     pub instance: u128,
     /// Names this claim; whatever the turn writes names it too.
     pub generation: Generation,
@@ -358,6 +362,7 @@ pub struct TaskRow {
     /// The id of the last accepted input; empty while it is the current turn's.
     pub last_input_id: Option<InputId>,
     /// The first 16 bytes of the SHA-256 of the current input.
+    #[serde(with = "bytes::digest")]
     pub input_digest: [u8; 16],
     /// The current turn's input; after the turn that of the last turn.
     pub input: Payload,

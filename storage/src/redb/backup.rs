@@ -5,6 +5,7 @@ use super::fresh::{Fresh, GAP, unread, written};
 use super::lock::Lock;
 use super::open::{examine_to_read, refused};
 use super::open_error::OpenError;
+use super::progress::Watch;
 use super::report::{Findings, TableCount, Wrong};
 use super::salvage::{Shelf, said};
 use super::seal::{self, SealedDef as NameValue, SealedTask as IdValue};
@@ -99,6 +100,19 @@ pub fn restore(
     instance: u128,
     now_us: u64,
 ) -> Result<CopyReport, CopyError> {
+    restore_watched((backup, to), instance, now_us, &Watch::default())
+}
+
+/// As [`restore`], from the first path to the second, and somebody is told how far it has come.
+///
+/// # Errors
+/// As for [`restore`].
+pub fn restore_watched(
+    (backup, to): (&Path, &Path),
+    instance: u128,
+    now_us: u64,
+    watch: &Watch,
+) -> Result<CopyReport, CopyError> {
     let backup = std::path::absolute(backup)
         .map_err(|error| CopyError::From(refused(backup, "find the backup", &error)))?;
     let there = || -> Result<_, OpenError> {
@@ -108,7 +122,7 @@ pub fn restore(
     there().map_err(CopyError::From)?;
     let _lock = Lock::take_to_read(&backup, instance, now_us).map_err(CopyError::From)?;
     let file = there().map_err(CopyError::From)?;
-    let (database, _) = verify::load(&backup, file, false).map_err(CopyError::From)?;
+    let (database, _) = verify::load(&backup, file, false, watch).map_err(CopyError::From)?;
     let report = copy_to(to, instance, now_us, || {
         database.begin_read().map_err(unread)
     });

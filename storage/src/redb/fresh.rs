@@ -64,12 +64,12 @@ impl Fresh {
     }
 
     /// The one transaction in which the file is filled.
-    pub(super) fn fill(
+    pub(super) fn fill<E: From<CopyError>>(
         &self,
-        fill: impl FnOnce(&WriteTransaction) -> Result<Counters, CopyError>,
-    ) -> Result<(), CopyError> {
+        fill: impl FnOnce(&WriteTransaction) -> Result<Counters, E>,
+    ) -> Result<(), E> {
         let Some(database) = &self.database else {
-            return Err(CopyError::NoFile);
+            return Err(CopyError::NoFile.into());
         };
         let mut txn = database.begin_write().map_err(written)?;
         txn.set_durability(Durability::Immediate).map_err(written)?;
@@ -85,7 +85,7 @@ impl Fresh {
                 .insert(self.incarnation, counters.generation.0)
                 .map_err(written)?;
         }
-        txn.commit().map_err(written)
+        Ok(txn.commit().map_err(written)?)
     }
 
     /// The incarnation of the new file.

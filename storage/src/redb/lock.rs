@@ -220,12 +220,25 @@ fn says_unsynced(text: &[u8]) -> bool {
 }
 
 /// Who holds a lock.
-struct Holder {
-    pid: u32,
+pub(super) struct Holder {
+    pub(super) pid: u32,
     /// Set when its engine has stopped but for so many handlers.
-    still_running: Option<usize>,
+    pub(super) still_running: Option<usize>,
     /// Where its engine is reached.
-    reached_at: Vec<String>,
+    pub(super) reached_at: Vec<String>,
+    /// When it took the lock, in microseconds since 1970.
+    pub(super) started_us: Option<u64>,
+}
+
+/// Whether somebody holds the lock of the store at `path`, and who, without taking it: only shared, for a moment.
+pub(super) fn held(path: &Path) -> (bool, Option<Holder>) {
+    let Ok(mut file) = platform::open_to_read(&lock_path(path)) else {
+        return (false, None);
+    };
+    if !matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)) {
+        return (false, None);
+    }
+    (true, holder(&mut file))
 }
 
 /// The process a lock file names, once it is written whole.
@@ -242,9 +255,12 @@ fn holder(file: &mut File) -> Option<Holder> {
     let addresses = addresses.filter_map(|line| line.strip_prefix(REACHED_AT));
     let reached_at = addresses.map(str::to_owned).collect();
     let whole = lines.len() >= 3 && text.ends_with('\n');
+    let started = lines.get(2).and_then(|line| line.strip_prefix("started "));
+    let started_us = started.and_then(|us| us.parse().ok());
     whole.then_some(Holder {
         pid,
         still_running,
         reached_at,
+        started_us,
     })
 }

@@ -1,4 +1,4 @@
-//! The store on one redb file, for one process at a time.
+//! The store on one redb file, for one process at a time. It has so many lines because each call of `Store` is kept here.
 
 mod absent;
 mod asks;
@@ -10,12 +10,16 @@ mod compact;
 mod copy_error;
 mod create;
 mod current;
+mod export;
 mod families;
 mod fresh;
 mod hanging;
 mod ids;
+mod import;
 mod indexes;
+mod info;
 mod lengths;
+mod lines;
 mod listed;
 mod lists;
 mod lives;
@@ -29,7 +33,9 @@ mod other;
 #[cfg(not(unix))]
 use other as platform;
 mod panics;
+mod progress;
 mod read;
+mod repair;
 mod report;
 mod reseal;
 mod salvage;
@@ -45,18 +51,24 @@ mod untouched;
 mod verify;
 
 pub use backend::IoCounts;
-pub use backup::{CopyReport, restore};
+pub use backup::{CopyReport, restore, restore_watched};
 pub use compact::{CompactReport, compact};
 pub use copy_error::CopyError;
 pub use create::create_private_directory;
+pub use export::{ExportReport, export, export_to};
+pub use import::{ImportError, ImportReport, LineFault, import};
+pub use info::{DefinitionInfo, Holder, Inside, StoreInfo, ids, info};
+pub use lines::EXPORT_VERSION;
 #[cfg(feature = "simulation")]
 pub use medium::Medium;
 pub use open_error::OpenError;
 pub use options::{OnRepair, Opened, RedbOptions};
+pub use progress::{Progress, Watch};
+pub use repair::{RepairReport, repair};
 pub use report::{FINDINGS_MAX, Finding, Findings, TableCount, Wrong};
 pub use reseal::{ResealError, ResealReport, reseal};
-pub use salvage::{Found as FoundBy, SalvageReport, TableSaved, salvage};
-pub use verify::{PageCheck, VerifyReport, verify};
+pub use salvage::{Found as FoundBy, SalvageReport, TableSaved, salvage, salvage_watched};
+pub use verify::{PageCheck, VerifyReport, verify, verify_watched};
 
 use crate::commit::{Applied, Commit, Conflict};
 use crate::id::{InputId, TaskId};

@@ -17,14 +17,17 @@ use super::fresh::Fresh;
 use super::lock::Lock;
 use super::open::refused;
 use super::open_error::OpenError;
+use super::progress::Watch;
 use super::report::Findings;
 use pages::Pages;
-use rows::Rows;
 use std::collections::BTreeMap;
 use std::fs::{File, TryLockError};
 use std::path::Path;
 use trees::Trees;
 
+pub(super) use gather::Gathered;
+pub(super) use rows::{Put, Rows};
+pub(super) use settle::settle;
 pub(super) use shelf::{Shelf, said};
 pub use trees::Found;
 
@@ -95,6 +98,20 @@ pub fn salvage(
     instance: u128,
     now_us: u64,
 ) -> Result<SalvageReport, CopyError> {
+    salvage_watched((from, to), instance, now_us, &Watch::default())
+}
+
+/// As [`salvage`], from the first path to the second, and somebody is told how far it has come: where a tree is broken,
+/// the whole file is read, and more than once.
+///
+/// # Errors
+/// As for [`salvage`].
+pub fn salvage_watched(
+    (from, to): (&Path, &Path),
+    instance: u128,
+    now_us: u64,
+    watch: &Watch,
+) -> Result<SalvageReport, CopyError> {
     let from = std::path::absolute(from)
         .map_err(|error| CopyError::From(refused(from, "find the store", &error)))?;
     look(&from).map_err(CopyError::From)?;
@@ -110,7 +127,7 @@ pub fn salvage(
             path: from,
         }));
     }
-    let pages = Pages::new(file)
+    let pages = Pages::new(file, watch)
         .map_err(|error| CopyError::From(refused(&from, "read the store", &error)))?;
     let fresh = Fresh::begin(to, instance, now_us)?;
     let trees = Trees::find(&pages);
@@ -129,7 +146,7 @@ pub fn salvage(
         }
         report.outdated = gathered.outdated(&rows)?;
         let expected = gathered.expected.clone();
-        let counters = settle::settle(txn, &mut rows, gathered, &mut report.findings)?;
+        let counters = settle(txn, &mut rows, gathered, &mut report.findings)?;
         report.tables = counts(&rows, &expected)?;
         Ok(counters)
     })?;

@@ -1,5 +1,6 @@
 //! A file that is read and never written: what redb writes while it opens and checks it stays in memory.
 
+use super::progress::{Counted, Watch};
 use parking_lot::Mutex;
 use redb::backends::FileBackend;
 use redb::{BackendError, DatabaseError, StorageBackend};
@@ -15,6 +16,7 @@ const PIECE: u64 = 4096;
 #[derive(Debug)]
 pub(super) struct Untouched {
     file: FileBackend,
+    counted: Counted,
     written: Mutex<Written>,
 }
 
@@ -29,7 +31,7 @@ struct Written {
 impl Untouched {
     /// # Errors
     /// The file is locked by an engine, or cannot be read.
-    pub(super) fn new(file: File) -> Result<Untouched, DatabaseError> {
+    pub(super) fn new(file: File, watch: &Watch) -> Result<Untouched, DatabaseError> {
         let file = FileBackend::new(file)?;
         let len = file.len().map_err(redb::StorageError::Io)?;
         let written = Mutex::new(Written {
@@ -37,7 +39,12 @@ impl Untouched {
             kept: len,
             pieces: BTreeMap::new(),
         });
-        Ok(Untouched { file, written })
+        let counted = Counted::new(watch, len);
+        Ok(Untouched {
+            file,
+            counted,
+            written,
+        })
     }
 
     fn read_file(&self, kept: u64, offset: u64, out: &mut [u8]) -> io::Result<()> {
@@ -47,6 +54,7 @@ impl Untouched {
         if stored.is_empty() {
             return Ok(());
         }
+        self.counted.add(stored.len() as u64);
         self.file.read(offset, stored)
     }
 }
@@ -168,7 +176,7 @@ mod tests {
         let content: Vec<u8> = (0..10_000_u32).map(|n| n as u8).collect();
         fs::write(&path, &content).unwrap();
         let file = File::open(&path).unwrap();
-        let untouched = Untouched::new(file).unwrap();
+        let untouched = Untouched::new(file, &Watch::default()).unwrap();
         untouched.write(4_090, &[1; 20]).unwrap();
         untouched.write(9_995, &[2; 10]).unwrap();
         let mut expected = content.clone();

@@ -8,6 +8,7 @@ pub(super) use tally::undecoded;
 use super::lock::Lock;
 use super::open::{self, Facts};
 use super::open_error::OpenError;
+use super::progress::Watch;
 use super::report::{Findings, TableCount};
 use super::untouched::Untouched;
 use agree::Book;
@@ -81,6 +82,20 @@ impl VerifyReport {
 /// file whose first bytes are damaged, which only [`salvage`](super::salvage) reads. [`OpenError::TooNew`]: take the
 /// newer version. The others as for an open.
 pub fn verify(path: &Path, instance: u128, now_us: u64) -> Result<VerifyReport, OpenError> {
+    verify_watched(path, instance, now_us, &Watch::default())
+}
+
+/// As [`verify`], and somebody is told how far it has come: the pages are read once to be checked, and what is in them
+/// once more.
+///
+/// # Errors
+/// As for [`verify`].
+pub fn verify_watched(
+    path: &Path,
+    instance: u128,
+    now_us: u64,
+    watch: &Watch,
+) -> Result<VerifyReport, OpenError> {
     let path =
         std::path::absolute(path).map_err(|error| open::refused(path, "find the store", &error))?;
     let missing = || OpenError::Missing { path: path.clone() };
@@ -95,11 +110,11 @@ pub fn verify(path: &Path, instance: u128, now_us: u64) -> Result<VerifyReport, 
         findings: Findings::default(),
         file_bytes,
     };
-    let loaded = match load(&path, file, true) {
+    let loaded = match load(&path, file, true, watch) {
         Err(OpenError::Damaged { message }) => {
             report.pages = PageCheck::Damaged { message };
             let file = open::examine_to_read(&path)?.ok_or_else(missing)?;
-            load(&path, file, false)
+            load(&path, file, false, watch)
         }
         loaded => loaded,
     };
@@ -118,8 +133,14 @@ pub fn verify(path: &Path, instance: u128, now_us: u64) -> Result<VerifyReport, 
 }
 
 /// Opens the file so that nothing is written to it. With `check` every page in use is compared with its checksum.
-pub(super) fn load(path: &Path, file: File, check: bool) -> Result<(Database, Facts), OpenError> {
-    let untouched = Untouched::new(file).map_err(|error| open::database_error(path, error))?;
+pub(super) fn load(
+    path: &Path,
+    file: File,
+    check: bool,
+    watch: &Watch,
+) -> Result<(Database, Facts), OpenError> {
+    let untouched =
+        Untouched::new(file, watch).map_err(|error| open::database_error(path, error))?;
     let loaded = catch_unwind(AssertUnwindSafe(|| {
         let database = Builder::new()
             .set_check_integrity_on_open(check)

@@ -8,12 +8,16 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AskRow {
     /// The question as JSON.
+    #[serde(with = "super::bytes::user")]
     pub question: Vec<u8>,
     /// The JSON schema of the answer, as the handler gave it; empty when it gave none.
+    #[serde(with = "super::bytes::maybe")]
     pub schema: Option<Vec<u8>>,
     /// The answer that counts when nobody has given one in time, as JSON; empty when the handler is told of the expiry.
+    #[serde(with = "super::bytes::maybe")]
     pub default: Option<Vec<u8>>,
     /// The first 16 bytes of the SHA-256 of the question, its schema and the action it is about.
+    #[serde(with = "super::bytes::digest")]
     pub digest: [u8; 16],
     /// The type of the answer in the program that asked, for people.
     pub type_name: Box<str>,

@@ -32,6 +32,7 @@ pub struct InputRow {
     /// Its idempotency key.
     pub input_id: InputId,
     /// The first 16 bytes of its SHA-256.
+    #[serde(with = "super::bytes::digest")]
     pub digest: [u8; 16],
     /// Its bytes.
     pub payload: Payload,

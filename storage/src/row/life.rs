@@ -18,6 +18,7 @@ pub enum GuardPhase {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LifeRow {
     /// The id of the open, as leases name it.
+    #[serde(with = "super::bytes::chance")]
     pub instance: u128,
     /// When.
     pub opened_at: Micros,

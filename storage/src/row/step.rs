@@ -23,11 +23,13 @@ pub enum StepState {
     /// It was a question, and its answer is recorded.
     Answered {
         /// The digest of what was asked.
+        #[serde(with = "super::bytes::digest")]
         digest: [u8; 16],
     },
     /// It was a question that nobody answered in time: its default is recorded, or nothing where it had none.
     Expired {
         /// The digest of what was asked.
+        #[serde(with = "super::bytes::digest")]
         digest: [u8; 16],
     },
 }

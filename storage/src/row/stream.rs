@@ -32,7 +32,7 @@ pub enum StreamEntry {
         /// The recorded step it belongs to; empty for one that belongs to its attempt.
         step: Option<Box<str>>,
         /// The user's JSON bytes, exactly as given.
-        #[serde(with = "raw")]
+        #[serde(with = "super::bytes::user")]
         bytes: Vec<u8>,
     },
     /// What was emitted before is abandoned.
@@ -77,46 +77,5 @@ impl SegmentRow {
     /// What it takes in memory, about, in bytes.
     pub fn size(&self) -> usize {
         self.entries.iter().map(StreamEntry::size).sum()
-    }
-}
-
-/// Bytes in one piece: the same form on disk as a list of numbers, several times as fast.
-mod raw {
-    use serde::de::{Error, SeqAccess, Visitor};
-    use serde::{Deserializer, Serializer};
-    use std::fmt;
-
-    pub(super) fn serialize<S: Serializer>(bytes: &[u8], to: S) -> Result<S::Ok, S::Error> {
-        to.serialize_bytes(bytes)
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<u8>, D::Error> {
-        from.deserialize_byte_buf(Bytes)
-    }
-
-    struct Bytes;
-
-    impl<'de> Visitor<'de> for Bytes {
-        type Value = Vec<u8>;
-
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("bytes")
-        }
-
-        fn visit_bytes<E: Error>(self, bytes: &[u8]) -> Result<Vec<u8>, E> {
-            Ok(bytes.to_vec())
-        }
-
-        fn visit_byte_buf<E: Error>(self, bytes: Vec<u8>) -> Result<Vec<u8>, E> {
-            Ok(bytes)
-        }
-
-        fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Vec<u8>, A::Error> {
-            let mut bytes = Vec::new();
-            while let Some(byte) = seq.next_element()? {
-                bytes.push(byte);
-            }
-            Ok(bytes)
-        }
     }
 }

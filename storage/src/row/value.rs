@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Payload {
     /// At most [`Payload::INLINE_MAX`] bytes, in the row itself.
-    Inline(Vec<u8>),
+    Inline(#[serde(with = "super::bytes::user")] Vec<u8>),
     /// A larger value, in the table of values under [`ValueKey`]. What else was ever under that key has another length or
     /// another checksum: a disk may bring an old page back, which is whole.
     Stored {

@@ -24,18 +24,20 @@ const MAGIC_LEN: usize = 2;
 
 /// What was gathered beside the rows.
 #[derive(Default)]
-pub(super) struct Gathered {
+pub(in crate::redb) struct Gathered {
     /// Names and their numbers.
-    pub(super) names: BTreeMap<u32, Box<str>>,
+    pub(in crate::redb) names: BTreeMap<u32, Box<str>>,
     /// Ends of children counted, by parent and turn.
-    pub(super) wakes: BTreeMap<(u64, u64), u64>,
+    pub(in crate::redb) wakes: BTreeMap<(u64, u64), u64>,
+    /// None of these counts is missing.
+    pub(in crate::redb) wakes_whole: bool,
     /// Turns that are over, by parent and turn, and why their children are to end.
-    pub(super) over: BTreeMap<(u64, u64), Option<Box<str>>>,
+    pub(in crate::redb) over: BTreeMap<(u64, u64), Option<Box<str>>>,
     /// The highest numbers that the file's own counters had reserved.
-    pub(super) etag: u64,
-    pub(super) generation: u64,
+    pub(in crate::redb) etag: u64,
+    pub(in crate::redb) generation: u64,
     /// The highest etag whose event was removed.
-    pub(super) trimmed: u64,
+    pub(in crate::redb) trimmed: u64,
     /// How many entries each table had by its own word.
     pub(super) expected: BTreeMap<Shelf, u64>,
     /// Tables of which something was looked for page by page.

@@ -6,6 +6,7 @@
 //! (`u16`), four bytes, a checksum of 16 bytes and then a page number of 8 for each child, and keys, which are not looked
 //! at here.
 
+use crate::redb::progress::{Counted, Watch};
 use std::cell::RefCell;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
@@ -62,14 +63,16 @@ pub(super) enum Kind {
 /// The file.
 pub(super) struct Pages {
     file: RefCell<File>,
+    counted: Counted,
     pub(super) len: u64,
 }
 
 impl Pages {
-    pub(super) fn new(file: File) -> io::Result<Pages> {
+    pub(super) fn new(file: File, watch: &Watch) -> io::Result<Pages> {
         let len = file.metadata()?.len();
         let file = RefCell::new(file);
-        Ok(Pages { file, len })
+        let counted = Counted::new(watch, len);
+        Ok(Pages { file, counted, len })
     }
 
     /// The bytes of a range, as far as the file goes. A sector that the disk does not give reads as nothing.
@@ -77,6 +80,7 @@ impl Pages {
         let left = self.len.saturating_sub(offset);
         let len = left.min(len as u64) as usize;
         let mut bytes = vec![0; len];
+        self.counted.add(len as u64);
         let mut file = self.file.borrow_mut();
         let read = file
             .seek(SeekFrom::Start(offset))

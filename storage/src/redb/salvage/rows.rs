@@ -16,8 +16,8 @@ use std::collections::HashSet;
 type Result<T> = std::result::Result<T, CopyError>;
 
 /// The tables of what proves itself, open for writing.
-pub(super) struct Rows<'t> {
-    pub(super) tasks: Table<'t, u64, Bytes>,
+pub(in crate::redb) struct Rows<'t> {
+    pub(in crate::redb) tasks: Table<'t, u64, Bytes>,
     pub(super) values: Table<'t, (u64, u8, u64), Bytes>,
     pub(super) inputs: Table<'t, (u64, u64), Bytes>,
     pub(super) receipts: Table<'t, (u64, &'static str), Bytes>,
@@ -39,7 +39,7 @@ pub(super) struct Rows<'t> {
 
 /// What became of an entry that was found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Put {
+pub(in crate::redb) enum Put {
     /// It is a new one.
     New,
     /// It took the place of an older version.
@@ -49,7 +49,7 @@ pub(super) enum Put {
 }
 
 impl<'t> Rows<'t> {
-    pub(super) fn open(txn: &'t WriteTransaction) -> Result<Rows<'t>> {
+    pub(in crate::redb) fn open(txn: &'t WriteTransaction) -> Result<Rows<'t>> {
         Ok(Rows {
             tasks: txn.open_table(TASKS).map_err(written)?,
             values: txn.open_table(VALUES).map_err(written)?,
@@ -70,7 +70,7 @@ impl<'t> Rows<'t> {
     }
 
     /// Puts a whole entry, unless a later version of it is there.
-    pub(super) fn put(&mut self, slot: Slot<'_>, value: &[u8], of: Said) -> Result<Put> {
+    pub(in crate::redb) fn put(&mut self, slot: Slot<'_>, value: &[u8], of: Said) -> Result<Put> {
         let there = self.get(slot)?;
         let put = match there.map(|there| said(slot, &there)) {
             None | Some(Err(_)) => Put::New,
@@ -106,6 +106,11 @@ impl<'t> Rows<'t> {
             self.stray.insert(key);
         }
         Ok(())
+    }
+
+    /// Whether there is a task of this number.
+    pub(in crate::redb) fn has_task(&self, task: u64) -> bool {
+        matches!(self.tasks.get(task), Ok(Some(_)))
     }
 
     /// Names the values that are missing because nobody can say which is the last.

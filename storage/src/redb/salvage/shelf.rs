@@ -122,9 +122,9 @@ pub(in crate::redb) struct Said {
     /// Of two versions of an entry the later one has the higher of these.
     pub(super) age: (u64, u64),
     /// The highest etag in it.
-    pub(super) etag: u64,
+    pub(in crate::redb) etag: u64,
     /// The highest generation in it.
-    pub(super) generation: u64,
+    pub(in crate::redb) generation: u64,
 }
 
 /// Decodes an entry.
