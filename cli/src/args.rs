@@ -4,10 +4,10 @@ use crate::verbs;
 use clap::{Command, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 /// The verbs by what they are for. Clap knows no groups of verbs, so the list of the help is made of these.
-const GROUPS: [(&str, &[&str]); 4] = [
+const GROUPS: [(&str, &[&str]); 5] = [
     (
         "Look at tasks",
-        &["ls", "show", "explain", "result", "watch", "stats"],
+        &["ls", "show", "explain", "result", "watch", "top", "stats"],
     ),
     (
         "Start and steer them",
@@ -17,7 +17,11 @@ const GROUPS: [(&str, &[&str]); 4] = [
         "Stop them, try them again, remove them",
         &["cancel", "terminate", "retry", "rm"],
     ),
-    ("The program itself", &["serve", "config", "version"]),
+    ("The file of the tasks", &["store", "doctor"]),
+    (
+        "The program itself",
+        &["demo", "serve", "config", "completions", "version"],
+    ),
 ];
 
 /// Run, watch, repair and show durable tasks.
@@ -149,6 +153,16 @@ pub(crate) enum Verb {
     Config(verbs::about::Config),
     /// Show the versions of the program and of the server
     Version(verbs::about::Version),
+    /// Look over, copy, save or move the file of the tasks as a whole
+    Store(crate::store::Store),
+    /// See in seconds what it is about: twelve stages, a kill, and the rest
+    Demo(crate::demo::Demo),
+    /// Watch the tasks live, in the terminal
+    Top(crate::top::Top),
+    /// Check what the tasks need of this machine
+    Doctor(crate::doctor::Doctor),
+    /// Let the shell complete verbs, flags and ids
+    Completions(crate::completions::Completions),
 }
 
 /// The whole grammar, with the verbs of the help in their groups.

@@ -44,6 +44,15 @@ pub(crate) enum CliError {
         path: PathBuf,
         error: Box<outlive::OpenError>,
     },
+    /// What is done to a file as a whole was not done.
+    #[error("{what}")]
+    Store {
+        what: String,
+        exit: Exit,
+        hint: Option<String>,
+        /// The whole command.
+        next: Option<String>,
+    },
     /// Nobody answers there.
     #[error("{at} does not answer: {why}")]
     Unreachable { at: String, why: String },
@@ -108,6 +117,7 @@ impl CliError {
             | CliError::Settings(_) => Exit::Usage,
             CliError::NoStore { .. } => Exit::NotFound,
             CliError::Locked { .. } | CliError::Open { .. } => Exit::Store,
+            CliError::Store { exit, .. } => *exit,
             CliError::Unreachable { .. } => Exit::Unreachable,
             CliError::Refused(problem) => problem.exit(),
             CliError::TimedOut { .. } => Exit::TimedOut,
@@ -148,6 +158,7 @@ impl CliError {
             }
             // The error itself says what to do.
             CliError::Open { .. } => return None,
+            CliError::Store { hint, .. } => return hint.clone(),
             CliError::Unreachable { .. } => {
                 "see that the server runs; --url says where, --store asks a file instead".to_owned()
             }
@@ -172,6 +183,7 @@ impl CliError {
             CliError::Ambiguous { candidates, .. } => format!("show {}", candidates.first()?),
             CliError::NotWhole { id, .. } => format!("show {id}"),
             CliError::TimedOut { next, .. } => next.clone(),
+            CliError::Store { next, .. } => return next.clone(),
             CliError::Unreachable { .. } => "config".to_owned(),
             CliError::NoStore { .. } => return Some("outlive demo".to_owned()),
             CliError::Refused(problem) => of_problem(problem)?,

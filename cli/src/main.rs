@@ -5,17 +5,24 @@
 
 mod app;
 mod args;
+mod completions;
 mod confirm;
+mod demo;
+mod doctor;
 mod error;
 mod exit;
+mod facts;
 mod filter;
 mod find;
 mod input;
 mod output;
 mod problem;
+mod progress;
 mod reach;
 mod safe;
 mod settings;
+mod store;
+mod top;
 mod verbs;
 mod view;
 mod when;
@@ -26,6 +33,7 @@ use error::CliError;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    completions::answer();
     let args = Args::read();
     log(args.verbose);
     let app = match App::new(&args) {

@@ -36,5 +36,10 @@ pub(crate) async fn run(verb: Verb, app: &App) -> Result<Exit, CliError> {
         Verb::Serve(serve) => serve.run(app).await,
         Verb::Config(config) => config.run(app),
         Verb::Version(version) => version.run(app).await,
+        Verb::Store(store) => store.run(app),
+        Verb::Demo(demo) => demo.run(app).await,
+        Verb::Top(top) => top.run(app).await,
+        Verb::Doctor(doctor) => doctor.run(app).await,
+        Verb::Completions(completions) => completions.run(app),
     }
 }
