@@ -44,7 +44,8 @@ pub(crate) struct Batcher {
     known: Known,
     /// The store failed as a whole while the batch at hand was decided.
     fatal: Option<StoreError>,
-    life: LifeRow,
+    /// Of an engine in which something can run.
+    life: Option<LifeRow>,
     feeds: Arc<Feeds>,
     patience: Duration,
     /// A batch whose commit failed; nothing else is decided before it is settled.
@@ -70,7 +71,7 @@ impl Batcher {
         clock: Clock,
         registry: Arc<Registry>,
         dispatcher: Arc<Dispatcher>,
-        (life, feeds): (LifeRow, Arc<Feeds>),
+        (life, feeds): (Option<LifeRow>, Arc<Feeds>),
         patience: Duration,
     ) -> Batcher {
         let poison = Arc::clone(&dispatcher.writer.poison);

@@ -185,8 +185,9 @@ impl Recovery {
         match tools.registry.get(row.def) {
             // Nobody here runs it, so it needs no slot: the async lane moves it.
             None if kind == Kind::Async => {
-                // Whether it kills its process is found out by the program that can run it.
-                Find::Send(put_back(lease, Verdict::Off, tools), None)
+                // Who claims it later does not ask how its process went: what is said of that is said now.
+                let verdict = guard.verdict(row, lease.instance, tools);
+                Find::Send(put_back(lease, verdict, tools), None)
             }
             // Nor does one that is not entered.
             Some(registered) if registered.kind() == kind && guard.suspects(row, tools) => {

@@ -12,9 +12,10 @@ impl Batcher {
         if self.poison.get().is_some() || cfg!(planted = "stop_looks_like_death") {
             return;
         }
+        let Some(life) = self.life else { return };
         let life = LifeRow {
             stopped_at: Some(self.clock.now()),
-            ..self.life
+            ..life
         };
         failpoint::reach(Failpoint::StopUnsaid);
         if let Err(error) = self.store.put_life(&life) {
@@ -45,8 +46,9 @@ impl Batcher {
     /// must end.
     pub(crate) fn enter_phase(&mut self, change: PhaseChange) -> bool {
         let PhaseChange { phase, reply } = change;
-        let life = LifeRow { phase, ..self.life };
-        match self.store.put_life(&life) {
+        let life = self.life.map(|life| LifeRow { phase, ..life });
+        let put = life.map_or(Ok(()), |life| self.store.put_life(&life));
+        match put {
             Ok(()) => {}
             Err(StoreError::Full) if !cfg!(planted = "full_disk_ends_at_a_phase") => {
                 // Who enters a phase waits for it, but not in an engine that stops.

@@ -121,8 +121,10 @@ pub(super) fn recover(
         });
     }
     let mut next = recovered(row, finder.parting, now);
-    let (fate, what, effects) = match died(row, &mut next, finder.parting, finder.verdict) {
-        Suspicion::None => {
+    let suspicion = died(row, &mut next, finder.parting, finder.verdict);
+    let (fate, what, effects) = match held_back(&mut next, suspicion, now) {
+        Some((fate, what)) => (fate, what, Vec::new()),
+        None => {
             // A crash does not move the start of the attempt.
             let started_at = if cfg!(planted = "crash_moves_start") {
                 now.at
@@ -132,25 +134,6 @@ pub(super) fn recover(
             claimed(&mut next, finder.claimant, started_at, now);
             let enter = vec![enter(view, &next)];
             (Recovered::Entered, EventKind::Recovered, enter)
-        }
-        Suspicion::Isolate => {
-            let deaths = next.guard.deaths;
-            next.state = State::Pending {
-                due_at: Deadline::ISOLATED,
-                wait: WaitReason::Isolated { deaths },
-            };
-            (Recovered::Isolated, EventKind::Isolated, Vec::new())
-        }
-        Suspicion::Quarantine => {
-            let deaths = next.guard.deaths;
-            if !cfg!(planted = "quarantine_not_fenced") {
-                next.generation = now.generation;
-            }
-            next.state = State::Suspended {
-                since: now.at,
-                wait: WaitReason::Quarantined { deaths },
-            };
-            (Recovered::Quarantined, EventKind::Quarantined, Vec::new())
         }
     };
     Ok(Transition {
@@ -171,9 +154,16 @@ pub(super) fn orphan(
         return Ok(cancelled_turn(view, row, by_others(row), cancel, now));
     }
     let mut next = recovered(row, finder.parting, now);
-    // Nobody is entered here, so nobody is held back either: the deaths are counted, and decide at its next recovery.
+    // Whoever claims it later asks no more how its process went, so what this death says of it is said here.
     if !cfg!(planted = "orphan_stays_on_probation") {
-        died(row, &mut next, finder.parting, finder.verdict);
+        let suspicion = died(row, &mut next, finder.parting, finder.verdict);
+        let runs_on = cfg!(planted = "orphan_not_held_back");
+        if let Some((fate, what)) = held_back(&mut next, suspicion, now).filter(|_| !runs_on) {
+            return Ok(Transition {
+                answer: Answer::Recovered(fate),
+                ..written(by_others(row), next, what, Vec::new())
+            });
+        }
     }
     next.state = State::Pending {
         due_at: Deadline::at_once(now.at),
@@ -185,6 +175,31 @@ pub(super) fn orphan(
         EventKind::Orphaned,
         Vec::new(),
     ))
+}
+
+/// Holds back a turn that is suspected, and tells as what.
+fn held_back(next: &mut TaskRow, suspicion: Suspicion, now: Now) -> Option<(Recovered, EventKind)> {
+    let deaths = next.guard.deaths;
+    match suspicion {
+        Suspicion::None => None,
+        Suspicion::Isolate => {
+            next.state = State::Pending {
+                due_at: Deadline::ISOLATED,
+                wait: WaitReason::Isolated { deaths },
+            };
+            Some((Recovered::Isolated, EventKind::Isolated))
+        }
+        Suspicion::Quarantine => {
+            if !cfg!(planted = "quarantine_not_fenced") {
+                next.generation = now.generation;
+            }
+            next.state = State::Suspended {
+                since: now.at,
+                wait: WaitReason::Quarantined { deaths },
+            };
+            Some((Recovered::Quarantined, EventKind::Quarantined))
+        }
+    }
 }
 
 /// What could not be read is tried once more.

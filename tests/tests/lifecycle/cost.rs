@@ -71,10 +71,10 @@ async fn assert_level(def: TaskDef<String, String>, size: usize, entries: u64) {
         .iter()
         .chain(&costs[TURNS - COMPARED..]);
     for cost in compared {
-        assert_eq!(
-            (cost.entries, cost.entry_bytes),
-            (early.entries, early.entry_bytes)
-        );
+        assert_eq!(cost.entries, early.entries);
+        // A number below 251 takes one byte, a larger one three.
+        let most = early.entry_bytes + early.entry_bytes / 8;
+        assert!(cost.entry_bytes <= most, "{cost:?} after {early:?}");
     }
     let (early, late) = (early.page_bytes as f64, late.page_bytes as f64);
     assert!(late <= early * 1.5, "pages: {early} bytes, then {late}");

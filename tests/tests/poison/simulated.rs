@@ -89,6 +89,14 @@ impl World {
         self.cured.store(true, Ordering::SeqCst);
     }
 
+    /// A program without handlers looks at the store, and stops in order.
+    pub(crate) async fn looked(&self) {
+        let engine = Engine::on_store(Faulty::on(&self.store)).inline().open();
+        let engine = engine.await.unwrap();
+        engine.recovery().await;
+        engine.shutdown(Duration::ZERO).await;
+    }
+
     pub(crate) async fn open(&self) -> Life {
         let store = Faulty::on(&self.store);
         let (commit, written) = self.broken_from;

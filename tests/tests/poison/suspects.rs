@@ -69,6 +69,38 @@ async fn at_the_third_death_a_turn_is_held_back_while_everything_else_runs() {
     }
 }
 
+/// Who had no handlers put a turn back as if nothing were said of its deaths, and whoever claims one does not ask: a look
+/// after each death, and a turn killed its process for ever.
+#[tokio::test(start_paused = true)]
+async fn a_look_without_handlers_holds_back_whom_a_death_makes_a_suspect() {
+    let mut world = World::new();
+    let first = world.open().await;
+    first.start(ids(3).map(|id| (id, Does::RunsForEver))).await;
+    world.dies(first).await;
+    for _ in 0..2 {
+        world.looked().await;
+        world.killed_after(100 * MS).await;
+    }
+    world.looked().await;
+    let life = world.open().await;
+    life.until(WATCH - MS).await;
+    for id in ids(3) {
+        assert!(life.is_isolated(&id).await);
+        assert_eq!(life.get(&id).await.crashes, 3);
+    }
+}
+
+/// A process that dies with the suspects held back disproves the suspicion; a look came between the two, and it stayed.
+#[tokio::test(start_paused = true)]
+async fn a_look_without_handlers_keeps_what_a_death_has_disproved() {
+    let mut world = suspected(3, Does::RunsForEver).await;
+    world.killed_after(100 * MS).await;
+    world.looked().await;
+    let life = world.open().await;
+    life.until(100 * MS).await;
+    assert!(all_run(&life, 3).await);
+}
+
 #[tokio::test(start_paused = true)]
 async fn suspects_are_entered_in_halves_and_each_half_is_watched() {
     let world = suspected(8, Does::RunsForEver).await;

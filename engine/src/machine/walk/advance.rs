@@ -396,15 +396,7 @@ impl Advance<'_> {
         self.count_death(parting, verdict);
         match fate {
             Recovered::Entered | Recovered::Cancelled => self.run(claimant, EventKind::Recovered),
-            Recovered::Isolated => {
-                self.model.phase = Phase::Isolated;
-                self.story.what = Some(EventKind::Isolated);
-            }
-            Recovered::Quarantined => {
-                self.fence();
-                self.model.phase = Phase::Quarantined;
-                self.story.what = Some(EventKind::Quarantined);
-            }
+            Recovered::Isolated | Recovered::Quarantined => self.hold_back(fate),
         }
     }
 
@@ -423,13 +415,33 @@ impl Advance<'_> {
     }
 
     fn orphan(&mut self, parting: Parting, verdict: Verdict) {
+        let fate = self.model.fate(parting, verdict);
         if self.died(parting) {
             return;
         }
         self.count_death(parting, verdict);
-        let (wait, due) = (Wait::Handler, self.now);
-        self.model.phase = Phase::Pending { wait, due };
-        self.story.what = Some(EventKind::Orphaned);
+        match fate {
+            Recovered::Entered | Recovered::Cancelled => {
+                let (wait, due) = (Wait::Handler, self.now);
+                self.model.phase = Phase::Pending { wait, due };
+                self.story.what = Some(EventKind::Orphaned);
+            }
+            Recovered::Isolated | Recovered::Quarantined => self.hold_back(fate),
+        }
+    }
+
+    fn hold_back(&mut self, fate: Recovered) {
+        let (phase, what) = match fate {
+            Recovered::Quarantined => {
+                self.fence();
+                (Phase::Quarantined, EventKind::Quarantined)
+            }
+            Recovered::Isolated | Recovered::Entered | Recovered::Cancelled => {
+                (Phase::Isolated, EventKind::Isolated)
+            }
+        };
+        self.model.phase = phase;
+        self.story.what = Some(what);
     }
 
     /// The process of a turn is gone. True: the turn had been cancelled, and that is its end.

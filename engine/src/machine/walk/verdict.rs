@@ -194,6 +194,16 @@ impl Model {
         {
             return Ok(Answer::Recovered(self.fate(*parting, *verdict)));
         }
+        if let Event::Orphan {
+            parting, verdict, ..
+        } = event
+        {
+            let fate = self.fate(*parting, *verdict);
+            return Ok(match fate {
+                Recovered::Isolated | Recovered::Quarantined => Answer::Recovered(fate),
+                Recovered::Entered | Recovered::Cancelled => Answer::Done,
+            });
+        }
         Ok(Answer::Done)
     }
 
