@@ -44,7 +44,11 @@ pub fn read(key: &Key, bytes: &[u8]) -> Verdict {
                 assert_eq!(again, bytes, "{key:?} was read as something else");
             }
             let once_more = reread(key, &again);
-            assert_eq!(once_more, Ok(again), "{key:?} is not what was written of it");
+            assert_eq!(
+                once_more,
+                Ok(again),
+                "{key:?} is not what was written of it"
+            );
             Verdict::Accepted
         }
         Err(StoreError::Corrupt { .. } | StoreError::TooNew { .. }) => Verdict::Refused,

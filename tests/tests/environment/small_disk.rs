@@ -219,6 +219,12 @@ async fn child_that_opens() {
         Err(OpenError::File(_) | OpenError::Store(_)) => process::say("not opened without room"),
         Err(other) => panic!("{other:?}"),
     }
+    let looks = Engine::builder(&path).open().await.unwrap();
+    let found = looks.get(id(full.acknowledged[0])).await.unwrap();
+    assert!(found.is_some());
+    looks.shutdown(Duration::ZERO).await;
+    drop(looks);
+    process::say("looked at without room");
     std::fs::remove_file(&room).unwrap();
     let engine = open(&path).await.unwrap();
     all_there(&engine, &full).await;
@@ -234,5 +240,9 @@ fn an_open_on_a_full_disk_is_refused_or_works_and_leaves_everything_there() {
     };
     println!("{}", told.join("; "));
     assert_eq!(told.first().map(String::as_str), Some("no file is created"));
+    assert!(
+        told.iter().any(|told| told == "looked at without room"),
+        "{told:?}"
+    );
     assert_eq!(told.last().map(String::as_str), Some("all there"));
 }
