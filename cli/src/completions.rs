@@ -31,9 +31,10 @@ const OFFERED_MAX: usize = 200;
 const IDS: [&str; 4] = ["id", "ids", "task_id", "task_ids"];
 
 const AFTER: &str = "\
-bash: echo 'source <(outlive completions bash)' >> ~/.bashrc
-zsh:  echo 'source <(outlive completions zsh)' >> ~/.zshrc
-fish: outlive completions fish > ~/.config/fish/completions/outlive.fish";
+Examples:
+  bash: echo 'source <(outlive completions bash)' >> ~/.bashrc
+  zsh:  echo 'source <(outlive completions zsh)' >> ~/.zshrc
+  fish: outlive completions fish > ~/.config/fish/completions/outlive.fish";
 
 #[derive(Debug, Args)]
 #[command(after_help = AFTER)]

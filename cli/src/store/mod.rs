@@ -14,6 +14,8 @@ use std::path::{Path, PathBuf};
 
 /// What is to be known of all of them.
 const AFTER: &str = "\
+Example:
+  outlive store info tasks.redb
 The file is --store FILE, OUTLIVE_STORE, or tasks.redb; most verbs take it as an argument as well.
 No engine may be on it, but for `info`: a running one copies its own file with Engine::backup.
 No verb writes over a file that is there, and a new file appears whole or not at all.";
@@ -44,12 +46,16 @@ impl File {
 #[derive(Debug, Subcommand)]
 enum StoreVerb {
     /// Say what the file is: its size, its tasks, who has it
+    #[command(after_help = "Example: outlive store info tasks.redb")]
     Info(File),
     /// Read all of it and say what is wrong; nothing is changed
+    #[command(after_help = "Example: outlive store verify tasks.redb")]
     Verify(File),
     /// Repair what a crash has left, then verify
+    #[command(after_help = "Example: outlive store repair tasks.redb")]
     Repair(File),
     /// Make it as small as what is in it
+    #[command(after_help = "Example: outlive store compact tasks.redb")]
     Compact(File),
     /// Copy it to a new file
     #[command(after_help = "Example: outlive --store tasks.redb store backup tasks.backup")]

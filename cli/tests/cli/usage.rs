@@ -8,15 +8,34 @@ use tokio::io::AsyncReadExt;
 async fn the_help_of_each_verb_has_an_example() {
     let world = World::empty();
     let help = run(world.directory(), &["--help"]).await.ended(0).out;
-    let verbs = help.lines().filter_map(|line| line.strip_prefix("  "));
-    let verbs = verbs.filter(|line| line.starts_with(|c: char| c.is_ascii_lowercase()));
-    let verbs: Vec<&str> = verbs.filter_map(|line| line.split(' ').next()).collect();
-    assert!(verbs.len() >= 18, "{verbs:?}");
-    for verb in verbs {
-        let help = run(world.directory(), &[verb, "--help"]).await.ended(0).out;
-        assert!(help.contains("Example"), "{verb}: {help}");
-        assert!(help.contains("outlive "), "{verb}");
+    let listed = verbs(help.lines());
+    assert!(listed.len() >= 18, "{listed:?}");
+    for verb in listed {
+        has_an_example(&world, &[verb]).await;
     }
+    let help = run(world.directory(), &["store", "--help"]).await;
+    let help = help.ended(0).out;
+    let commands = help.lines().skip_while(|line| *line != "Commands:").skip(1);
+    let mut listed = verbs(commands.take_while(|line| !line.is_empty()));
+    listed.retain(|verb| *verb != "help");
+    assert!(listed.len() >= 9, "{listed:?}");
+    for verb in listed {
+        has_an_example(&world, &["store", verb]).await;
+    }
+}
+
+/// The first words of the lines of a list of verbs.
+fn verbs<'a>(lines: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
+    let lines = lines.filter_map(|line| line.strip_prefix("  "));
+    let verbs = lines.filter(|line| line.starts_with(|c: char| c.is_ascii_lowercase()));
+    verbs.filter_map(|line| line.split(' ').next()).collect()
+}
+
+async fn has_an_example(world: &World, verb: &[&str]) {
+    let args = [verb, &["--help"]].concat();
+    let help = run(world.directory(), &args).await.ended(0).out;
+    assert!(help.contains("Example"), "{verb:?}: {help}");
+    assert!(help.contains("outlive "), "{verb:?}");
 }
 
 #[tokio::test]
