@@ -106,9 +106,11 @@ pub(crate) fn early(error: &CliError) -> Exit {
 
 fn token_of(path: &Path) -> Result<String, CliError> {
     use std::io::Read;
-    let failed = |error| CliError::System {
-        what: format!("the token in {} cannot be read", path.display()),
-        error,
+    let failed = |error: std::io::Error| {
+        let what = format!("the token in {} cannot be read: {error}", path.display());
+        let hint =
+            "--token-file names a file with the token alone; OUTLIVE_TOKEN gives the token itself";
+        CliError::usage(what, hint)
     };
     let mut text = String::new();
     let file = std::fs::File::open(path).map_err(failed)?;

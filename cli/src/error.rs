@@ -2,9 +2,11 @@
 
 use crate::exit::Exit;
 use crate::problem::Problem;
+use crate::settings::quoted;
 use outlive_server::{ServeError, SettingsError};
+use std::ffi::OsString;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Most candidates of a prefix that are named.
 pub(crate) const CANDIDATES_MAX: usize = 10;
@@ -63,7 +65,7 @@ pub(crate) enum CliError {
     #[error("{what}")]
     TimedOut {
         what: String,
-        hint: &'static str,
+        hint: String,
         next: String,
     },
     /// The settings cannot be used.
@@ -127,6 +129,25 @@ impl CliError {
         }
     }
 
+    /// Whether it says something of the one task that was asked for, and nothing of the others.
+    pub(crate) fn is_of_one_task(&self) -> bool {
+        match self {
+            CliError::Refused(problem) => problem.exit() != Exit::Unreachable,
+            CliError::Usage { .. } | CliError::Ambiguous { .. } | CliError::NotWhole { .. } => true,
+            CliError::NotConfirmed { .. }
+            | CliError::NoStore { .. }
+            | CliError::Locked { .. }
+            | CliError::Open { .. }
+            | CliError::Store { .. }
+            | CliError::Unreachable { .. }
+            | CliError::TimedOut { .. }
+            | CliError::Settings(_)
+            | CliError::Serve(_)
+            | CliError::Output(_)
+            | CliError::System { .. } => false,
+        }
+    }
+
     /// Whether there is anybody left to be told.
     pub(crate) fn is_silent(&self) -> bool {
         matches!(self, CliError::Output(error) if error.kind() == io::ErrorKind::BrokenPipe)
@@ -156,29 +177,39 @@ impl CliError {
             CliError::Open { error, .. } if is_damage(error) => {
                 "nothing of it was changed; a check of the whole file says what is left".to_owned()
             }
-            // The error itself says what to do.
-            CliError::Open { .. } => return None,
+            CliError::Open { .. } => {
+                "do as the error says; a look at the machine says more".to_owned()
+            }
             CliError::Store { hint, .. } => return hint.clone(),
             CliError::Unreachable { .. } => {
                 "see that the server runs; --url says where, --store asks a file instead".to_owned()
             }
             CliError::Refused(problem) => return hint_of(problem),
-            CliError::TimedOut { hint, .. } => (*hint).to_owned(),
+            CliError::TimedOut { hint, .. } => hint.clone(),
             CliError::Settings(_) => "`outlive config` shows what is set, and where".to_owned(),
-            CliError::Serve(_) | CliError::Output(_) | CliError::System { .. } => return None,
+            CliError::Serve(_) => "see what is set, and which address is free".to_owned(),
+            CliError::Output(_) => "see that there is room where it goes".to_owned(),
+            CliError::System { .. } => "it is the system that refused: mend that, and call again".to_owned(),
         })
     }
 
     /// The command to give next; `at` are the flags that say where the tasks are.
     pub(crate) fn next(&self, at: &str) -> Option<String> {
         let command = match self {
-            CliError::Locked { reached_at, .. } => {
-                let url = reached_at.first()?;
-                return Some(format!("outlive --url {url} ls"));
+            CliError::Locked {
+                path, reached_at, ..
+            } => {
+                return Some(match reached_at.first() {
+                    Some(url) => format!("outlive --url {url} ls"),
+                    None => format!("outlive store info {}", of_path(path)),
+                });
             }
-            CliError::Open { error, .. } if !is_damage(error) => return None,
-            CliError::Open { path, .. } => {
-                return Some(format!("outlive --store {} store verify", path.display()));
+            CliError::Open { path, error } => {
+                let verb = match is_damage(error) {
+                    true => "store verify",
+                    false => "doctor",
+                };
+                return Some(format!("outlive --store {} {verb}", of_path(path)));
             }
             CliError::Ambiguous { candidates, .. } => format!("show {}", candidates.first()?),
             CliError::NotWhole { id, .. } => format!("show {id}"),
@@ -189,13 +220,26 @@ impl CliError {
             CliError::Refused(problem) => of_problem(problem)?,
             CliError::Settings(_) => return Some("outlive config".to_owned()),
             CliError::Usage { .. } => return Some("outlive help".to_owned()),
-            CliError::NotConfirmed { .. }
-            | CliError::Serve(_)
-            | CliError::Output(_)
-            | CliError::System { .. } => return None,
+            CliError::NotConfirmed { .. } => return Some(agreed(std::env::args_os().skip(1))),
+            CliError::Serve(_) => "config".to_owned(),
+            CliError::Output(_) | CliError::System { .. } => "doctor".to_owned(),
         };
         Some(format!("outlive{at} {command}"))
     }
+}
+
+fn of_path(path: &Path) -> String {
+    quoted(&path.display().to_string())
+}
+
+/// The same call once more, with somebody's word for it.
+fn agreed(words: impl Iterator<Item = OsString>) -> String {
+    let words = words.map(|word| quoted(&word.to_string_lossy()));
+    let mut words: Vec<String> = words.collect();
+    // What is behind `--` is no flag any more.
+    let ids = words.iter().position(|word| word == "--");
+    words.insert(ids.unwrap_or(words.len()), "-y".to_owned());
+    format!("outlive {}", words.join(" "))
 }
 
 /// Whether the file itself is at fault, and not the call or the system.
@@ -232,8 +276,22 @@ fn hint_of(problem: &Problem) -> Option<String> {
             "the server is of another version than this program"
         }
         "unauthorized" => "give the token with --token-file FILE or OUTLIVE_TOKEN",
+        "undecodable" => {
+            let what = problem.what.as_deref().unwrap_or("value");
+            let expected = problem
+                .expected
+                .as_deref()
+                .unwrap_or("what its program reads");
+            return Some(format!(
+                "its {what} is no {expected}: start again with an input of this type, or use a program that reads it"
+            ));
+        }
         "invalid_cursor" => "give the cursor unchanged, or begin without one",
-        _ => return problem.hint.clone(),
+        _ => {
+            let is_usage = problem.exit() == Exit::Usage;
+            let help = is_usage.then(|| "`outlive VERB --help` says what a verb takes".to_owned());
+            return problem.hint.clone().or(help);
+        }
     };
     Some(words.to_owned())
 }
@@ -251,6 +309,8 @@ fn of_problem(problem: &Problem) -> Option<String> {
         "no_handler" | "not_remote" => "stats".to_owned(),
         "unauthorized" => "config".to_owned(),
         "unknown_parameter" | "invalid_body" | "no_such_path" => "version".to_owned(),
-        _ => return None,
+        "undecodable" => format!("explain {}", id?),
+        _ if problem.exit() == Exit::Usage => "help".to_owned(),
+        _ => "doctor".to_owned(),
     })
 }

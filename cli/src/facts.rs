@@ -118,6 +118,14 @@ pub(crate) fn moment(us: u64) -> Option<String> {
     Some(Timestamp::from_microsecond(us).ok()?.to_string())
 }
 
+/// So many of something, whose name takes an s.
+pub(crate) fn counted(count: u64, name: &str) -> String {
+    match count {
+        1 => format!("1 {name}"),
+        count => format!("{count} {name}s"),
+    }
+}
+
 /// A number of bytes as people say it.
 pub(crate) fn bytes(bytes: u64) -> String {
     const STEP: f64 = 1024.0;

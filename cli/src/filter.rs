@@ -3,6 +3,7 @@
 use crate::app::App;
 use crate::confirm::Yes;
 use crate::error::CliError;
+use crate::facts::counted;
 use crate::find::Care;
 use crate::reach::Call;
 use crate::view::Task;
@@ -16,6 +17,8 @@ pub(crate) const PAGE_MAX: usize = 500;
 const BATCH_MAX: usize = 100_000;
 /// So many are named in a question.
 const NAMED: usize = 3;
+/// How a task can stand.
+const STATUSES: [&str; 4] = ["pending", "in_progress", "suspended", "completed"];
 
 /// Conditions. All that are given must hold.
 #[derive(Debug, Clone, Default, Args)]
@@ -67,6 +70,11 @@ impl Filter {
                 .map(|text| when::moment(text, Towards::Past))
                 .transpose()
         };
+        if let Some(status) = self.status.as_deref().filter(|at| !STATUSES.contains(at)) {
+            let what = format!("{status:?} is no status of a task");
+            let hint = "it is pending, in_progress, suspended or completed (and how one ended: outlive show ID)";
+            return Err(CliError::usage(what, hint));
+        }
         let mut call = Call::get(&["v1", "tasks"])
             .query("limit", limit.to_string())
             .query_if("task", self.task.as_ref())
@@ -117,46 +125,52 @@ pub(crate) struct Which {
 }
 
 impl Which {
-    /// The ids, once somebody has agreed to a batch. Of what a filter finds, those that are `fit`.
+    /// The ids, once somebody has agreed to a batch; in the place of an id that is none, why. Of what a filter finds, those
+    /// that are `fit`.
     ///
     /// # Errors
-    /// [`CliError::Usage`] where no tasks are named; [`CliError::NotConfirmed`]; what asking for them gives.
+    /// [`CliError::Usage`] where no tasks are named; [`CliError::NotConfirmed`]; where nobody can be asked for them.
     pub(crate) async fn settled(
         &self,
         app: &App,
         what: &str,
         fit: impl Fn(&Task) -> bool,
-    ) -> Result<Vec<String>, CliError> {
+    ) -> Result<Vec<Result<String, CliError>>, CliError> {
         let by_filter = self.all || !self.filter.is_empty();
         if by_filter != self.ids.is_empty() {
             let hint = "give ids, or --all, or conditions such as --task and --status";
             return Err(CliError::usage(format!("which tasks are to {what}?"), hint));
         }
-        let mut ids = Vec::new();
+        // What is wrong with the way to the tasks is no fault of an id.
+        app.reach().await?;
+        let mut settled = Vec::new();
         for id in &self.ids {
-            ids.push(app.task_id(id, Care::Change(self.yes)).await?);
+            match app.task_id(id, Care::Change(self.yes)).await {
+                Err(error) if !error.is_of_one_task() || cfg!(planted = "cli_one_stops_all") => {
+                    return Err(error);
+                }
+                found => settled.push(found),
+            }
         }
         if by_filter {
-            ids = found(app, &self.filter, fit).await?;
+            let found = found(app, &self.filter, fit).await?;
+            settled.extend(found.into_iter().map(Ok));
         }
-        if by_filter && ids.is_empty() {
+        if by_filter && settled.is_empty() {
             app.out.note("no task is to be found for that");
         }
-        if (by_filter && !ids.is_empty()) || ids.len() > 1 {
-            let named = ids
-                .iter()
-                .take(NAMED)
-                .cloned()
-                .collect::<Vec<_>>()
-                .join(", ");
+        let ids: Vec<&str> = settled
+            .iter()
+            .filter_map(|found| found.as_deref().ok())
+            .collect();
+        let is_batch = by_filter || settled.len() > 1;
+        if is_batch && !ids.is_empty() {
+            let named = ids[..ids.len().min(NAMED)].join(", ");
             let more = if ids.len() > NAMED { ", .." } else { "" };
-            let count = match ids.len() {
-                1 => "1 task".to_owned(),
-                count => format!("{count} tasks"),
-            };
+            let count = counted(ids.len() as u64, "task");
             self.yes.to(&format!("{what} {count} ({named}{more})"))?;
         }
-        Ok(ids)
+        Ok(settled)
     }
 }
 

@@ -15,7 +15,8 @@ const HINT: &str =
 /// The value that the words say; `null` where there are none. JSON that was given as such is passed on byte for byte.
 ///
 /// # Errors
-/// [`CliError::Usage`] for words that are no value; [`CliError::System`] for a file that cannot be read.
+/// [`CliError::Usage`] for words that are no value, and for a file that cannot be read; [`CliError::System`] where standard
+/// input cannot.
 pub(crate) fn value(words: &[String]) -> Result<Box<RawValue>, CliError> {
     match words {
         [] => Ok(RawValue::NULL.to_owned()),
@@ -114,9 +115,12 @@ fn not_json(text: &str, error: &serde_json::Error) -> CliError {
 }
 
 fn file(path: &str) -> Result<String, CliError> {
-    let failed = |error| CliError::System {
-        what: format!("{path} cannot be read"),
-        error,
+    let failed = |error: std::io::Error| {
+        let what = format!("{path} cannot be read: {error}");
+        CliError::usage(
+            what,
+            "behind @ stands the path of a file with text in UTF-8",
+        )
     };
     if path == "-" {
         return standard_input();

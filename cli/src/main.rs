@@ -16,6 +16,7 @@ mod filter;
 mod find;
 mod input;
 mod output;
+mod panics;
 mod problem;
 mod progress;
 mod reach;
@@ -33,6 +34,7 @@ use error::CliError;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    panics::quiet();
     completions::answer();
     let args = Args::read();
     log(args.verbose);

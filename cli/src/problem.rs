@@ -19,6 +19,10 @@ pub(crate) struct Problem {
     pub(crate) task_status: Option<String>,
     /// The name of a definition.
     pub(crate) task: Option<String>,
+    /// What of a task cannot be read: `input`, for example.
+    pub(crate) what: Option<String>,
+    /// The type it was read as, and why it is none.
+    pub(crate) expected: Option<String>,
 }
 
 impl Problem {
@@ -51,6 +55,10 @@ impl Problem {
             "corrupt" | "key_missing" | "too_new" | "store_failed" | "store_full"
             | "store_replaced" | "store_malformed" => return Exit::Store,
             "not_this_api" => return Exit::Unreachable,
+            // Its task waits, for another input or another program.
+            "undecodable" if !cfg!(planted = "cli_unreadable_is_wrong_use") => {
+                return Exit::Suspended;
+            }
             _ => {}
         }
         match self.status {

@@ -100,6 +100,32 @@ impl Failure {
     }
 }
 
+/// Why a task stands where it stands.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Explanation {
+    pub(crate) task_id: String,
+    pub(crate) words: String,
+    pub(crate) waits_for: WaitsFor,
+}
+
+/// What it waits for, as far as that decides something here.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct WaitsFor {
+    kind: String,
+    /// The key of the question, or of another step.
+    step: Option<String>,
+}
+
+impl Explanation {
+    /// The key of the question that it waits for.
+    pub(crate) fn asked(&self) -> Option<&str> {
+        let step = self.waits_for.step.as_deref();
+        step.filter(|_| self.waits_for.kind == "answer")
+    }
+}
+
 /// A task, as far as people are shown it.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]

@@ -56,7 +56,7 @@ impl Demo {
                 "the demonstration has not ended within {} s",
                 TIME_MAX.as_secs()
             ),
-            hint: "see whether this machine is well",
+            hint: "see whether this machine is well".to_owned(),
             next: "doctor".to_owned(),
         })??;
         let all_well = checks.iter().all(|check| check.holds);

@@ -6,6 +6,7 @@ mod sync;
 use crate::app::App;
 use crate::error::CliError;
 use crate::exit::Exit;
+use crate::facts::counted;
 use crate::output::{Rows, Tone};
 use crate::reach::{Call, Reach};
 use crate::settings::Place;
@@ -19,6 +20,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 const PATIENCE: Duration = Duration::from_secs(5);
 /// No clock that is right shows less: seconds since 1970, in 2025.
 const CLOCK_MIN: u64 = 1_735_689_600;
+
+/// What a server answers that takes no work.
+const NOT_READY: u16 = 503;
+const SERVER: &str = "server";
 
 #[derive(Debug, Args)]
 #[command(
@@ -43,7 +48,7 @@ pub(super) struct Check {
     found: String,
     /// What to do about it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    advice: Option<&'static str>,
+    advice: Option<String>,
     #[serde(skip)]
     exit: Exit,
 }
@@ -62,11 +67,11 @@ impl Check {
     pub(super) fn warn(
         check: &'static str,
         found: impl Into<String>,
-        advice: &'static str,
+        advice: impl Into<String>,
     ) -> Check {
         Check {
             verdict: Verdict::Warn,
-            advice: Some(advice),
+            advice: Some(advice.into()),
             ..Check::ok(check, found)
         }
     }
@@ -74,11 +79,11 @@ impl Check {
     pub(super) fn fail(
         (check, exit): (&'static str, Exit),
         found: impl Into<String>,
-        advice: &'static str,
+        advice: impl Into<String>,
     ) -> Check {
         Check {
             verdict: Verdict::Fail,
-            advice: Some(advice),
+            advice: Some(advice.into()),
             exit,
             ..Check::ok(check, found)
         }
@@ -88,8 +93,12 @@ impl Check {
 impl Doctor {
     pub(crate) async fn run(self, app: &App) -> Result<Exit, CliError> {
         let checks = match app.place() {
-            Place::File(path) => of_file(path).await,
-            Place::Url(url) => vec![clock(None), open_files(), server(url, app).await],
+            Place::File(path) => of_file(path, &app.settings.flags()).await,
+            Place::Url(url) => {
+                let mut checks = vec![clock(None), open_files()];
+                checks.extend(server(url, app).await);
+                checks
+            }
         };
         let mut rows = Rows::new(&[]);
         for check in &checks {
@@ -108,7 +117,7 @@ impl Doctor {
                 (Tone::Strong, check.check),
                 (Tone::Plain, &check.found),
             ]);
-            if let Some(advice) = check.advice {
+            if let Some(advice) = check.advice.as_deref() {
                 rows.push([(Tone::Plain, ""), (Tone::Plain, ""), (Tone::Faint, advice)]);
             }
         }
@@ -123,7 +132,8 @@ impl Doctor {
     }
 }
 
-async fn of_file(path: &Path) -> Vec<Check> {
+/// The checks of a file; `at` are the flags that say where it is.
+async fn of_file(path: &Path, at: &str) -> Vec<Check> {
     let path = &std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let directory = path.parent().unwrap_or(path);
     let info = tokio::task::block_in_place(|| store::info(path));
@@ -134,7 +144,7 @@ async fn of_file(path: &Path) -> Vec<Check> {
             "create it, or give another --store",
         )];
     }
-    let mut checks = vec![store_itself(path, &info)];
+    let mut checks = vec![store_itself((path, at), &info)];
     let info = info.ok();
     checks.extend(machine::rights(path, directory));
     checks.extend(machine::file_system(directory));
@@ -145,15 +155,16 @@ async fn of_file(path: &Path) -> Vec<Check> {
     checks.push(open_files());
     let holder = info.and_then(|info| info.holder);
     if let Some(url) = holder.and_then(|holder| holder.reached_at.into_iter().next()) {
-        checks.push(health(&url, None).await);
+        checks.extend(health(&url, None).await);
     }
     checks
 }
 
-fn store_itself(path: &Path, info: &Result<StoreInfo, OpenError>) -> Check {
+fn store_itself((path, at): (&Path, &str), info: &Result<StoreInfo, OpenError>) -> Check {
     const STORE: &str = "store";
-    let failed =
-        |error: &OpenError, advice| Check::fail((STORE, Exit::Store), error.to_string(), advice);
+    let failed = |error: &OpenError, advice: String| {
+        Check::fail((STORE, Exit::Store), error.to_string(), advice)
+    };
     match info {
         Ok(info) => match (&info.holder, &info.inside) {
             (Some(holder), _) => {
@@ -172,8 +183,8 @@ fn store_itself(path: &Path, info: &Result<StoreInfo, OpenError>) -> Check {
                 }
             }
             (None, Some(inside)) => {
-                let found = format!("opens; {} tasks, nobody has it", inside.tasks);
-                Check::ok(STORE, found)
+                let tasks = counted(inside.tasks, "task");
+                Check::ok(STORE, format!("opens; {tasks}, nobody has it"))
             }
             (None, None) => Check::ok(STORE, "nobody has it"),
         },
@@ -183,10 +194,16 @@ fn store_itself(path: &Path, info: &Result<StoreInfo, OpenError>) -> Check {
         }
         Err(error @ OpenError::Damaged { .. }) => failed(
             error,
-            "outlive store repair; and outlive store salvage NEW where that does not help",
+            format!(
+                "outlive{at} store repair; and outlive{at} store salvage NEW where that does not help"
+            ),
         ),
-        Err(error @ OpenError::TooNew { .. }) => failed(error, "take the newer version"),
-        Err(error) => failed(error, "outlive store info says more"),
+        Err(error @ OpenError::NotAStore { .. }) => failed(
+            error,
+            format!("outlive{at} store salvage NEW, where it was one once"),
+        ),
+        // The error says what to do.
+        Err(error) => failed(error, "until then no engine opens it".to_owned()),
     }
 }
 
@@ -217,32 +234,77 @@ fn open_files() -> Check {
     machine::open_files()
 }
 
-async fn server(url: &str, app: &App) -> Check {
+async fn server(url: &str, app: &App) -> Vec<Check> {
     health(url, app.reach().await.ok()).await
 }
 
 /// Whether a server answers, and whether its engine is well.
-async fn health(url: &str, reach: Option<&Reach>) -> Check {
-    const SERVER: &str = "server";
+async fn health(url: &str, reach: Option<&Reach>) -> Vec<Check> {
     let place = Place::Url(url.to_owned());
     let own = match reach {
         Some(_) => None,
         None => Reach::open(&place, None, Default::default()).await.ok(),
     };
-    let fail = |found: String, advice| Check::fail((SERVER, Exit::Unreachable), found, advice);
+    let fail = |exit, found: String, advice| vec![Check::fail((SERVER, exit), found, advice)];
     let Some(reach) = reach.or(own.as_ref()) else {
+        let found = format!("{url} is no address of a server");
         return fail(
-            format!("{url} is no address"),
+            Exit::Usage,
+            found,
             "give --url http://host:port or unix:/path",
         );
     };
-    let asked = reach.send(Call::get(&["readyz"]));
+    let asked = reach.said(Call::get(&["readyz"]));
     match tokio::time::timeout(PATIENCE, asked).await {
-        Ok(Ok(_)) => Check::ok(SERVER, format!("{url} answers and is ready")),
+        Ok(Ok(answer)) if answer.status == NOT_READY => not_ready(url, &answer.body),
+        Ok(Ok(answer)) => match answer.accepted() {
+            Ok(_) => vec![Check::ok(SERVER, format!("{url} answers and is ready"))],
+            Err(error) => fail(
+                error.exit(),
+                error.to_string(),
+                "see that the token is right",
+            ),
+        },
         Ok(Err(error)) => fail(
+            Exit::Unreachable,
             error.to_string(),
-            "see that it runs, and that the token is right",
+            "see that it runs, and that this is its address",
         ),
-        Err(_) => fail(format!("{url} has not answered"), "see what keeps it"),
+        Err(_) => {
+            let found = format!("{url} has not answered");
+            fail(Exit::Unreachable, found, "see what keeps it")
+        }
     }
+}
+
+/// What a server said of itself that takes no work: a line for each of its parts.
+fn not_ready(url: &str, lines: &[u8]) -> Vec<Check> {
+    let mut checks = Vec::new();
+    for line in String::from_utf8_lossy(lines).lines() {
+        let Some((part, state)) = line.split_once(": ") else {
+            continue;
+        };
+        let (part, advice) = match part {
+            "server" => (SERVER, "it is being stopped: ask the one that follows it"),
+            "engine" => ("engine", "start that program again: what ran is recovered"),
+            "store" => (
+                "store",
+                "its log says why; mend that, then start the program again",
+            ),
+            _ => continue,
+        };
+        checks.push(match state == "ok" || state.starts_with("ok,") {
+            true => Check::ok(part, state),
+            false => Check::fail((part, Exit::Unreachable), state, advice),
+        });
+    }
+    if checks.iter().all(|check| check.verdict == Verdict::Ok) {
+        let found = format!("{url} answers, and is not ready");
+        checks.push(Check::fail(
+            (SERVER, Exit::Unreachable),
+            found,
+            "see what keeps it",
+        ));
+    }
+    checks
 }

@@ -26,7 +26,7 @@ type BoxError = Box<dyn std::error::Error + Send + Sync>;
 /// A body as it comes.
 pub(crate) type Body = UnsyncBoxBody<Bytes, BoxError>;
 
-/// An answer of the API that says yes.
+/// A whole answer; of [`Reach::send`] one that says yes.
 #[derive(Debug, Clone)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
@@ -49,6 +49,21 @@ impl Answer {
     /// As for [`Answer::parsed`].
     pub(crate) fn of<T: DeserializeOwned>(&self, part: &RawValue) -> Result<T, CliError> {
         serde_json::from_str(part.get()).map_err(|_| self.foreign())
+    }
+
+    /// The answer, where it says yes.
+    ///
+    /// # Errors
+    /// [`CliError::Refused`] with the problem that was answered.
+    pub(crate) fn accepted(self) -> Result<Answer, CliError> {
+        match (200..300).contains(&self.status) {
+            true => Ok(self),
+            false => Err(self.refusal()),
+        }
+    }
+
+    fn refusal(&self) -> CliError {
+        Problem::of(self.status, &self.body).into()
     }
 
     fn foreign(&self) -> CliError {
@@ -82,12 +97,8 @@ impl Reach {
     /// # Errors
     /// [`CliError::Refused`] with the problem that was answered; [`CliError::Unreachable`].
     pub(crate) async fn send(&self, call: Call) -> Result<Answer, CliError> {
-        let (parts, body) = self.begin(call).await?.into_parts();
-        let body = body.collect().await.map_err(|error| self.broken(&error))?;
-        Ok(Answer {
-            status: parts.status.as_u16(),
-            body: body.to_bytes(),
-        })
+        let response = self.begin(call).await?;
+        self.whole(response).await
     }
 
     /// Sends a request, and takes the head of the answer: the body is still to come.
@@ -95,17 +106,36 @@ impl Reach {
     /// # Errors
     /// As for [`Reach::send`].
     pub(crate) async fn begin(&self, call: Call) -> Result<Response<Body>, CliError> {
-        let response = match self {
-            Reach::File(opened) => opened.begin(call).await?,
-            Reach::Url(remote) => remote.begin(call).await?,
-        };
-        let status = response.status();
-        if status.is_success() {
+        let response = self.answered(call).await?;
+        if response.status().is_success() {
             return Ok(response);
         }
-        let body = response.into_body().collect().await;
-        let body = body.map_err(|error| self.broken(&error))?.to_bytes();
-        Err(Problem::of(status.as_u16(), &body).into())
+        Err(self.whole(response).await?.refusal())
+    }
+
+    /// Sends a request, and takes the whole answer, whatever it says.
+    ///
+    /// # Errors
+    /// [`CliError::Unreachable`].
+    pub(crate) async fn said(&self, call: Call) -> Result<Answer, CliError> {
+        let response = self.answered(call).await?;
+        self.whole(response).await
+    }
+
+    async fn answered(&self, call: Call) -> Result<Response<Body>, CliError> {
+        match self {
+            Reach::File(opened) => opened.begin(call).await,
+            Reach::Url(remote) => remote.begin(call).await,
+        }
+    }
+
+    async fn whole(&self, response: Response<Body>) -> Result<Answer, CliError> {
+        let (parts, body) = response.into_parts();
+        let body = body.collect().await.map_err(|error| self.broken(&error))?;
+        Ok(Answer {
+            status: parts.status.as_u16(),
+            body: body.to_bytes(),
+        })
     }
 
     /// An answer that ended before its end.

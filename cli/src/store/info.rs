@@ -4,7 +4,7 @@ use super::fault::{Live, of_open};
 use crate::app::App;
 use crate::error::CliError;
 use crate::exit::Exit;
-use crate::facts::{Facts, Line, bytes, moment};
+use crate::facts::{Facts, Line, bytes, counted, moment};
 use crate::output::Tone;
 use outlive::store::{self, Holder, Inside};
 use serde_json::json;
@@ -69,7 +69,10 @@ fn inside(facts: &mut Facts, inside: &Inside) {
     let definitions = inside.definitions.iter().map(|found| {
         let (name, tasks, waiting) = (&*found.name, found.tasks, found.waiting);
         let value = json!({ "name": name, "tasks": tasks, "waiting": waiting });
-        Line::new(value, format!("{name}: {tasks} tasks, {waiting} waiting"))
+        Line::new(
+            value,
+            format!("{name}: {}, {waiting} waiting", counted(tasks, "task")),
+        )
     });
     facts.list("definitions", Tone::Plain, definitions.collect());
     let tables = inside.tables.iter().filter(|table| table.entries > 0);

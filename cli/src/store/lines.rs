@@ -1,12 +1,12 @@
 //! `store export` and `store import`: a file as lines of JSON, and back.
 
-use super::fault::{Live, damaged, of_copy, of_import};
+use super::fault::{Live, damaged, of_copy, of_import, of_lines};
 use super::is_standard;
 use super::look::named;
 use crate::app::App;
 use crate::error::CliError;
 use crate::exit::Exit;
-use crate::facts::Facts;
+use crate::facts::{Facts, counted};
 use crate::output::Tone;
 use crate::progress::Bar;
 use outlive::store::{self, ExportReport};
@@ -29,9 +29,11 @@ pub(super) fn export(app: &App, (from, to): (&Path, &Path)) -> Result<Exit, CliE
     let report = exported?;
     // The lines themselves are the data: what is said of them goes beside them.
     match to_standard {
-        true => app
-            .out
-            .note(&format!("{} tasks in {} lines", report.tasks, report.lines)),
+        true => app.out.note(&format!(
+            "{} in {} lines",
+            counted(report.tasks, "task"),
+            report.lines
+        )),
         false => {
             let mut facts = Facts::default();
             facts
@@ -46,7 +48,10 @@ pub(super) fn export(app: &App, (from, to): (&Path, &Path)) -> Result<Exit, CliE
         return Ok(Exit::Done);
     }
     let total = report.findings.total();
-    let what = format!("{total} damaged entries were left out of the export");
+    let what = match total {
+        1 => "1 damaged entry was left out of the export".to_owned(),
+        total => format!("{total} damaged entries were left out of the export"),
+    };
     Err(damaged(from, what))
 }
 
@@ -96,10 +101,7 @@ pub(super) fn import(app: &App, (from, to): (&Path, &Path)) -> Result<Exit, CliE
     let imported = match is_standard(from) {
         true => store::import(&mut io::stdin().lock(), to),
         false => {
-            let failed = |error| CliError::System {
-                what: format!("{} cannot be read", from.display()),
-                error,
-            };
+            let failed = |error| of_lines(from, &error);
             let file = File::open(from).map_err(failed)?;
             let len = file.metadata().map_or(0, |found| found.len());
             let file = bar.reading(file, len);

@@ -120,7 +120,7 @@ async fn ahead<T>(of: &mut Option<Ahead<'_, T>>) -> T {
 async fn in_time(look: impl Future<Output = Result<Seen, CliError>>) -> Result<Seen, CliError> {
     let late = || CliError::TimedOut {
         what: "no answer yet".to_owned(),
-        hint: "see what keeps the server",
+        hint: "see what keeps the server".to_owned(),
         next: "top".to_owned(),
     };
     let seen = tokio::time::timeout(ANSWER_TIME, look).await;

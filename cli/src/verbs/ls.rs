@@ -3,6 +3,7 @@
 use crate::app::App;
 use crate::error::CliError;
 use crate::exit::Exit;
+use crate::facts::counted;
 use crate::filter::{Filter, PAGE_MAX};
 use crate::output::{Form, Rows, Tone};
 use crate::view::{Task, ago};
@@ -67,10 +68,10 @@ impl Ls {
             app.out.table(rows)?;
         }
         if damaged > 0 {
-            let what = format!(
-                "{damaged} damaged rows were passed over; `outlive store verify` names them"
-            );
-            app.out.note(&what);
+            let rows = counted(damaged as u64, "damaged row");
+            app.out.note(&format!(
+                "passed over: {rows}; `outlive store verify` says which"
+            ));
         }
         if let Some(next) = cursor {
             app.out.note(&format!(

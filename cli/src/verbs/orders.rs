@@ -165,8 +165,12 @@ async fn each(
     let alone = ids.len() == 1;
     let mut exit = Exit::Done;
     for id in ids {
-        match app.send(call(&id)).await {
-            Ok(answer) => tell(app, (&id, done), &answer)?,
+        let ordered = match id {
+            Ok(id) => app.send(call(&id)).await.map(|answer| (id, answer)),
+            Err(error) => Err(error),
+        };
+        match ordered {
+            Ok((id, answer)) => tell(app, (&id, done), &answer)?,
             Err(error) if alone => return Err(error),
             Err(error) => {
                 let failed = app.failed(&error);

@@ -6,7 +6,8 @@ use crate::exit::Exit;
 use crate::find::Care;
 use crate::output::{Form, Tone};
 use crate::reach::{Answer, Call};
-use crate::view::{Ended, Started};
+use crate::settings::quoted;
+use crate::view::{Ended, Explanation, Started};
 use crate::when;
 use clap::Args;
 use serde::Deserialize;
@@ -27,7 +28,8 @@ Examples:
   outlive result doc-17 --timeout 5m > summary.json
   outlive result doc-17 -o json
 The output is printed as it is stored, byte for byte. The status tells how the turn ended: 0 succeeded, 5 failed or \
-terminated, 6 cancelled, 7 suspended, 124 not yet. On a file nobody runs the task meanwhile, so there is no wait.")]
+terminated, 6 cancelled, 7 suspended until an input (also where its value cannot be read), 124 not yet: it runs, sleeps, or \
+waits for an answer. On a file nobody runs the task meanwhile, so there is no wait.")]
 pub(crate) struct ResultOf {
     /// The task, by its id or the beginning of it
     id: String,
@@ -124,7 +126,7 @@ async fn waited(
         let pause = match reach.send(call).await {
             Ok(answer) if answer.status != NOT_YET => return Ok(answer),
             Ok(answer) if left().is_some_and(|left| left.is_zero()) => {
-                return Err(not_yet(id, &answer, reach.is_file()));
+                return Err(not_yet(app, id, &answer).await?);
             }
             // A wait is told in whole seconds; what is less is waited for here.
             Ok(_) if wait < PAUSE => wait,
@@ -145,17 +147,33 @@ async fn waited(
     }
 }
 
-fn not_yet(id: &str, answer: &Answer, is_file: bool) -> CliError {
+async fn not_yet(app: &App, id: &str, answer: &Answer) -> Result<CliError, CliError> {
     let started = answer.parsed::<Started>();
     let status = started.map_or_else(|_| "?".to_owned(), |started| started.status);
-    CliError::TimedOut {
-        what: format!("{id} has no result yet: it is {status}"),
-        hint: match is_file {
-            true => "nobody runs it here: the program that has its handler does",
-            false => "the task goes on; ask again",
-        },
-        next: format!("explain {id}"),
+    let what = format!("{id} has no result yet: it is {status}");
+    let why = app.send(Call::get(&["v1", "tasks", id, "explain"])).await?;
+    if let Some(key) = why.parsed::<Explanation>()?.asked() {
+        return Ok(CliError::TimedOut {
+            what: format!("{what} and waits for an answer"),
+            hint: format!("it goes on with {}", answer_to(app, id, key)),
+            next: format!("asks {}", quoted(id)),
+        });
     }
+    let hint = match app.reach().await?.is_file() {
+        true => "nobody runs it here: the program that has its handler does",
+        false => "the task goes on; ask again",
+    };
+    Ok(CliError::TimedOut {
+        what,
+        hint: hint.to_owned(),
+        next: format!("explain {id}"),
+    })
+}
+
+/// The call that answers what a task asks.
+pub(crate) fn answer_to(app: &App, id: &str, key: &str) -> String {
+    let (at, id, key) = (app.settings.flags(), quoted(id), quoted(key));
+    format!("outlive{at} answer {id} {key} VALUE")
 }
 
 /// The result of an input, with its output as it came.

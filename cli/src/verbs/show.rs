@@ -6,7 +6,9 @@ use crate::exit::Exit;
 use crate::find::Care;
 use crate::output::{Form, Rows, Tone};
 use crate::reach::{Answer, Call};
-use crate::view::{Ended, Task, ago};
+use crate::settings::quoted;
+use crate::verbs::result::answer_to;
+use crate::view::{Ended, Explanation, Task, ago};
 use clap::Args;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -136,10 +138,6 @@ impl Show {
 
 impl Explain {
     pub(crate) async fn run(self, app: &App) -> Result<Exit, CliError> {
-        #[derive(Deserialize)]
-        struct Explanation {
-            words: String,
-        }
         let id = app.task_id(&self.id, Care::Look).await?;
         let answer = app
             .send(Call::get(&["v1", "tasks", &id, "explain"]))
@@ -147,9 +145,16 @@ impl Explain {
         match app.out.form {
             Form::Json => app.out.json(&answer.body)?,
             Form::Jsonl => app.out.json_line(&String::from_utf8_lossy(&answer.body))?,
-            Form::Table => app
-                .out
-                .text(Tone::Plain, &answer.parsed::<Explanation>()?.words)?,
+            Form::Table => {
+                let why: Explanation = answer.parsed()?;
+                app.out.text(Tone::Plain, &why.words)?;
+                if let Some(key) = why.asked() {
+                    let (at, id) = (app.settings.flags(), &why.task_id);
+                    app.out.note(&format!("hint:  {}", answer_to(app, id, key)));
+                    app.out
+                        .note(&format!("next:  outlive{at} asks {}", quoted(id)));
+                }
+            }
         }
         Ok(Exit::Done)
     }

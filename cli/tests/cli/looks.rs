@@ -107,6 +107,43 @@ async fn people_are_told_the_same_and_have_a_line_for_each_task() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_waits_for_an_answer_is_told_how_to_give_it() {
+    let world = World::filled().await;
+    let ran = world.file(&["result", "asks-1", "-o", "json"]).await;
+    let told = ran.ended(124).told();
+    assert_eq!(told["next"], "outlive asks asks-1");
+    let hint = told["hint"].as_str().expect("a hint");
+    assert!(hint.contains("outlive answer asks-1 agree VALUE"), "{hint}");
+    let ran = world.file(&["explain", "asks-1"]).await.ended(0);
+    assert!(ran.err.contains("outlive asks asks-1"), "{ran:?}");
+    assert!(
+        ran.err.contains("outlive answer asks-1 agree VALUE"),
+        "{ran:?}"
+    );
+    let ran = world.file(&["explain", "later-1"]).await.ended(0);
+    assert_eq!(ran.err, "", "nothing is asked");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_whose_input_cannot_be_read_is_suspended_and_says_what_was_wrong() {
+    let world = World::filled().await;
+    world
+        .file(&["start", "work", r#"{"Sing":1}"#, "--id", "odd"])
+        .await
+        .ended(0);
+    let served = world.served().await;
+    let ran = served
+        .call(&["result", "odd", "--timeout", "30", "-o", "json"])
+        .await;
+    let told = ran.ended(7).told();
+    assert_eq!(told["code"], "undecodable");
+    let hint = told["hint"].as_str().expect("a hint");
+    assert!(hint.contains("input") && hint.contains("Sing"), "{hint}");
+    served.end().await;
+    world.file(&["result", "odd"]).await.ended(7);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_output_is_printed_as_it_is_stored() {
     let world = World::filled().await;
     let ran = world.file(&["result", "done-1"]).await.ended(0);

@@ -91,6 +91,15 @@ async fn of_a_batch_each_is_told_and_one_that_is_refused_hinders_no_other() {
         .await;
     assert_eq!(open.out, "");
     let ran = world
+        .file(&["rm", "done-1", "zzz", "emits", "-y"])
+        .await
+        .ended(3);
+    assert_eq!(
+        ran.out.lines().count(),
+        2,
+        "one that is missing hinders no other: {ran:?}"
+    );
+    let ran = world
         .file(&["retry", "--task", "work", "-y", "-o", "jsonl"])
         .await
         .ended(0);

@@ -41,13 +41,17 @@ async fn has_an_example(world: &World, verb: &[&str]) {
 #[tokio::test]
 async fn a_wrong_call_ends_with_2_and_says_so_on_the_other_stream() {
     let world = World::empty();
-    let calls: [&[&str]; 8] = [
+    let calls: [&[&str]; 12] = [
         &[],
         &["fly"],
         &["ls", "--fast"],
         &["ls", "-o", "xml"],
         &["ls", "--store", "a", "--url", "b"],
         &["ls", "--url", "https://localhost"],
+        &["ls", "--url", "ftp://x"],
+        &["ls", "--url", "mailto:x"],
+        &["start", "work", "@missing", "--new"],
+        &["ls", "--url", "unix:x", "--token-file", "missing"],
         &["start", "work", "no json", "--new"],
         &["watch", "--items"],
     ];
@@ -56,6 +60,32 @@ async fn a_wrong_call_ends_with_2_and_says_so_on_the_other_stream() {
         assert_eq!(ran.out, "", "{args:?}");
         assert!(!ran.err.is_empty(), "{args:?}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_is_refused_is_told_what_to_think_of_and_what_to_call_next() {
+    let world = World::filled().await;
+    std::fs::write(world.directory().join("lines"), "{}\n").expect("written");
+    let calls: [(&[&str], i32); 9] = [
+        (&["ls", "--status", "done"], 2),
+        (&["ls", "--url", "ftp://x"], 2),
+        (&["start", "work", "@missing"], 2),
+        (&["ls", "--url", "unix:x", "--token-file", "missing"], 2),
+        (&["store", "backup", "lines"], 4),
+        (&["store", "backup", "no/directory/of/it"], 3),
+        (&["store", "import", "missing", "--store", "new"], 3),
+        (&["store", "import", "lines", "--store", "new"], 2),
+        (&["cancel", "later-1", "later-2"], 2),
+    ];
+    for (args, code) in calls {
+        let args = [args, &["-o", "json"]].concat();
+        let told = world.file(&args).await.ended(code).told();
+        assert!(told["hint"].is_string(), "{args:?}: {told}");
+        assert!(told["next"].is_string(), "{args:?}: {told}");
+    }
+    let again = world.file(&["rm", "--task", "work", "-o", "json"]).await;
+    let told = again.ended(2).told();
+    assert_eq!(told["next"], "outlive rm --task work -o json -y");
 }
 
 #[tokio::test]

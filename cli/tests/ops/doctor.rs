@@ -3,6 +3,8 @@
 use crate::the::{directory, filled, on, program, run, said};
 use serde_json::Value;
 use std::fs;
+use std::io::{Read, Write};
+use std::os::unix::net::UnixListener;
 use std::path::Path;
 
 /// What is said of one check.
@@ -48,6 +50,7 @@ fn what_is_wrong_is_said_with_what_to_do() {
         (8, vec!["fail".to_owned()]),
         "{out}"
     );
+    assert!(out.contains("outlive --store "), "{out}");
     let missing = Path::new("/nowhere/at/all/tasks.redb");
     let (code, out, _) = on(missing, &["doctor", "-o", "jsonl"]);
     assert_eq!(
@@ -60,6 +63,37 @@ fn what_is_wrong_is_said_with_what_to_do() {
         (code, verdicts(&out, "server")),
         (9, vec!["fail".to_owned()]),
         "{out}"
+    );
+}
+
+#[test]
+fn what_a_server_says_that_takes_no_work_is_a_check_for_each_of_its_parts() {
+    let directory = directory();
+    let socket = directory.path().join("socket");
+    let listener = UnixListener::bind(&socket).unwrap();
+    let server = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut asked = [0; 4096];
+        assert!(stream.read(&mut asked).unwrap() > 0);
+        let lines = "server: ok\nengine: stopped\nstore: failed\n";
+        let length = lines.len();
+        write!(
+            stream,
+            "HTTP/1.1 503 Service Unavailable\r\ncontent-length: {length}\r\n\r\n{lines}"
+        )
+        .unwrap();
+    });
+    let url = format!("unix:{}", socket.display());
+    let (code, out, err) = run(&["--url", &url, "doctor", "-o", "jsonl"]);
+    server.join().unwrap();
+    assert_eq!(code, 9, "{out}{err}");
+    for (check, verdict) in [("server", "ok"), ("engine", "fail"), ("store", "fail")] {
+        assert_eq!(verdicts(&out, check), [verdict], "{check}: {out}");
+    }
+    let (code, out, _) = run(&["--url", "ftp://x", "doctor", "-o", "jsonl"]);
+    assert_eq!(
+        (code, verdicts(&out, "server")),
+        (2, vec!["fail".to_owned()])
     );
 }
 

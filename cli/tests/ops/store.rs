@@ -11,6 +11,8 @@ use std::time::Duration;
 const FEW: usize = 40;
 /// Where redb writes the number of the page at which everything begins; zeros there are damage that nothing mends.
 const HEADER: std::ops::Range<usize> = 64..320;
+/// Bytes of a page; the header has the first one.
+const PAGE: usize = 4096;
 
 fn file(directory: &Path) -> PathBuf {
     let path = directory.join("tasks.redb");
@@ -166,9 +168,54 @@ fn damage_is_told_and_what_is_whole_is_saved() {
     let (code, _, err) = on(&path, &["store", "compact"]);
     assert_eq!(code, 8, "nothing of a damaged file is moved: {err}");
     let saved = directory.path().join("saved");
-    let report = done(&path, &["store", "salvage", saved.to_str().unwrap()]);
+    let salvage = ["store", "salvage", saved.to_str().unwrap(), "-o", "json"];
+    let (code, out, err) = on(&path, &salvage);
+    assert_eq!(code, 8, "not all of it was saved: {out}{err}");
+    let report: serde_json::Value = serde_json::from_str(&out).unwrap();
     assert_eq!(report["lost"], 1, "{report}");
     assert_eq!(done(&saved, &["store", "info"])["tasks"], FEW as u64 + 4);
+}
+
+#[test]
+fn of_what_is_no_store_nothing_is_saved_and_salvage_does_not_send_to_itself() {
+    let directory = directory();
+    let path = directory.path().join("text");
+    fs::write(&path, "no store ".repeat(4096)).unwrap();
+    let to = directory.path().join("to");
+    let (code, out, err) = on(&path, &["store", "salvage", to.to_str().unwrap()]);
+    assert_eq!((code, out.as_str()), (8, ""), "{err}");
+    assert!(!err.contains("store salvage"), "{err}");
+    assert!(files(directory.path(), "to").is_empty());
+}
+
+#[test]
+fn half_a_file_is_saved_and_that_is_not_said_to_be_all_of_it() {
+    let directory = directory();
+    let path = file(directory.path());
+    let bytes = fs::read(&path).unwrap();
+    fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
+    let to = directory.path().join("to");
+    let (code, out, err) = on(&path, &["store", "salvage", to.to_str().unwrap()]);
+    assert_eq!(code, 8, "{out}{err}");
+}
+
+#[test]
+fn pages_over_which_the_storage_panics_are_told_as_damage_alone() {
+    let directory = directory();
+    let path = file(directory.path());
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[2 * PAGE..].fill(0);
+    for args in [
+        &["ls"][..],
+        &["store", "info"],
+        &["store", "verify"],
+        &["store", "repair"],
+    ] {
+        fs::write(&path, &bytes).unwrap();
+        let (code, out, err) = on(&path, args);
+        assert_eq!(code, 8, "{args:?}: {out}{err}");
+        assert!(!err.contains("panicked"), "{args:?}: {err}");
+    }
 }
 
 #[test]
