@@ -38,7 +38,14 @@ async fn write(ctx: Ctx<String>, topic: String) -> Result<String, HandlerError> 
 }
 
 #[tokio::main]
-async fn main() -> Result<ExitCode, Box<dyn Error>> {
+async fn main() -> ExitCode {
+    run().await.unwrap_or_else(|error| {
+        eprintln!("error: {error}");
+        ExitCode::FAILURE
+    })
+}
+
+async fn run() -> Result<ExitCode, Box<dyn Error>> {
     let mut args = std::env::args().skip(1);
     if args.next().as_deref() != Some("serve") {
         drive().await?;
@@ -50,7 +57,7 @@ async fn main() -> Result<ExitCode, Box<dyn Error>> {
     match served(engine).await {
         Ok(()) => Ok(ExitCode::SUCCESS),
         Err(refused) => {
-            eprintln!("{refused}");
+            eprintln!("error: {refused}");
             Ok(ExitCode::from(2))
         }
     }

@@ -22,8 +22,10 @@ Examples:
   outlive start summarize url=https://example.com/17 pages:=3 --id doc-17
   outlive start greet '\"Ada\"' --wait
   cat case.json | outlive start case - --key case-17
-The id of the task is printed once its input is durable. Whoever did not learn whether a start arrived gives it once more \
-with the same --key, or the same --id and input: it attaches to the first.
+The id of the task is printed once its input is durable. Give every start a --key: whoever did not learn whether it arrived \
+gives the same call once more, and with the key it attaches, whatever became of the first. Without one the same --id and \
+input attach only while the first turn of a task that is not steerable is open: a steerable task queues the input as a \
+further one, and one that has ended refuses it.
 On a server only definitions that are `remote` may be started. On a file nobody runs the task: it waits for a program that \
 has its handler, and has none of what only that program adds to it (options, titles, tags).")]
 pub(crate) struct Start {
