@@ -35,6 +35,10 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     panics::quiet();
+    panics::told(run)
+}
+
+fn run() -> ExitCode {
     completions::answer();
     let args = Args::read();
     log(args.verbose);

@@ -1,5 +1,7 @@
 //! Panics over damaged files: the library catches them and tells what they mean, so they are no news of their own.
 
+use std::io::{self, Write};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::{Component, Path};
 
 /// Keeps quiet about panics of redb, which believes what stands in a page; says every other one as ever.
@@ -9,6 +11,18 @@ pub(crate) fn quiet() {
         Some(at) if is_of_redb(Path::new(at.file())) => tracing::debug!(%at, "a damaged page"),
         Some(_) | None => ever(panic),
     }));
+}
+
+/// Runs the program. One that nobody caught is not to end it without a word.
+pub(crate) fn told<T>(program: impl FnOnce() -> T) -> T {
+    catch_unwind(AssertUnwindSafe(program)).unwrap_or_else(|panic| {
+        // Nobody is left to be told that it cannot be told.
+        let _ = writeln!(
+            io::stderr(),
+            "error: the program ended in a panic; the same call with -vv says where"
+        );
+        resume_unwind(panic)
+    })
 }
 
 /// Whether a source is one of redb: below `redb-4.6.0`, or below `redb/src` where it is vendored.
@@ -37,6 +51,13 @@ fn is_of_redb(file: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_panic_that_nobody_caught_goes_on_to_be_the_end() {
+        assert_eq!(told(|| 7), 7);
+        let ended = catch_unwind(|| told(|| resume_unwind(Box::new(7))));
+        assert_eq!(ended.unwrap_err().downcast_ref(), Some(&7));
+    }
 
     #[test]
     fn a_source_of_redb_is_told_from_one_that_uses_it() {

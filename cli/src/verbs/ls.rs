@@ -69,8 +69,9 @@ impl Ls {
         }
         if damaged > 0 {
             let rows = counted(damaged as u64, "damaged row");
+            let at = app.settings.flags();
             app.out.note(&format!(
-                "passed over: {rows}; `outlive store verify` says which"
+                "passed over: {rows}; `outlive{at} store verify` says which"
             ));
         }
         if let Some(next) = cursor {
