@@ -6,7 +6,9 @@ use outlive_tests::process::{self, Other};
 use std::time::Duration;
 
 /// How often the program is killed in the same turn, and looked at after each.
-const KILLS: u32 = 4;
+const KILLS: u32 = 3;
+/// Deaths in a row at which any engine holds a task back for a while, as one that may have caused them.
+const SUSPECT: u32 = 3;
 
 /// In a process of its own, which is killed while its task runs.
 #[tokio::test(flavor = "multi_thread")]
@@ -43,7 +45,12 @@ async fn a_look_at_a_killed_programs_file_loses_nothing_and_quarantines_nothing(
             (&"held".into(), &"pending".into())
         );
         assert_eq!(listed["crashes"], kill, "the death is counted");
-        assert_eq!(listed["wait"]["kind"], "waiting_handler");
+        let waits = match kill < SUSPECT {
+            true => "waiting_handler",
+            // A look neither puts the guard off nor goes further than it.
+            false => "isolated",
+        };
+        assert_eq!(listed["wait"]["kind"], waits, "after {kill} deaths");
         world.file(&["explain", "held"]).await.ended(0);
     }
     let engine = tasks(&world.path()).open().await.expect("it opens");
