@@ -7,7 +7,7 @@ use std::io::{self, BufRead, IsTerminal, Write};
 
 #[derive(Debug, Clone, Copy, Args)]
 pub(crate) struct Yes {
-    /// Does it without a question, and takes the beginning of an id for the whole
+    /// Does it without a question
     #[arg(short, long)]
     pub(crate) yes: bool,
 }

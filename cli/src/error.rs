@@ -24,7 +24,9 @@ pub(crate) enum CliError {
         candidates: Vec<String>,
     },
     /// A beginning of an id where a whole one is asked for.
-    #[error("{prefix} is the beginning of {id}, and what is asked for cannot be undone")]
+    #[error(
+        "{prefix} is the beginning of {id}, and only the whole id will do for what changes a task"
+    )]
     NotWhole { prefix: String, id: String },
     /// Nobody said that it may be done.
     #[error("{what}: nobody has agreed to it")]
@@ -161,7 +163,7 @@ impl CliError {
                 "give more of the id; there may be further ones".to_owned()
             }
             CliError::Ambiguous { .. } => "give more of the id".to_owned(),
-            CliError::NotWhole { .. } => "give the whole id, or -y".to_owned(),
+            CliError::NotWhole { .. } => "give the whole id".to_owned(),
             CliError::NotConfirmed { .. } => "give -y if it is meant".to_owned(),
             CliError::NoStore { .. } => {
                 "--store FILE or OUTLIVE_STORE names it; a program with tasks makes it".to_owned()

@@ -124,8 +124,34 @@ pub(crate) struct Which {
     pub(crate) yes: Yes,
 }
 
+/// A task that an order is for.
+pub(crate) struct Target {
+    pub(crate) id: String,
+    /// As it was when it was found by what it is: changed since, it may not be meant any more.
+    pub(crate) etag: Option<String>,
+}
+
+impl Target {
+    fn whatever(id: String) -> Target {
+        Target { id, etag: None }
+    }
+
+    /// The call, for the task as it was found: what has been started anew since is not removed.
+    pub(crate) fn unchanged(&self, call: Call) -> Call {
+        call.header_if("if-match", self.etag.clone())
+    }
+
+    fn as_seen(task: Task) -> Target {
+        let etag = format!("\"{}\"", task.etag);
+        Target {
+            id: task.task_id,
+            etag: Some(etag),
+        }
+    }
+}
+
 impl Which {
-    /// The ids, once somebody has agreed to a batch; in the place of an id that is none, why. Of what a filter finds, those
+    /// The tasks, once somebody has agreed to a batch; in the place of an id that is none, why. Of what a filter finds, those
     /// that are `fit`.
     ///
     /// # Errors
@@ -135,7 +161,7 @@ impl Which {
         app: &App,
         what: &str,
         fit: impl Fn(&Task) -> bool,
-    ) -> Result<Vec<Result<String, CliError>>, CliError> {
+    ) -> Result<Vec<Result<Target, CliError>>, CliError> {
         let by_filter = self.all || !self.filter.is_empty();
         if by_filter != self.ids.is_empty() {
             let hint = "give ids, or --all, or conditions such as --task and --status";
@@ -145,11 +171,11 @@ impl Which {
         app.reach().await?;
         let mut settled = Vec::new();
         for id in &self.ids {
-            match app.task_id(id, Care::Change(self.yes)).await {
+            match app.task_id(id, Care::Change).await {
                 Err(error) if !error.is_of_one_task() || cfg!(planted = "cli_one_stops_all") => {
                     return Err(error);
                 }
-                found => settled.push(found),
+                found => settled.push(found.map(Target::whatever)),
             }
         }
         if by_filter {
@@ -161,7 +187,7 @@ impl Which {
         }
         let ids: Vec<&str> = settled
             .iter()
-            .filter_map(|found| found.as_deref().ok())
+            .filter_map(|found| Some(found.as_ref().ok()?.id.as_str()))
             .collect();
         let is_batch = by_filter || settled.len() > 1;
         if is_batch && !ids.is_empty() {
@@ -178,16 +204,16 @@ async fn found(
     app: &App,
     filter: &Filter,
     fit: impl Fn(&Task) -> bool,
-) -> Result<Vec<String>, CliError> {
-    let (mut ids, mut cursor) = (Vec::new(), None);
+) -> Result<Vec<Target>, CliError> {
+    let (mut targets, mut cursor) = (Vec::new(), None);
     loop {
         let page: Page = app
             .send(filter.call(PAGE_MAX, cursor.as_deref())?)
             .await?
             .parsed()?;
         let fitting = page.tasks.into_iter().filter(|task| fit(task));
-        ids.extend(fitting.map(|task| task.task_id));
-        if ids.len() > BATCH_MAX {
+        targets.extend(fitting.map(Target::as_seen));
+        if targets.len() > BATCH_MAX {
             let what = format!("that are more than {BATCH_MAX} tasks");
             return Err(CliError::usage(
                 what,
@@ -196,7 +222,7 @@ async fn found(
         }
         cursor = page.next;
         if cursor.is_none() {
-            return Ok(ids);
+            return Ok(targets);
         }
     }
 }

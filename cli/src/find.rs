@@ -1,7 +1,6 @@
 //! The task that is meant by an id, or by its beginning.
 
 use crate::app::App;
-use crate::confirm::Yes;
 use crate::error::{CANDIDATES_MAX, CliError};
 use crate::exit::Exit;
 use crate::reach::Call;
@@ -12,8 +11,9 @@ use serde::Deserialize;
 pub(crate) enum Care {
     /// It is looked at: a beginning that only one id has will do.
     Look,
-    /// It is changed: the whole id, or somebody has agreed.
-    Change(Yes),
+    /// It is changed: the whole id. A call that is given twice must not find another task the second time, whose id begins
+    /// with that of the one that is gone.
+    Change,
 }
 
 #[derive(Deserialize)]
@@ -41,16 +41,19 @@ impl App {
         let mut begin = self.ids(given, CANDIDATES_MAX).await?;
         match (begin.len(), care) {
             (0, _) => Err(none),
-            (1, Care::Look) => Ok(begin.remove(0)),
-            (1, Care::Change(Yes { yes: true })) => Ok(begin.remove(0)),
-            (1, Care::Change(Yes { yes: false })) if cfg!(planted = "cli_prefix_will_do") => {
-                Ok(begin.remove(0))
+            (1, Care::Look) => {
+                let id = begin.remove(0);
+                if !cfg!(planted = "cli_takes_another_silently") {
+                    self.out.note(&format!("{given} is taken for {id}"));
+                }
+                Ok(id)
             }
-            (1, Care::Change(Yes { yes: false })) => {
+            (1, Care::Change) if cfg!(planted = "cli_prefix_will_do") => Ok(begin.remove(0)),
+            (1, Care::Change) => {
                 let (prefix, id) = (given.to_owned(), begin.remove(0));
                 Err(CliError::NotWhole { prefix, id })
             }
-            (_, Care::Look | Care::Change(_)) => {
+            (_, Care::Look | Care::Change) => {
                 let prefix = given.to_owned();
                 Err(CliError::Ambiguous {
                     prefix,

@@ -82,5 +82,7 @@ fn log(verbose: u8) {
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
         .with_ansi(false)
+        // Its own complaint of an output that takes nothing is a panic, in the midst of the engine.
+        .log_internal_errors(false)
         .init();
 }

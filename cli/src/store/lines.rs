@@ -9,9 +9,10 @@ use crate::exit::Exit;
 use crate::facts::{Facts, counted};
 use crate::output::Tone;
 use crate::progress::Bar;
+use crate::safe;
 use outlive::store::{self, ExportReport};
 use std::fs::File;
-use std::io::{self, BufReader, BufWriter, Write};
+use std::io::{self, BufReader, BufWriter, IsTerminal, Write};
 use std::path::Path;
 
 /// How much is read or written at once, in bytes.
@@ -56,8 +57,12 @@ pub(super) fn export(app: &App, (from, to): (&Path, &Path)) -> Result<Exit, CliE
 }
 
 fn to_stdout(from: &Path, bar: &Bar) -> Result<ExportReport, CliError> {
+    let out = BufWriter::with_capacity(BUFFER, io::stdout().lock());
     let mut out = Remembering {
-        out: BufWriter::with_capacity(BUFFER, io::stdout().lock()),
+        out: Shown {
+            out,
+            line: io::stdout().is_terminal().then(Vec::new),
+        },
         failed: None,
     };
     let exported = store::export(from, &mut out, &bar.watch());
@@ -65,6 +70,34 @@ fn to_stdout(from: &Path, bar: &Bar) -> Result<ExportReport, CliError> {
         (_, Some(error)) => Err(CliError::Output(error)),
         (Ok(report), None) => Ok(report),
         (Err(error), None) => Err(of_copy((from, Path::new("-")), Live::IsStopped, error)),
+    }
+}
+
+/// Lines for people or for programs: what could drive a terminal is escaped where they go to one.
+struct Shown<W> {
+    out: W,
+    /// The line so far, where they do.
+    line: Option<Vec<u8>>,
+}
+
+impl<W: Write> Write for Shown<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let Some(line) = &mut self.line else {
+            return self.out.write(bytes);
+        };
+        for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
+            line.extend_from_slice(piece);
+            if piece.ends_with(b"\n") {
+                let text = String::from_utf8_lossy(line);
+                self.out.write_all(safe::json(&text).as_bytes())?;
+                line.clear();
+            }
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
     }
 }
 

@@ -1,7 +1,6 @@
 //! `asks` and `answer`: what handlers ask people.
 
 use crate::app::App;
-use crate::confirm::Yes;
 use crate::error::CliError;
 use crate::exit::Exit;
 use crate::find::Care;
@@ -50,8 +49,6 @@ pub(crate) struct Answer {
     /// Only if this is what is asked: the digest of the question
     #[arg(long)]
     digest: Option<String>,
-    #[command(flatten)]
-    yes: Yes,
 }
 
 #[derive(Deserialize)]
@@ -138,7 +135,7 @@ fn row(rows: &mut Rows, ask: Open) {
 impl Answer {
     pub(crate) async fn run(self, app: &App) -> Result<Exit, CliError> {
         let answer = input::value(&self.answer)?;
-        let id = app.task_id(&self.id, Care::Change(self.yes)).await?;
+        let id = app.task_id(&self.id, Care::Change).await?;
         let body = Body {
             answer: &answer,
             digest: self.digest.as_deref(),

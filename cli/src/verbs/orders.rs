@@ -1,10 +1,9 @@
 //! `cancel`, `terminate`, `retry`, `rm`, `resume`: what tasks are told.
 
 use crate::app::App;
-use crate::confirm::Yes;
 use crate::error::CliError;
 use crate::exit::Exit;
-use crate::filter::Which;
+use crate::filter::{Target, Which};
 use crate::find::Care;
 use crate::output::{Form, Tone};
 use crate::reach::{Answer, Call};
@@ -82,14 +81,12 @@ pub(crate) struct Resume {
     key: Option<String>,
     #[command(flatten)]
     wait: Wait,
-    #[command(flatten)]
-    yes: Yes,
 }
 
 impl Cancel {
     pub(crate) async fn run(self, app: &App) -> Result<Exit, CliError> {
         let body = json!({"reason": self.reason});
-        let call = |id: &str| Call::post(&["v1", "tasks", id, "cancel"]).json(&body);
+        let call = |of: &Target| Call::post(&["v1", "tasks", &of.id, "cancel"]).json(&body);
         each(
             app,
             &self.which,
@@ -104,7 +101,7 @@ impl Cancel {
 impl Terminate {
     pub(crate) async fn run(self, app: &App) -> Result<Exit, CliError> {
         let body = json!({"reason": self.reason});
-        let call = |id: &str| Call::post(&["v1", "tasks", id, "terminate"]).json(&body);
+        let call = |of: &Target| Call::post(&["v1", "tasks", &of.id, "terminate"]).json(&body);
         each(
             app,
             &self.which,
@@ -119,7 +116,8 @@ impl Terminate {
 impl Retry {
     pub(crate) async fn run(self, app: &App) -> Result<Exit, CliError> {
         let body = json!({"from_start": self.from_start});
-        let call = |id: &str| Call::post(&["v1", "tasks", id, "retry"]).json(&body);
+        let call =
+            |of: &Target| of.unchanged(Call::post(&["v1", "tasks", &of.id, "retry"]).json(&body));
         let fit = |task: &Task| match &task.outcome {
             Some(outcome) => outcome.kind != "succeeded",
             None => task.waits_for() == Some("quarantined"),
@@ -131,8 +129,9 @@ impl Retry {
 impl Rm {
     pub(crate) async fn run(self, app: &App) -> Result<Exit, CliError> {
         let force = self.force;
-        let call = |id: &str| {
-            Call::delete(&["v1", "tasks", id]).query_if("force", force.then_some("true"))
+        let call = |of: &Target| {
+            let call = Call::delete(&["v1", "tasks", &of.id]);
+            of.unchanged(call.query_if("force", force.then_some("true")))
         };
         let fit = |task: &Task| force || task.status != "in_progress";
         each(app, &self.which, ("remove", "is removed"), fit, call).await
@@ -141,7 +140,7 @@ impl Rm {
 
 impl Resume {
     pub(crate) async fn run(self, app: &App) -> Result<Exit, CliError> {
-        let id = app.task_id(&self.id, Care::Change(self.yes)).await?;
+        let id = app.task_id(&self.id, Care::Change).await?;
         let call = Call::post(&["v1", "tasks", &id, "resume"]);
         let key = self.key.filter(|_| !cfg!(planted = "cli_key_dropped"));
         let answer = app.send(call.header_if("idempotency-key", key)).await?;
@@ -159,18 +158,30 @@ async fn each(
     which: &Which,
     (what, done): (&str, &str),
     fit: impl Fn(&Task) -> bool,
-    call: impl Fn(&str) -> Call,
+    call: impl Fn(&Target) -> Call,
 ) -> Result<Exit, CliError> {
-    let ids = which.settled(app, what, fit).await?;
-    let alone = ids.len() == 1;
+    let targets = which.settled(app, what, fit).await?;
+    let alone = targets.len() == 1;
     let mut exit = Exit::Done;
-    for id in ids {
-        let ordered = match id {
-            Ok(id) => app.send(call(&id)).await.map(|answer| (id, answer)),
+    let mut untold = None;
+    for target in targets {
+        let ordered = match target {
+            Ok(target) => {
+                let answer = app.send(call(&target)).await;
+                answer.map(|answer| (target.id, answer))
+            }
             Err(error) => Err(error),
         };
         match ordered {
-            Ok((id, answer)) => tell(app, (&id, done), &answer)?,
+            Ok((id, answer)) => {
+                // A reader that goes has not called off what was agreed to.
+                if let Err(error) = tell(app, (&id, done), &answer) {
+                    if cfg!(planted = "cli_stops_with_its_reader") {
+                        return Err(error);
+                    }
+                    untold.get_or_insert(error);
+                }
+            }
             Err(error) if alone => return Err(error),
             Err(error) => {
                 let failed = app.failed(&error);
@@ -180,7 +191,10 @@ async fn each(
             }
         }
     }
-    Ok(exit)
+    match untold {
+        Some(error) if error.exit() != Exit::Done => Err(error),
+        Some(_) | None => Ok(exit),
+    }
 }
 
 fn tell(app: &App, (id, done): (&str, &str), answer: &Answer) -> Result<(), CliError> {

@@ -1,7 +1,6 @@
 //! `start` and `steer`: a task begins, or is given a further input.
 
 use crate::app::App;
-use crate::confirm::Yes;
 use crate::error::CliError;
 use crate::exit::Exit;
 use crate::filter::tag_of;
@@ -230,8 +229,6 @@ pub(crate) struct Steer {
     after: Option<String>,
     #[command(flatten)]
     wait: Wait,
-    #[command(flatten)]
-    yes: Yes,
 }
 
 #[derive(Serialize)]
@@ -250,7 +247,7 @@ impl Steer {
             start_for_others: Some(Vec::new()),
         };
         app.reach_with(opening).await?;
-        let id = app.task_id(&self.id, Care::Change(self.yes)).await?;
+        let id = app.task_id(&self.id, Care::Change).await?;
         let body = InputBody {
             input: &input,
             delivery: self.delivery,

@@ -171,7 +171,41 @@ async fn the_beginning_of_an_id_names_it_where_it_is_looked_at_alone() {
     assert_eq!(ran.told()["next"], "outlive show chat-1");
     let chat = world.file(&["show", "chat-1", "-o", "json"]).await.json();
     assert_eq!(chat["status"], "suspended");
-    world.file(&["cancel", "chat", "-y"]).await.ended(0);
-    let chat = world.file(&["show", "chat-1", "-o", "json"]).await.json();
-    assert_eq!(chat["outcome"]["kind"], "cancelled");
+    world.file(&["cancel", "chat", "-y"]).await.ended(2);
+    let chat = world.file(&["show", "chat", "-o", "json"]).await.ended(0);
+    assert!(
+        chat.err.contains("chat is taken for chat-1"),
+        "{}",
+        chat.err
+    );
+    assert_eq!(chat.json()["status"], "suspended");
+}
+
+/// The second of two equal calls, as scripts make them, found the task whose id begins with that of the first.
+#[tokio::test]
+async fn an_order_that_is_given_twice_never_finds_another_task() {
+    let world = World::filled().await;
+    let told = ["start", "work", "null", "--new", "--id", "later-11"];
+    world.file(&told).await.ended(0);
+    world.file(&["rm", "-y", "later-1"]).await.ended(0);
+    world.file(&["rm", "-y", "later-1"]).await.ended(2);
+    world.file(&["show", "later-11"]).await.ended(0);
+}
+
+/// The loop ended with its output, and told nobody.
+#[tokio::test]
+async fn a_batch_goes_on_when_its_reader_goes() {
+    let world = World::filled().await;
+    let program = env!("CARGO_BIN_EXE_outlive");
+    let line = format!("{program} --store \"$1\" cancel --all -y | head -n 0");
+    let ended = std::process::Command::new("sh")
+        .args(["-c", &line, "sh"])
+        .arg(world.path())
+        .status();
+    assert!(ended.expect("a shell").success());
+    for status in ["pending", "suspended", "in_progress"] {
+        let left = ["ls", "--status", status, "-o", "json"];
+        let left = world.file(&left).await.json();
+        assert_eq!(left["tasks"].as_array().map(Vec::len), Some(0), "{left}");
+    }
 }

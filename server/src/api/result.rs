@@ -11,7 +11,7 @@ use crate::view::ResultView;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::IntoResponse;
-use outlive::{Fault, InputStatus, Run, Status};
+use outlive::{Fault, InputStatus, Run, Status, WaitReason};
 use std::time::Duration;
 
 /// What came of a wait.
@@ -55,8 +55,13 @@ async fn is_settled(run: &Run<Raw, Raw>) -> Result<bool, Problem> {
         // INVARIANT: this crate and the engine are released together.
         _ => false,
     };
-    // The outcome of a task is that of its last turn, whichever input began it.
-    Ok(settled || run.status().await? == Status::Completed)
+    if settled {
+        return Ok(true);
+    }
+    let seen = run.refresh().await?;
+    // The outcome of a task is that of its last turn, whichever input began it. One that cannot be read here is told.
+    let is_parked = matches!(seen.wait, Some(WaitReason::Undecodable { .. }));
+    Ok(seen.status == Status::Completed || is_parked)
 }
 
 /// The outcome of the task's latest input, or of the one that is named: 200 once its turn is over, however it ended;
