@@ -221,8 +221,7 @@ impl Engine {
         let indexes = indexes.map_err(OpenError::Store)?;
         let phase = parts.guard.first_phase(&*store, &registry);
         let phase = phase.map_err(OpenError::Store)?;
-        let runs = !registry.defs().is_empty();
-        let lives = Lives::begin(&*store, parts.instance, phase, clock.now(), runs);
+        let lives = Lives::begin(&*store, parts.instance, (phase, &registry), clock.now());
         let (lives, life) = lives.map_err(OpenError::Store)?;
         failpoint::reach(Failpoint::LifePut);
         let clean = lives.ended_in_order();

@@ -1,6 +1,7 @@
 //! The lives of the file: how each process that held a turn went.
 
 use crate::machine::Parting;
+use crate::registry::Registry;
 use crate::telemetry::STORE;
 use outlive_storage::row::{GuardPhase, LifeRow, Micros};
 use outlive_storage::{Store, StoreError};
@@ -20,9 +21,8 @@ impl Lives {
     pub(crate) fn begin(
         store: &dyn Store,
         instance: u128,
-        phase: GuardPhase,
+        (phase, registry): (GuardPhase, &Registry),
         now: Micros,
-        runs: bool,
     ) -> Result<(Lives, Option<LifeRow>), StoreError> {
         let before = match store.lives() {
             // Who reads the file for its tasks is not kept from them by a note on an earlier process.
@@ -38,6 +38,7 @@ impl Lives {
             phase,
             stopped_at: None,
         };
+        let runs = !registry.defs().is_empty();
         let life = (runs || cfg!(planted = "idle_life_counts")).then_some(life);
         if let Some(life) = &life {
             store.put_life(life)?;
