@@ -14,7 +14,7 @@
 //! another field, an earlier version of the row or another file, is [`StoreError::Corrupt`](crate::StoreError::Corrupt)
 //! for its own entry, and nothing else is harmed. The file is named by a chance number of its own that is not the
 //! incarnation: backups, restored and salvaged copies keep it, and open with the same keys. What is not told: a whole file
-//! put back to an earlier state, metadata put back to an earlier one, and entries removed.
+//! put back to an earlier state, or a whole row; metadata put back; entries removed, and parts emptied.
 //!
 //! **The mark**: the first open with a codec writes a name among the definitions that no task can have. It holds, sealed
 //! under the current key, the number of the file and the secret of its digests; every further current key gets one of its
