@@ -85,31 +85,15 @@ pub(crate) struct Resume {
 
 impl Cancel {
     pub(crate) async fn run(self, app: &App) -> Result<Exit, CliError> {
-        let body = json!({"reason": self.reason});
-        let call = |of: &Target| Call::post(&["v1", "tasks", &of.id, "cancel"]).json(&body);
-        each(
-            app,
-            &self.which,
-            ("cancel", "is cancelled, or told to end"),
-            is_open,
-            call,
-        )
-        .await
+        let words = ("cancel", "is cancelled, or told to end");
+        end(app, &self.which, words, &self.reason).await
     }
 }
 
 impl Terminate {
     pub(crate) async fn run(self, app: &App) -> Result<Exit, CliError> {
-        let body = json!({"reason": self.reason});
-        let call = |of: &Target| Call::post(&["v1", "tasks", &of.id, "terminate"]).json(&body);
-        each(
-            app,
-            &self.which,
-            ("terminate", "is terminated"),
-            is_open,
-            call,
-        )
-        .await
+        let words = ("terminate", "is terminated");
+        end(app, &self.which, words, &self.reason).await
     }
 }
 
@@ -150,6 +134,18 @@ impl Resume {
 
 fn is_open(task: &Task) -> bool {
     task.status != "completed"
+}
+
+/// Ends tasks: what is asked for is also the last part of its path.
+async fn end(
+    app: &App,
+    which: &Which,
+    words: (&str, &str),
+    reason: &str,
+) -> Result<Exit, CliError> {
+    let body = json!({"reason": reason});
+    let call = |of: &Target| Call::post(&["v1", "tasks", &of.id, words.0]).json(&body);
+    each(app, which, words, is_open, call).await
 }
 
 /// Orders one task after the other. What is refused is told, and the others are ordered all the same.
