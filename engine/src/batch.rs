@@ -444,8 +444,7 @@ impl Batcher {
             } else {
                 drop(one.slot);
             }
-            // A caller that left loses nothing: what it asked for is durable.
-            let _ = one.reply.send(one.told);
+            one.reply.tell(one.told);
         }
         failpoint::reach(Failpoint::Told);
     }

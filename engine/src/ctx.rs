@@ -9,13 +9,14 @@ use crate::input_error::PendingError;
 use crate::machine::{Asking, Event, Wait, WaitFor};
 use crate::metadata::{Metadata, MetadataCell};
 use crate::reader::Reader;
+use crate::reply::Reply;
 use crate::request::Draft;
 use crate::signal::{Causes, Signal};
 use crate::snapshot::Source;
 use crate::stream::cell::StreamCell;
 use crate::turn_steps::TurnSteps;
 use crate::value;
-use crate::writer::{Origin, Refused, Sent, Target, Writer};
+use crate::writer::{Origin, Refused, Room, Sent, Target, Writer};
 use outlive_storage::id::{InputId, TaskId};
 use outlive_storage::row::{
     EntryKind, Failure, Generation, StepRow, StreamEntry, TaskNumber, TaskRow,
@@ -78,13 +79,28 @@ pub(crate) struct CtxCore {
 impl CtxCore {
     /// Sends an event of the turn with what changed in the metadata. In order with what was sent before: what is sent
     /// later is written later. The change that goes along is durable when the event is.
-    pub(crate) async fn send(&self, mut draft: Draft) -> Result<(Option<u64>, Sent), Refused> {
+    pub(crate) async fn send(&self, draft: Draft) -> Result<(Option<u64>, Sent), Refused> {
+        self.pass(draft, |room, draft| self.writer.send_in(room, draft))
+            .await
+    }
+
+    /// As [`CtxCore::send`], for who does not wait for what it comes to.
+    pub(crate) async fn post(&self, draft: Draft, reply: Reply) -> Result<(), Refused> {
+        let post = |room, draft| self.writer.post_in(room, draft, reply);
+        self.pass(draft, post).await.map(|(_, ())| ())
+    }
+
+    async fn pass<T>(
+        &self,
+        mut draft: Draft,
+        send: impl FnOnce(Room, Draft) -> Result<T, Refused>,
+    ) -> Result<(Option<u64>, T), Refused> {
         let bytes = draft.size() + self.metadata.size();
         let room = self.writer.room(Origin::Engine, bytes).await;
         self.metadata.in_order(|changed| {
             let version = changed.as_ref().map(|changed| changed.version);
             draft.metadata = changed.map(|changed| changed.bytes);
-            Ok((version, self.writer.send_in(room, draft)?))
+            Ok((version, send(room, draft)?))
         })
     }
 

@@ -155,6 +155,8 @@ mod recovery;
 #[cfg(feature = "runtime")]
 mod registry;
 #[cfg(feature = "runtime")]
+mod reply;
+#[cfg(feature = "runtime")]
 mod request;
 #[cfg(feature = "runtime")]
 mod resolve;

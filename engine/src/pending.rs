@@ -3,6 +3,7 @@
 use crate::decision::Decided;
 use crate::flow::Slot;
 use crate::machine::{Accepted, Answer, Effect, Named, Status};
+use crate::reply::Reply;
 use crate::stream::Streams;
 use crate::stream::cell::{Appended, Closed};
 use crate::stream::pump::Pumps;
@@ -12,11 +13,10 @@ use crate::writer::{Origin, Refused, Settled, Told};
 use outlive_storage::StoreError;
 use outlive_storage::row::{EventKind, TaskNumber, TaskRow};
 use std::sync::Arc;
-use tokio::sync::oneshot;
 
 /// What is told and done once the batch is durable.
 pub(crate) struct Pending {
-    pub(crate) reply: oneshot::Sender<Told>,
+    pub(crate) reply: Reply,
     pub(crate) origin: Origin,
     pub(crate) told: Told,
     pub(crate) ephemeral: bool,
@@ -39,7 +39,7 @@ impl Pending {
     /// An event that is carried out.
     pub(crate) fn decided(
         decided: Decided,
-        (reply, origin): (oneshot::Sender<Told>, Origin),
+        (reply, origin): (Reply, Origin),
         (slot, sink): (Option<Slot>, Option<Brought>),
     ) -> Pending {
         Pending {
@@ -67,7 +67,7 @@ impl Pending {
     /// An event that changes nothing.
     pub(crate) fn refused(
         refused: Refused,
-        (reply, origin): (oneshot::Sender<Told>, Origin),
+        (reply, origin): (Reply, Origin),
         slot: Option<Slot>,
     ) -> Pending {
         Pending {
@@ -104,9 +104,8 @@ impl Pending {
         match self.origin {
             Origin::Engine => {}
             Origin::Caller => {
-                let reply = std::mem::replace(&mut self.reply, oneshot::channel().0);
-                // A caller that left asks again by itself.
-                let _ = reply.send(Err(Refused::Unknown(error.clone())));
+                let reply = std::mem::replace(&mut self.reply, Reply::Nobody);
+                reply.tell(Err(Refused::Unknown(error.clone())));
             }
         }
     }
@@ -114,7 +113,7 @@ impl Pending {
     /// Nothing of the batch was written.
     pub(crate) fn refuse_all(mut self, error: &StoreError) {
         self.refuse(error);
-        let _ = self.reply.send(self.told);
+        self.reply.tell(self.told);
     }
 
     /// The commit failed: it may or may not have happened.
@@ -122,8 +121,7 @@ impl Pending {
         if let Some(appended) = self.appended {
             appended.refuse(Closed::Store(error.clone()));
         }
-        // A caller that left asks again at the next open.
-        let _ = self.reply.send(Err(Refused::Unknown(error.clone())));
+        self.reply.tell(Err(Refused::Unknown(error.clone())));
     }
 
     /// The sink that a call brought waits for the turn the call begins. One whose task ended before is of no use.

@@ -2,12 +2,12 @@
 
 use crate::flow::Slot;
 use crate::machine::Event;
+use crate::reply::Reply;
 use crate::stream::cell::StreamCell;
 use crate::stream::sink::Brought;
-use crate::writer::{Origin, Room, Target, Told};
+use crate::writer::{Origin, Room, Target};
 use outlive_storage::row::{StreamEntry, TaskNumber};
 use std::sync::Arc;
-use tokio::sync::oneshot;
 
 /// A request on its way: one pointer from its caller to its batch, however large it is.
 pub(crate) type Posted = Box<Request>;
@@ -15,13 +15,13 @@ pub(crate) type Posted = Box<Request>;
 /// One event on its way to the writer, with the room it takes.
 pub(crate) struct Request {
     pub(crate) draft: Draft,
-    pub(crate) reply: oneshot::Sender<Told>,
+    pub(crate) reply: Reply,
     pub(crate) origin: Origin,
     _room: Option<Room>,
 }
 
 impl Request {
-    pub(crate) fn new(draft: Draft, room: Room, reply: oneshot::Sender<Told>) -> Request {
+    pub(crate) fn new(draft: Draft, room: Room, reply: Reply) -> Request {
         Request {
             draft,
             reply,
@@ -34,7 +34,7 @@ impl Request {
     pub(crate) fn child_ended(parent: TaskNumber) -> Request {
         Request {
             draft: Draft::bare(Target::Number(parent), Event::ChildEnded),
-            reply: oneshot::channel().0,
+            reply: Reply::Nobody,
             origin: Origin::Engine,
             _room: None,
         }
@@ -51,7 +51,7 @@ impl Request {
                 stream: Some(cell),
                 ..bare
             },
-            reply: oneshot::channel().0,
+            reply: Reply::Nobody,
             origin: Origin::Engine,
             _room: None,
         }

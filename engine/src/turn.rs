@@ -22,6 +22,7 @@ use crate::meter::Running;
 use crate::park;
 use crate::reader::{ReadError, Reader};
 use crate::registry::{Registered, Registry};
+use crate::reply::{self, Reply};
 use crate::request::Draft;
 use crate::sealed::Digests;
 use crate::signal::Signal;
@@ -219,25 +220,22 @@ impl Dispatcher {
             slot: slot.lock().take(),
             ..Draft::bare(Target::Number(entered.task), event)
         };
-        let sent = match &ended {
-            Some(core) => core.send(draft).await.map(|(_, answer)| answer),
-            None => self.writer.send(Origin::Engine, draft).await,
+        let reply = Reply::Log {
+            row: Arc::clone(&entered.row),
+            generation: entered.generation,
+        };
+        let posted = match &ended {
+            Some(core) => core.post(draft, reply).await,
+            None => {
+                let room = self.writer.room(Origin::Engine, draft.size()).await;
+                self.writer.post_in(room, draft, reply)
+            }
         };
         failpoint::reach(Failpoint::EndSent);
         // The end is on its way in order, so the id may be entered again: the next turn comes after it.
         drop(occupied);
-        let answered = match sent {
-            Ok(answer) => answer.await,
-            Err(refused) => Err(refused),
-        };
-        if let Err(refused) = answered {
-            tracing::warn!(
-                target: "outlive::task",
-                id = %entered.row.id,
-                generation = entered.generation.0,
-                ?refused,
-                "the end of a turn was not taken"
-            );
+        if let Err(refused) = posted {
+            reply::untaken(&entered.row, entered.generation, &refused);
         }
     }
 

@@ -3,6 +3,8 @@
 //! One writer owns the store's writes. What arrives during a sync is the next batch, so an event that comes
 //! alone waits for nothing. A batch of several pauses once for company, and what turns emit may wait a moment for others to
 //! share its commit with.
+//!
+//! It has so many lines because the door and both drivers, which must agree on every message, are read side by side.
 
 use crate::batch::Batcher;
 use crate::company::Company;
@@ -11,6 +13,7 @@ use crate::gather::{Gathered, Then, gather};
 use crate::hub::Expecting;
 use crate::machine::{Answer, Rejected};
 use crate::poison::Poison;
+use crate::reply::Reply;
 use crate::request::{Draft, Posted, Request};
 use crate::stream::cell::StreamCell;
 use crate::stream::linger::Lingering;
@@ -181,20 +184,25 @@ impl Writer {
     /// Sends an event for which there is room.
     pub(crate) fn send_in(&self, room: Room, draft: Draft) -> Result<Sent, Refused> {
         let (reply, answer) = oneshot::channel();
-        if let Some(refused) = self.poison.refuses(room.origin, &draft.target) {
-            return Err(refused);
-        }
-        let request = Request::new(draft, room, reply);
-        let message = Message::Event(Box::new(request));
-        if !self.pass(message) {
-            return Err(Refused::Stopped(
-                self.poison.get().unwrap_or(Stop::Shutdown),
-            ));
-        }
+        self.post_in(room, draft, Reply::Sender(reply))?;
         Ok(Sent {
             answer,
             poison: Arc::clone(&self.poison),
         })
+    }
+
+    /// Sends an event for which there is room, and does not wait for what it comes to.
+    pub(crate) fn post_in(&self, room: Room, draft: Draft, reply: Reply) -> Result<(), Refused> {
+        if let Some(refused) = self.poison.refuses(room.origin, &draft.target) {
+            return Err(refused);
+        }
+        let request = Request::new(draft, room, reply);
+        if !self.pass(Message::Event(Box::new(request))) {
+            return Err(Refused::Stopped(
+                self.poison.get().unwrap_or(Stop::Shutdown),
+            ));
+        }
+        Ok(())
     }
 
     /// Waits for room for an event that comes with so many bytes.
@@ -421,8 +429,7 @@ impl Guarded {
             };
             match (message, refused) {
                 (Message::Event(request), Some(refused)) => {
-                    // A caller that left asks again by itself.
-                    let _ = request.reply.send(Err(refused));
+                    request.reply.tell(Err(refused));
                 }
                 (message, _) => self.stash.push_back(message),
             }
@@ -476,7 +483,7 @@ impl Guarded {
                     let poison = self.batcher.poison();
                     let refused = poison.refuses(request.origin, &request.draft.target);
                     let refused = refused.unwrap_or(Refused::Stopped(stop));
-                    let _ = request.reply.send(Err(refused));
+                    request.reply.tell(Err(refused));
                 }
                 Message::Stream(cell, _) => cell.close(stop.into()),
                 // Who sent them learns it from the closed channel.
