@@ -444,7 +444,7 @@ impl Batcher {
             } else {
                 drop(one.slot);
             }
-            one.reply.tell(one.told);
+            one.reply.settle(one.told, &self.hub);
         }
         failpoint::reach(Failpoint::Told);
     }

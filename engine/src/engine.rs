@@ -323,7 +323,7 @@ impl Engine {
     ) -> Result<O, RunError> {
         // Taken apart first, so that the input need not live, nor be Sync, across the wait.
         let start = self.start(def, id, input);
-        Ok(start.await?.result().await?)
+        start.run().await
     }
 
     /// Starts many tasks in few commits; one answer each, in order. However many there are, a bounded number is under

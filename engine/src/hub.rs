@@ -189,8 +189,25 @@ impl Hub {
         })
     }
 
+    /// Takes a waiter for the answer to an input whose turn runs, so that it will pass. Any other one is let go: it must
+    /// look into the store before it waits.
+    pub(crate) fn attend(&self, task: TaskNumber, named: Named, waiter: oneshot::Sender<Told>) {
+        let mut entries = self.entries.lock();
+        let entry = entries.as_mut().and_then(|entries| entries.get_mut(&task));
+        let runs = |entry: &&mut Entry| {
+            entry.running.as_ref() == Some(&named) || cfg!(planted = "waits_for_an_answer_gone_by")
+        };
+        let gone = waiter.is_closed() && !cfg!(planted = "who_gave_up_has_a_place");
+        let Some(entry) = entry.filter(runs).filter(|_| !gone) else {
+            drop(entries);
+            drop(waiter);
+            return;
+        };
+        entry.waiters.push((named, waiter));
+    }
+
     /// Somebody stopped waiting for the task.
-    fn leave(&self, task: TaskNumber) {
+    pub(crate) fn leave(&self, task: TaskNumber) {
         let mut entries = self.entries.lock();
         let Some(entries) = entries.as_mut() else {
             return;
@@ -313,6 +330,7 @@ mod tests {
     use super::*;
     use outlive_storage::id::InputId;
     use outlive_storage::row::{Failure, FailureKind, Outcome};
+    use tokio::sync::oneshot::error::TryRecvError;
 
     fn failed() -> Answered {
         let failure = Failure {
@@ -407,6 +425,40 @@ mod tests {
         hub.answer(TaskNumber(1), &input("a"), &Answered { turn: 1, result });
         let waiting = hub.wait(TaskNumber(1), &input("a")).expect("open");
         assert!(!waiting.will_pass, "the store is asked");
+    }
+
+    #[test]
+    fn who_is_attended_to_while_the_input_runs_is_told() {
+        let hub = Hub::new();
+        hub.running(TaskNumber(1), &input("a"));
+        let (waiter, mut told) = oneshot::channel();
+        hub.attend(TaskNumber(1), input("a"), waiter);
+        hub.answer(TaskNumber(1), &input("a"), &failed());
+        assert!(matches!(told.try_recv(), Ok(Told::Answer(_))));
+    }
+
+    /// An input that was queued, or whose answer has passed, is not the one that runs.
+    #[test]
+    fn who_waits_for_another_input_than_the_running_one_is_sent_to_the_store() {
+        let hub = Hub::new();
+        hub.running(TaskNumber(1), &input("b"));
+        let (waiter, mut told) = oneshot::channel();
+        hub.attend(TaskNumber(1), input("a"), waiter);
+        assert_eq!(told.try_recv().err(), Some(TryRecvError::Closed));
+    }
+
+    #[test]
+    fn who_has_given_up_gets_no_place() {
+        let hub = Hub::new();
+        hub.running(TaskNumber(1), &input("a"));
+        let (waiter, told) = oneshot::channel();
+        drop(told);
+        hub.attend(TaskNumber(1), input("a"), waiter);
+        let entries = hub.entries.lock();
+        let waiters = entries
+            .as_ref()
+            .map(|entries| entries[&TaskNumber(1)].waiters.len());
+        assert_eq!(waiters, Some(0));
     }
 
     #[test]

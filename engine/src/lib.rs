@@ -75,6 +75,8 @@ mod engine_loop;
 #[cfg(feature = "runtime")]
 mod env;
 #[cfg(feature = "runtime")]
+mod errand;
+#[cfg(feature = "runtime")]
 mod error;
 #[cfg(feature = "runtime")]
 mod explain;

@@ -1,5 +1,7 @@
 //! Where the word goes on what an event came to.
 
+use crate::hub::{self, Hub};
+use crate::machine::Answer;
 use crate::writer::{Refused, Told};
 use outlive_storage::row::{Generation, TaskRow};
 use std::sync::Arc;
@@ -11,6 +13,11 @@ pub(crate) enum Reply {
     Nobody,
     /// Its sender, who waits for it.
     Sender(oneshot::Sender<Told>),
+    /// Its sender, who waits for the answer to its input before it looks at the word.
+    Waiter {
+        sender: oneshot::Sender<Told>,
+        waiter: oneshot::Sender<hub::Told>,
+    },
     /// The log, and only of a refusal: the worker whose turn has ended has nothing left to do, and to wake it for a word
     /// that it does not need costs more than the word.
     Log {
@@ -20,11 +27,35 @@ pub(crate) enum Reply {
 }
 
 impl Reply {
+    /// The word on what is durable. Who waits for the answer gets a place among the waiters.
+    pub(crate) fn settle(self, told: Told, hub: &Hub) {
+        let Reply::Waiter { sender, waiter } = self else {
+            return self.tell(told);
+        };
+        let accepted = match &told {
+            Ok(settled) => match &settled.answer {
+                Answer::Accepted { named, .. } => Some((settled.task, named.clone())),
+                Answer::Recovered(_) | Answer::Taken(_) | Answer::Done => None,
+            },
+            Err(_) => None,
+        };
+        // Before it has a place: who gives up finds out here which one to leave.
+        let _ = sender.send(told);
+        if let Some((task, named)) = accepted {
+            hub.attend(task, named, waiter);
+        }
+    }
+
     pub(crate) fn tell(self, told: Told) {
         match self {
             Reply::Nobody => {}
             // A sender that left loses nothing: what it asked for is durable, and what was refused it asks for again.
             Reply::Sender(sender) => drop(sender.send(told)),
+            // The word first: it is looked at when the waiter is dropped.
+            Reply::Waiter { sender, waiter } => {
+                let _ = sender.send(told);
+                drop(waiter);
+            }
             Reply::Log { row, generation } => {
                 if let Err(refused) = told {
                     untaken(&row, generation, &refused);

@@ -125,7 +125,20 @@ impl<O: DeserializeOwned, S> Run<O, S> {
     /// # Errors
     /// As [`Run::result`].
     pub async fn outcome(&self) -> Result<Outcome<O>, ResultError> {
-        let (bytes, turn, suspended, superseded) = match self.answered().await? {
+        self.decoded(self.answered().await?)
+    }
+
+    /// As [`Run::result`], for who was told the answer before, or that none will pass.
+    pub(crate) async fn result_told(&self, told: Option<Told>) -> Result<O, ResultError> {
+        let answered = match told.and_then(|told| self.made_of(told)) {
+            Some(answered) => answered,
+            None => self.answered().await?,
+        };
+        Ok(self.decoded(answered)?.into_output())
+    }
+
+    fn decoded(&self, answered: Answered) -> Result<Outcome<O>, ResultError> {
+        let (bytes, turn, suspended, superseded) = match answered {
             Answered::Error(error) => return Err(error),
             Answered::Replied {
                 bytes,
@@ -275,19 +288,22 @@ impl<O, S> Run<O, S> {
         let Some(mut waiting) = waiting else {
             return Err(self.stopped());
         };
-        let answered = match (&mut waiting.told).await {
-            Ok(Told::TaskEnded) => Answered::Error(ended_without(&self.id)),
-            Ok(Told::Withdrawn(reason)) => Answered::Error(ResultError::Cancelled { reason }),
-            Ok(Told::Parked { what, expected }) => Answered::Error(self.parked(what, expected)),
-            Ok(Told::Answer(told)) => match from_result(told.result, told.turn) {
-                Known::Answered(answered) => answered,
-                // Too large to be passed on: it is in the store.
-                Known::Stored(..) => return Ok(None),
+        // Told nothing: the store says what became of it, or the hub that it is closed.
+        let told = (&mut waiting.told).await.ok();
+        Ok(told.and_then(|told| self.made_of(told)))
+    }
+
+    /// The answer a waiter was told; nothing, when it is too large to be passed on: it is in the store.
+    fn made_of(&self, told: Told) -> Option<Answered> {
+        match told {
+            Told::TaskEnded => Some(Answered::Error(ended_without(&self.id))),
+            Told::Withdrawn(reason) => Some(Answered::Error(ResultError::Cancelled { reason })),
+            Told::Parked { what, expected } => Some(Answered::Error(self.parked(what, expected))),
+            Told::Answer(told) => match from_result(told.result, told.turn) {
+                Known::Answered(answered) => Some(answered),
+                Known::Stored(..) => None,
             },
-            // Told nothing: the store says what became of it, or the hub that it is closed.
-            Err(_) => return Ok(None),
-        };
-        Ok(Some(answered))
+        }
     }
 
     fn parked(&self, what: Box<str>, expected: Box<str>) -> ResultError {

@@ -3,7 +3,8 @@
 use crate::def::TaskDef;
 use crate::engine::{Engine, Shared};
 use crate::env::{self, Clock, micros};
-use crate::error::StartError;
+use crate::errand::Errand;
+use crate::error::{RunError, StartError};
 use crate::facts::{FactsError, Said, facts};
 use crate::machine::{Accepted, Answer, Event, NewInput, OnConflict, Rejected};
 use crate::options::TaskOptions;
@@ -368,6 +369,23 @@ impl<O: 'static, S: 'static> IntoFuture for Start<O, S> {
             let told = writer.ask(Origin::Caller, draft).await;
             wanted.answered(told)
         })
+    }
+}
+
+impl<O: DeserializeOwned + 'static, S: 'static> Start<O, S> {
+    /// Starts the task, or attaches to it, and waits for the output.
+    ///
+    /// # Errors
+    /// [`RunError`]: the input was not accepted, or there is no output.
+    pub(crate) async fn run(self) -> Result<O, RunError> {
+        let Prepared { wanted, draft, .. } = self.prepare()?;
+        let dispatcher = &wanted.shared.dispatcher;
+        let (told, answer) = match Errand::send(&dispatcher.hub, &dispatcher.writer, draft).await {
+            Ok(errand) => errand.end().await,
+            Err(refused) => (Err(refused), None),
+        };
+        let run: Run<O, S> = wanted.answered(told)?;
+        Ok(run.result_told(answer).await?)
     }
 }
 

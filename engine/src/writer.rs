@@ -129,6 +129,13 @@ pub(crate) struct Sent {
     poison: Arc<Poison>,
 }
 
+impl Sent {
+    /// The answer, if it is there.
+    pub(crate) fn said(&mut self) -> Option<Told> {
+        self.answer.try_recv().ok()
+    }
+}
+
 impl Future for Sent {
     type Output = Told;
 
@@ -183,8 +190,18 @@ impl Writer {
 
     /// Sends an event for which there is room.
     pub(crate) fn send_in(&self, room: Room, draft: Draft) -> Result<Sent, Refused> {
-        let (reply, answer) = oneshot::channel();
-        self.post_in(room, draft, Reply::Sender(reply))?;
+        self.send_for(room, draft, Reply::Sender)
+    }
+
+    /// Sends an event for which there is room, with what is to be done with the word on it.
+    pub(crate) fn send_for(
+        &self,
+        room: Room,
+        draft: Draft,
+        reply: impl FnOnce(oneshot::Sender<Told>) -> Reply,
+    ) -> Result<Sent, Refused> {
+        let (sender, answer) = oneshot::channel();
+        self.post_in(room, draft, reply(sender))?;
         Ok(Sent {
             answer,
             poison: Arc::clone(&self.poison),
