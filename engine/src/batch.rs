@@ -6,6 +6,7 @@ mod beside;
 mod settling;
 
 use crate::commits::{Commits, damaged};
+use crate::crew::Crew;
 use crate::decision::{Brought, Decided, claims, event_row, with_output};
 use crate::env::Clock;
 use crate::failpoint::{self, Failpoint};
@@ -128,11 +129,13 @@ impl Batcher {
             self.answer(std::mem::take(&mut pending));
         }
         if cfg!(planted = "effects_before_commit") {
+            let mut crew = Crew::new(self.dispatcher.reader.place());
             for one in &mut pending {
                 for effect in std::mem::take(&mut one.effects) {
-                    self.perform(one, effect);
+                    self.perform(one, effect, &mut crew);
                 }
             }
+            crew.go(&self.dispatcher);
         }
         if cfg!(planted = "reader_ahead_of_disk") {
             let streams = &self.dispatcher.streams;
@@ -420,6 +423,7 @@ impl Batcher {
     }
 
     fn answer(&self, pending: Vec<Pending>) {
+        let mut crew = Crew::new(self.dispatcher.reader.place());
         for mut one in pending {
             one.show(&self.dispatcher.streams);
             if let (Some(row), Some(what)) = (&one.row, one.what) {
@@ -436,7 +440,7 @@ impl Batcher {
                 done.expecting = self.hub.expect(done.task, named);
             }
             for effect in std::mem::take(&mut one.effects) {
-                self.perform(&mut one, effect);
+                self.perform(&mut one, effect, &mut crew);
             }
             failpoint::reach(Failpoint::EffectsDone);
             if cfg!(planted = "slot_kept_by_waiting_task") {
@@ -446,10 +450,11 @@ impl Batcher {
             }
             one.reply.settle(one.told, &self.hub);
         }
+        crew.go(&self.dispatcher);
         failpoint::reach(Failpoint::Told);
     }
 
-    fn perform(&self, one: &mut Pending, effect: Effect) {
+    fn perform(&self, one: &mut Pending, effect: Effect, crew: &mut Crew) {
         let task = one.task;
         let run = one.row.as_ref().map_or(1, |row| row.run);
         let of_run = |input_id| Named { input_id, run };
@@ -469,7 +474,7 @@ impl Batcher {
                     generation,
                     steered,
                 };
-                self.dispatcher.enter(entered, slot);
+                self.dispatcher.enter(entered, slot, crew);
             }
             Effect::Due { .. } => {
                 self.hub.idle(task);

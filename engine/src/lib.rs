@@ -57,6 +57,8 @@ mod company;
 #[cfg(feature = "runtime")]
 mod control;
 #[cfg(feature = "runtime")]
+mod crew;
+#[cfg(feature = "runtime")]
 mod ctx;
 #[cfg(feature = "redb")]
 mod data_dir;

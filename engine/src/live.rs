@@ -85,17 +85,18 @@ pub(crate) struct Blocking {
 }
 
 impl LiveTable {
-    /// Runs `launch` once no handler of the id is left. Dropped unrun when the table has stopped.
-    pub(crate) fn occupy(
+    /// Takes the seat of the id for a turn, which is given back with it. Where a handler of the id is left, the turn is
+    /// launched when that one has ended. Dropped when the table has stopped.
+    pub(crate) fn occupy<T: Send + 'static>(
         self: &Arc<Self>,
         id: TaskId,
         claim: Claim,
-        launch: impl FnOnce(Occupied) + Send + 'static,
-    ) {
+        (turn, launch): (T, fn(T, Occupied)),
+    ) -> Option<(T, Occupied)> {
         let number = {
             let mut seats = self.seats.lock();
             if seats.stopped {
-                return;
+                return None;
             }
             let task = claim.task;
             let taken = seats.by_id.get_mut(&id).filter(|seat| {
@@ -104,21 +105,23 @@ impl LiveTable {
             if let Some(seat) = taken
                 && !cfg!(planted = "two_handlers_for_one_id")
             {
-                let replaced = seat.next.replace((claim, Box::new(launch)));
+                let launch = Box::new(move |occupied| launch(turn, occupied));
+                let replaced = seat.next.replace((claim, launch));
                 if let Some((replaced, _)) = replaced {
                     seats.ids.remove(&replaced.task);
                 }
                 seats.ids.insert(task, id);
-                return;
+                return None;
             }
             seats.sit(id.clone(), claim)
         };
-        launch(Occupied {
+        let occupied = Occupied {
             table: Arc::clone(self),
             id,
             number,
             file: None,
-        });
+        };
+        Some((turn, occupied))
     }
 
     /// Says how a call can be stopped. One that has ended already is gone from the table.
@@ -347,6 +350,9 @@ mod tests {
     use super::*;
     use std::sync::mpsc;
 
+    /// The number of a call, and whom it tells that it was launched.
+    type Turn = (u64, mpsc::Sender<(u64, Occupied)>);
+
     fn claim(task: u64, generation: u64) -> Claim {
         let alarms = Arc::new(crate::alarms::Alarms::default());
         Claim {
@@ -363,10 +369,13 @@ mod tests {
         let (sender, launched) = mpsc::channel();
         let id = TaskId::new("a").expect("an id");
         for (call, task) in [1, 2].into_iter().zip(tasks) {
-            let sender = sender.clone();
-            table.occupy(id.clone(), claim(task, call), move |occupied| {
-                let _ = sender.send((call, occupied));
-            });
+            let launch = |(call, sender): Turn, occupied| drop(sender.send((call, occupied)));
+            let turn = (call, sender.clone());
+            if let Some((turn, occupied)) =
+                table.occupy(id.clone(), claim(task, call), (turn, launch))
+            {
+                launch(turn, occupied);
+            }
         }
         let (first, occupied) = launched.try_recv().expect("the first is launched at once");
         assert_eq!(first, 1);

@@ -6,6 +6,7 @@ use crate::alarms::Alarms;
 use crate::asking::open_asks;
 use crate::call::{SharedSlot, caught};
 use crate::child_door::ChildDoor;
+use crate::crew::Crew;
 use crate::ctx::CtxCore;
 use crate::ended::{turn_end, undecodable};
 use crate::env::{self, Clock, Spawner};
@@ -13,6 +14,7 @@ use crate::facts::Creator;
 use crate::failpoint::{self, Failpoint};
 use crate::flow::{Kind, Slot, Slots};
 use crate::handler::{CallResult, Erased};
+use crate::hold::Hold;
 use crate::hub::Hub;
 use crate::inbox::Keys;
 use crate::live::{Claim, LiveTable, Occupied};
@@ -110,14 +112,13 @@ impl Dispatcher {
         self.wake();
     }
 
-    /// Enters the handler of a committed claim, after a former call for the same id has ended.
-    pub(crate) fn enter(self: &Arc<Self>, entered: Entered, slot: Slot) {
+    /// Enters the handler of a committed claim: with the crew, or after a former call for the same id has ended.
+    pub(crate) fn enter(self: &Arc<Self>, entered: Entered, slot: Slot, crew: &mut Crew) {
         // A turn not entered stays in progress and is recovered at the next open.
         let Some(file) = self.reader.hold().filter(|_| !self.is_stopping()) else {
             return;
         };
         failpoint::reach(Failpoint::Claimed);
-        let dispatcher = Arc::clone(self);
         let (steered, waiting) = (entered.steered, entered.row.inputs_waiting);
         let claim = Claim {
             task: entered.task,
@@ -130,20 +131,18 @@ impl Dispatcher {
                 self.clock.times(),
             ),
         };
-        let signal = Arc::clone(&claim.signal);
         let id = entered.row.id.clone();
-        self.live.occupy(id, claim, move |mut occupied| {
-            occupied.hold(file);
-            let seat = occupied.seat();
-            let live = Arc::clone(&dispatcher.live);
-            let spawner = dispatcher.spawner.clone();
-            let unfinished = Unfinished(Some((Arc::clone(&dispatcher), Arc::clone(&signal))));
-            let abort = spawner.spawn(async move {
-                dispatcher.work(entered, slot, (occupied, signal)).await;
-                unfinished.finish();
-            });
-            live.abortable(seat, abort);
-        });
+        let turn = Turn {
+            dispatcher: Arc::clone(self),
+            signal: Arc::clone(&claim.signal),
+            entered,
+            slot,
+            file,
+        };
+        let launch = |turn: Turn, occupied| turn.sit(occupied).start();
+        if let Some((turn, occupied)) = self.live.occupy(id, claim, (turn, launch)) {
+            crew.join(turn.sit(occupied), self);
+        }
     }
 
     /// Tells the task's handler of a cause. A cancel may have a grace, after which the turn is stopped.
@@ -464,6 +463,64 @@ fn is_same_turn(end: &StreamEnd, row: &TaskRow) -> bool {
     let in_this_run = end.run == row.run && end.turn == row.turn;
     let retried = end.run < row.run && !cfg!(planted = "retry_abandons_nothing");
     end.input_seq == row.input_seq && (in_this_run || retried)
+}
+
+/// A claim that waits for its seat. It may have to give way to a later one.
+struct Turn {
+    dispatcher: Arc<Dispatcher>,
+    entered: Entered,
+    slot: Slot,
+    signal: Arc<Signal>,
+    file: Arc<Hold>,
+}
+
+impl Turn {
+    fn sit(self, mut occupied: Occupied) -> Seated {
+        occupied.hold(self.file);
+        Seated {
+            unfinished: Unfinished(Some((
+                Arc::clone(&self.dispatcher),
+                Arc::clone(&self.signal),
+            ))),
+            dispatcher: self.dispatcher,
+            entered: self.entered,
+            slot: self.slot,
+            signal: self.signal,
+            occupied,
+        }
+    }
+}
+
+/// A turn whose handler is the next of its id: from here on, who drops it is the runtime, or whoever fenced it.
+pub(crate) struct Seated {
+    dispatcher: Arc<Dispatcher>,
+    entered: Entered,
+    slot: Slot,
+    signal: Arc<Signal>,
+    occupied: Occupied,
+    unfinished: Unfinished,
+}
+
+impl Seated {
+    /// Starts its task on the runtime of the handlers.
+    pub(crate) fn start(self) {
+        let Seated {
+            dispatcher,
+            entered,
+            slot,
+            signal,
+            occupied,
+            unfinished,
+        } = self;
+        let seat = occupied.seat();
+        let live = Arc::clone(&dispatcher.live);
+        let spawner = dispatcher.spawner.clone();
+        let abort = spawner.spawn(async move {
+            dispatcher.work(entered, slot, (occupied, signal)).await;
+            unfinished.finish();
+        });
+        live.abortable(seat, abort);
+    }
 }
 
 /// A turn about to be entered.
