@@ -114,7 +114,7 @@ impl Batcher {
 
     /// Applies one batch. False: the store failed, the writer must end.
     pub(crate) fn run(&mut self, requests: Vec<Posted>) -> bool {
-        let mut commits = Commits::default();
+        let mut commits = Commits::new(requests.len());
         let mut pending = self.decide_all(requests, &mut commits);
         if let Some(error) = self.fatal.take() {
             return self.fail(pending, error);
@@ -502,15 +502,15 @@ impl Batcher {
             } => {
                 // A turn that took inputs answers several callers with one output.
                 let named = of_run(input_id);
-                let wanted = self.hub.is_awaited(task, &named);
-                let result = match one.output.as_ref().filter(|_| wanted) {
+                let wanted = |_: &&Vec<u8>| self.hub.is_awaited(task, &named);
+                let result = match one.output.as_ref().filter(wanted) {
                     Some(output) => with_output(result, output.clone()),
                     None => result,
                 };
                 if cfg!(planted = "output_for_one_caller") {
                     one.output = None;
                 }
-                self.hub.answer(task, &named, &Answered { turn, result });
+                self.hub.answer(task, &named, Answered { turn, result });
             }
             Effect::Withdrawn { input_id, reason } => {
                 self.hub.withdrawn(task, &of_run(input_id), &reason);

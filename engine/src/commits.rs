@@ -35,20 +35,27 @@ pub(crate) fn damaged(
 }
 
 /// The commits of a batch: one for each task, whatever it went through.
-#[derive(Default)]
 pub(crate) struct Commits {
     pub(crate) list: Vec<Commit>,
     at: HashMap<TaskNumber, usize>,
 }
 
 impl Commits {
+    /// With room for so many events.
+    pub(crate) fn new(events: usize) -> Commits {
+        Commits {
+            list: Vec::with_capacity(events),
+            at: HashMap::with_capacity(events),
+        }
+    }
+
     /// The first expectation and the last row of a task count; what came between was never seen by anybody.
     pub(crate) fn add(
         &mut self,
         task: TaskNumber,
         expect: Expect,
         row: Option<&Arc<TaskRow>>,
-        writes: Vec<Write>,
+        mut writes: Vec<Write>,
     ) {
         let row = row.map(|row| Write::Row(Arc::clone(row)));
         // A start cannot also remove its task: what was started in this batch is removed by a commit of its own.
@@ -57,10 +64,14 @@ impl Commits {
         let open = under_way.filter(|at| !removes || self.list[*at].expect != Expect::Absent);
         let Some(index) = open else {
             self.at.insert(task, self.list.len());
+            if let Some(row) = row {
+                // In the room that the others left: there are few of them.
+                writes.insert(0, row);
+            }
             self.list.push(Commit {
                 task,
                 expect,
-                writes: row.into_iter().chain(writes).collect(),
+                writes,
             });
             return;
         };

@@ -57,7 +57,7 @@ pub enum Entry {
 pub(crate) struct CtxCore {
     pub(crate) task: TaskNumber,
     pub(crate) row: Arc<TaskRow>,
-    pub(crate) name: Box<str>,
+    pub(crate) name: &'static str,
     pub(crate) generation: Generation,
     pub(crate) shutdown: watch::Receiver<bool>,
     pub(crate) signal: Arc<Signal>,
@@ -228,7 +228,7 @@ impl<S> Ctx<S> {
 
     /// The name of the task's definition.
     pub fn name(&self) -> &str {
-        &self.core.name
+        self.core.name
     }
 
     /// The owner name of the engine that started the task.
@@ -259,7 +259,7 @@ impl<S> Ctx<S> {
 
     /// What created the task.
     pub fn source(&self) -> Source {
-        Source::of(&self.core.row, &self.core.name)
+        Source::of(&self.core.row, self.core.name)
     }
 
     /// The W3C trace context of the call that created the task.

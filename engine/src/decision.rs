@@ -55,9 +55,10 @@ impl Decided {
             appended: None,
             removed: false,
         };
-        if decided.effects.contains(&Effect::TaskEnded) {
-            let run = live.map_or(1, |live| live.row.run);
-            let inbox = live.into_iter().flat_map(|live| &live.waiting);
+        let queued = live.filter(|live| !live.waiting.is_empty());
+        if let Some(live) = queued.filter(|_| decided.effects.contains(&Effect::TaskEnded)) {
+            let run = live.row.run;
+            let inbox = live.waiting.iter();
             let inputs = inbox.map(|(_, input)| Named {
                 input_id: input.input_id.clone(),
                 run,

@@ -84,6 +84,10 @@ impl Entry {
     }
 
     fn take(&mut self, named: &Named) -> Waiters {
+        // As a rule all wait for one input.
+        if self.waiters.iter().all(|(waiting, _)| waiting == named) {
+            return std::mem::take(&mut self.waiters);
+        }
         let waiters = std::mem::take(&mut self.waiters);
         let (told, left) = waiters
             .into_iter()
@@ -229,14 +233,20 @@ impl Hub {
     }
 
     /// The turn of this input ended.
-    pub(crate) fn answer(&self, task: TaskNumber, named: &Named, answer: &Answered) {
-        let told = self.take(task, |entry| {
-            entry.keep(named, Told::Answer(answer.clone()));
+    pub(crate) fn answer(&self, task: TaskNumber, named: &Named, answer: Answered) {
+        let mut told = self.take(task, |entry| {
+            if !entry.expected.is_empty() {
+                entry.keep(named, Told::Answer(answer.clone()));
+            }
             entry.turn_over(named)
         });
+        // The last one is given the answer itself. A waiter that left needs none: it is in the store.
+        let last = told.pop();
         for (_, waiter) in told {
-            // A waiter that left needs no answer: it is in the store.
             let _ = waiter.send(Told::Answer(answer.clone()));
+        }
+        if let Some((_, waiter)) = last {
+            let _ = waiter.send(Told::Answer(answer));
         }
         // A task that waits for days keeps no place here.
         self.leave(task);
@@ -358,7 +368,7 @@ mod tests {
     fn who_waits_after_the_answer_looks_into_the_store() {
         let hub = Arc::new(Hub::new());
         hub.running(TaskNumber(1), &input("a"));
-        hub.answer(TaskNumber(1), &input("a"), &failed());
+        hub.answer(TaskNumber(1), &input("a"), failed());
         let waiting = hub.wait(TaskNumber(1), &input("a")).expect("open");
         assert!(!waiting.will_pass);
     }
@@ -369,7 +379,7 @@ mod tests {
         hub.running(TaskNumber(1), &input("a"));
         let mut waiting = hub.wait(TaskNumber(1), &input("a")).expect("open");
         assert!(waiting.will_pass);
-        hub.answer(TaskNumber(1), &input("a"), &failed());
+        hub.answer(TaskNumber(1), &input("a"), failed());
         assert!(matches!(waiting.told.try_recv(), Ok(Told::Answer(_))));
     }
 
@@ -377,7 +387,7 @@ mod tests {
     fn a_task_whose_turn_is_over_keeps_no_place() {
         let hub = Arc::new(Hub::new());
         hub.running(TaskNumber(1), &input("a"));
-        hub.answer(TaskNumber(1), &input("a"), &failed());
+        hub.answer(TaskNumber(1), &input("a"), failed());
         assert!(hub.entries.lock().as_ref().is_some_and(HashMap::is_empty));
     }
 
@@ -388,7 +398,7 @@ mod tests {
         let hub = Arc::new(Hub::new());
         let handles = [(); 2].map(|()| hub.expect(TaskNumber(1), &input("a")).expect("open"));
         let other = hub.expect(TaskNumber(1), &input("b")).expect("open");
-        hub.answer(TaskNumber(1), &input("a"), &failed());
+        hub.answer(TaskNumber(1), &input("a"), failed());
         hub.ended(TaskNumber(1), &[input("b")]);
         for _ in 0..2 {
             let mut waiting = hub.wait(TaskNumber(1), &input("a")).expect("open");
@@ -422,7 +432,7 @@ mod tests {
             suspended: Some("more".into()),
             superseded: false,
         };
-        hub.answer(TaskNumber(1), &input("a"), &Answered { turn: 1, result });
+        hub.answer(TaskNumber(1), &input("a"), Answered { turn: 1, result });
         let waiting = hub.wait(TaskNumber(1), &input("a")).expect("open");
         assert!(!waiting.will_pass, "the store is asked");
     }
@@ -433,7 +443,7 @@ mod tests {
         hub.running(TaskNumber(1), &input("a"));
         let (waiter, mut told) = oneshot::channel();
         hub.attend(TaskNumber(1), input("a"), waiter);
-        hub.answer(TaskNumber(1), &input("a"), &failed());
+        hub.answer(TaskNumber(1), &input("a"), failed());
         assert!(matches!(told.try_recv(), Ok(Told::Answer(_))));
     }
 

@@ -274,7 +274,7 @@ impl Dispatcher {
         let core = CtxCore {
             task: entered.task,
             row: Arc::clone(row),
-            name: registered.name.into(),
+            name: registered.name,
             generation: entered.generation,
             shutdown: self.stopping.subscribe(),
             signal,

@@ -43,8 +43,8 @@ pub(super) fn complete(
     let expires_at = expiry(row, now);
     let mut effects = Vec::new();
     let mut writes = Vec::new();
+    let result = result_of(&outcome);
     if turn_is_open(row) {
-        let result = result_of(&outcome);
         if keeps_turns(row) {
             writes = turn_over(view, row, result.clone(), now);
         }
@@ -52,7 +52,7 @@ pub(super) fn complete(
     }
     effects.push(Effect::TaskEnded);
     let what = kind_of(&outcome);
-    let fate = family::fate(&result_of(&outcome));
+    let fate = family::fate(&result);
     let family_over = family::over(view, row, fate, &mut effects);
     next.state = State::Completed {
         at: now.at,
