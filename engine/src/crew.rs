@@ -30,6 +30,10 @@ impl Crew {
             // The writer is a task of the runtime itself.
             Place::Inline => turn.start(),
             Place::Threads => {
+                if self.turns.len() == 1 {
+                    // Who is not alone seldom stays a pair.
+                    self.turns.reserve_exact(CREW_MAX - 1);
+                }
                 self.turns.push(turn);
                 if self.turns.len() >= CREW_MAX {
                     self.go(dispatcher);

@@ -11,7 +11,6 @@ const BATCH_EVENTS_MAX: usize = 1024;
 const BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// Events for one commit.
-#[derive(Default)]
 pub(crate) struct Gathered {
     pub(crate) requests: Vec<Posted>,
     /// What comes after them.
@@ -25,13 +24,18 @@ pub(crate) enum Then {
     Stop,
 }
 
-/// Takes what waits, up to the bounds of a batch. Turns that have emitted something linger.
+/// Takes what waits, up to the bounds of a batch. Turns that have emitted something linger. `expected`: room for so many
+/// events is made at once.
 pub(crate) fn gather(
     first: Option<Message>,
     mut more: impl FnMut() -> Option<Message>,
     lingering: &mut Lingering,
+    expected: usize,
 ) -> Gathered {
-    let mut gathered = Gathered::default();
+    let mut gathered = Gathered {
+        requests: Vec::with_capacity(expected),
+        then: None,
+    };
     let (mut bytes, mut emitted) = (0, 0);
     let mut next = first.or_else(&mut more);
     while let Some(message) = next {

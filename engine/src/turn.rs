@@ -215,7 +215,9 @@ impl Dispatcher {
         };
         let draft = Draft {
             value,
-            stream: ended.as_ref().map(|core| Arc::clone(&core.stream)),
+            stream: (ended.as_ref().map(|core| &core.stream))
+                .filter(|cell| !cell.end_unused())
+                .cloned(),
             slot: slot.lock().take(),
             ..Draft::bare(Target::Number(entered.task), event)
         };

@@ -365,6 +365,8 @@ struct Guarded {
     lingering: Lingering,
     /// What came while a failed batch was held. Its room is taken until it is answered, so it is bounded.
     stash: VecDeque<Message>,
+    /// How many events the last batch had: the next one has about as many.
+    gathered: usize,
 }
 
 impl Guarded {
@@ -373,6 +375,7 @@ impl Guarded {
             batcher,
             lingering: Lingering::default(),
             stash: VecDeque::new(),
+            gathered: 0,
         }
     }
 
@@ -397,7 +400,8 @@ impl Guarded {
         let stash = &mut self.stash;
         let first = stash.pop_front();
         let more = || stash.pop_front().or_else(&mut more);
-        let mut gathered = gather(first, more, &mut self.lingering);
+        let mut gathered = gather(first, more, &mut self.lingering, self.gathered);
+        self.gathered = gathered.requests.len();
         let idle = gathered.requests.is_empty() && gathered.then.is_none();
         if idle && self.patience().is_none_or(|wait| !wait.is_zero()) {
             return true;
@@ -408,7 +412,7 @@ impl Guarded {
         } else {
             self.lingering.riders(&gathered.requests)
         };
-        if cfg!(planted = "items_ride_behind") {
+        if riders.is_empty() || cfg!(planted = "items_ride_behind") {
             gathered.requests.append(&mut riders);
         } else {
             riders.append(&mut gathered.requests);
