@@ -48,8 +48,91 @@ impl Drop for Errand {
     fn drop(&mut self) {
         // First, so that the writer gives no place to who has gone: what it has said by then, it said before it gave one.
         self.told.close();
-        if let Some(Ok(settled)) = self.sent.said() {
+        if let Some(Ok(settled)) = self.sent.said()
+            && !cfg!(planted = "who_gives_up_keeps_a_place")
+        {
             self.hub.leave(settled.task);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::env::Place;
+    use crate::machine::{Accepted, Answer, Event, Named};
+    use crate::request::Posted;
+    use crate::writer::{Message, Receiver, Settled, Target};
+    use outlive_storage::id::InputId;
+    use outlive_storage::row::TaskNumber;
+
+    const TASK: TaskNumber = TaskNumber(1);
+
+    fn named() -> Named {
+        Named {
+            input_id: InputId::new("a").expect("an id"),
+            run: 1,
+        }
+    }
+
+    /// An errand that has come to the writer.
+    async fn sent(hub: &Arc<Hub>) -> (Errand, Posted) {
+        let (writer, receiver) = Writer::new(Place::Inline);
+        let draft = Draft::bare(Target::Number(TASK), Event::ChildEnded);
+        let errand = Errand::send(hub, &writer, draft).await;
+        let Receiver::Inline(mut receiver) = receiver else {
+            unreachable!("the place is inline")
+        };
+        let Ok(Message::Event(request)) = receiver.try_recv() else {
+            panic!("the event was sent")
+        };
+        (
+            errand.unwrap_or_else(|_| panic!("the writer is there")),
+            request,
+        )
+    }
+
+    /// The writer's word that the input is accepted.
+    fn accepted() -> writer::Told {
+        Ok(Settled {
+            task: TASK,
+            answer: Answer::Accepted {
+                how: Accepted::Started,
+                named: named(),
+            },
+            expecting: None,
+        })
+    }
+
+    #[tokio::test]
+    async fn who_gives_up_leaves_the_place_that_the_writer_gave() {
+        let hub = Arc::new(Hub::new());
+        hub.running(TASK, &named());
+        let (errand, request) = sent(&hub).await;
+        request.reply.settle(accepted(), &hub);
+        assert!(hub.is_awaited(TASK, &named()), "its place is taken");
+        drop(errand);
+        assert!(!hub.is_awaited(TASK, &named()));
+    }
+
+    #[tokio::test]
+    async fn whose_turn_does_not_run_learns_that_no_answer_will_pass() {
+        let hub = Arc::new(Hub::new());
+        let (errand, request) = sent(&hub).await;
+        request.reply.settle(accepted(), &hub);
+        let (told, answer) = errand.end().await;
+        assert!(matches!(told, Ok(settled) if settled.task == TASK));
+        assert!(answer.is_none());
+    }
+
+    #[tokio::test]
+    async fn who_is_refused_is_told_so() {
+        let hub = Arc::new(Hub::new());
+        let (errand, request) = sent(&hub).await;
+        request
+            .reply
+            .tell(Err(Refused::Stopped(writer::Stop::Shutdown)));
+        let (told, answer) = errand.end().await;
+        assert!(matches!(told, Err(Refused::Stopped(_))) && answer.is_none());
     }
 }

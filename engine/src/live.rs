@@ -133,7 +133,7 @@ impl LiveTable {
             let found = found.filter(|found| found.number == seat.number);
             let fenced = found.is_some_and(|found| {
                 found.abort = Some(abort.clone());
-                found.claim.signal.is_lost()
+                found.claim.signal.is_lost() && !cfg!(planted = "fenced_on_the_way_runs")
             });
             stopped || fenced
         };
@@ -348,6 +348,7 @@ impl Drop for Blocking {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::env::Spawner;
     use std::sync::mpsc;
 
     /// The number of a call, and whom it tells that it was launched.
@@ -361,6 +362,21 @@ mod tests {
             signal: Arc::new(Signal::new(false, 0)),
             watched: alarms.unwatched(),
         }
+    }
+
+    /// It was fenced between its seat and its start, when nobody knew yet how to stop it.
+    #[tokio::test]
+    async fn a_call_that_was_fenced_on_its_way_is_stopped_when_it_starts() {
+        let table = Arc::new(LiveTable::default());
+        let id = TaskId::new("a").expect("an id");
+        let seated = table.occupy(id, claim(7, 1), ((), |(), _| {}));
+        let ((), occupied) = seated.expect("the seat is free");
+        table.fence(TaskNumber(7));
+        let spawner = Spawner::current().expect("the test runs in a runtime");
+        let call = spawner.spawn(std::future::pending());
+        table.abortable(occupied.seat(), call.clone());
+        tokio::task::yield_now().await;
+        assert!(call.is_finished());
     }
 
     /// The second task may have the id anew: a removal leaves its handler behind.
