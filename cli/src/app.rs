@@ -32,8 +32,8 @@ impl App {
         Ok(App {
             out: Output::new(settings.form.value, settings.colour.value),
             settings,
-            config: args.config.clone(),
-            token_file: args.token_file.clone(),
+            config: args.place.config.clone(),
+            token_file: args.place.token_file.clone(),
             reach: OnceCell::new(),
         })
     }

@@ -24,6 +24,10 @@ const GROUPS: [(&str, &[&str]); 5] = [
     ),
 ];
 
+/// What stands above the options of each group, which every verb has behind its own.
+const PLACE: &str = "Where the tasks are";
+const SAYING: &str = "What is shown, and how";
+
 /// Run, watch, repair and show durable tasks.
 #[derive(Debug, Parser)]
 #[command(
@@ -33,61 +37,45 @@ const GROUPS: [(&str, &[&str]); 5] = [
     subcommand_required = true
 )]
 pub(crate) struct Args {
-    /// The file of the tasks, where no engine has it open (OUTLIVE_STORE; default: tasks.redb)
-    #[arg(
-        long,
-        global = true,
-        value_name = "FILE",
-        conflicts_with = "url",
-        help_heading = "Where and how"
-    )]
-    store: Option<String>,
-    /// The server of the tasks: http://host:port or unix:/path (OUTLIVE_URL)
-    #[arg(
-        long,
-        global = true,
-        value_name = "URL",
-        help_heading = "Where and how"
-    )]
-    url: Option<String>,
-    /// A file with the token of the server; or the token in OUTLIVE_TOKEN
-    #[arg(
-        long,
-        global = true,
-        value_name = "FILE",
-        help_heading = "Where and how"
-    )]
-    pub(crate) token_file: Option<String>,
-    /// A file with settings: lines of `name = value` (OUTLIVE_CONFIG)
-    #[arg(
-        long,
-        global = true,
-        value_name = "FILE",
-        help_heading = "Where and how"
-    )]
-    pub(crate) config: Option<String>,
-    /// table, json (what the API answers, byte for byte) or jsonl (a line for each) (OUTLIVE_OUTPUT)
-    #[arg(
-        short,
-        long,
-        global = true,
-        value_name = "FORM",
-        help_heading = "Where and how"
-    )]
-    output: Option<String>,
-    /// auto, always or never (OUTLIVE_COLOR, NO_COLOR, CLICOLOR_FORCE)
-    #[arg(
-        long,
-        global = true,
-        value_name = "WHEN",
-        help_heading = "Where and how"
-    )]
-    color: Option<String>,
-    /// Says what the engine does, on standard error; -vv and -vvv say more
-    #[arg(short, long, global = true, action = clap::ArgAction::Count, help_heading = "Where and how")]
-    pub(crate) verbose: u8,
+    #[command(flatten)]
+    pub(crate) place: Place,
+    #[command(flatten)]
+    saying: Saying,
     #[command(subcommand)]
     pub(crate) verb: Verb,
+}
+
+/// Where the tasks are.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = PLACE)]
+pub(crate) struct Place {
+    /// The file of the tasks, where no engine has it open (OUTLIVE_STORE; default: tasks.redb)
+    #[arg(long, global = true, value_name = "FILE", conflicts_with = "url")]
+    store: Option<String>,
+    /// The server of the tasks: http://host:port or unix:/path (OUTLIVE_URL)
+    #[arg(long, global = true, value_name = "URL")]
+    url: Option<String>,
+    /// A file with the token of the server; or the token in OUTLIVE_TOKEN
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) token_file: Option<String>,
+    /// A file with settings: lines of `name = value` (OUTLIVE_CONFIG)
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) config: Option<String>,
+}
+
+/// How it is said.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = SAYING)]
+struct Saying {
+    /// table, json (what the API answers, byte for byte) or jsonl (a line for each) (OUTLIVE_OUTPUT)
+    #[arg(short, long, global = true, value_name = "FORM")]
+    output: Option<String>,
+    /// auto, always or never (OUTLIVE_COLOR, NO_COLOR, CLICOLOR_FORCE)
+    #[arg(long, global = true, value_name = "WHEN")]
+    color: Option<String>,
+    /// Says what the engine does, on standard error; -vv and -vvv say more
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    verbose: u8,
 }
 
 impl Args {
@@ -98,14 +86,19 @@ impl Args {
         Args::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
     }
 
+    /// How much is to be said of what the engine does.
+    pub(crate) fn verbose(&self) -> u8 {
+        self.saying.verbose
+    }
+
     /// The settings that were given as flags.
     pub(crate) fn flags(&self) -> Vec<(&'static str, String)> {
         let flags = [
-            ("store", self.store.clone()),
-            ("url", self.url.clone()),
-            ("output", self.output.clone()),
-            ("color", self.color.clone()),
-            ("config", self.config.clone()),
+            ("store", self.place.store.clone()),
+            ("url", self.place.url.clone()),
+            ("output", self.saying.output.clone()),
+            ("color", self.saying.color.clone()),
+            ("config", self.place.config.clone()),
         ];
         let given = flags
             .into_iter()
@@ -177,10 +170,19 @@ pub(crate) fn command() -> Command {
             verbs.push_str(&format!("  {name:<12} {about}\n"));
         }
     }
+    let options = options();
     let template = format!(
-        "{{about-with-newline}}\n{{usage-heading}} {{usage}}\n{verbs}\nWhere and how:\n{{options}}{{after-help}}"
+        "{{about-with-newline}}\n{{usage-heading}} {{usage}}\n{verbs}\n{options}{{after-help}}"
     );
     command.help_template(template).after_help(AFTER)
+}
+
+/// The options below their headings. Clap writes those with all verbs above them, or without headings: so of a grammar
+/// that shows no verbs.
+fn options() -> String {
+    let hidden = Args::command().mut_subcommands(|verb| verb.hide(true));
+    let options = hidden.help_template("{all-args}").render_help();
+    options.ansi().to_string().trim_end().to_owned()
 }
 
 /// What every reader of the help is to know.
@@ -209,5 +211,34 @@ mod tests {
             .collect();
         assert_eq!(all.len(), listed.len());
         assert_eq!(BTreeSet::from_iter(all), BTreeSet::from_iter(listed));
+    }
+
+    /// A heading holds for all that is declared behind it, also in another struct: `-y` was once below the conditions.
+    #[test]
+    fn an_option_stands_below_the_heading_of_its_group() {
+        let mut command = command();
+        command.build();
+        for verb in command.get_subcommands() {
+            for arg in verb.get_arguments() {
+                let expected: &[Option<&str>] = match arg.get_id().as_str() {
+                    "store" | "url" | "token_file" | "config" => &[Some(PLACE)],
+                    "output" | "color" | "verbose" => &[Some(SAYING)],
+                    "yes" | "reason" | "force" | "from_start" | "wait" | "wait_timeout" => &[None],
+                    "all" => &[Some("Instead of ids")],
+                    "status" | "parked" => &[Some("Instead of ids"), Some("Conditions")],
+                    "title" | "priority" => &[Some("About the task")],
+                    _ => continue,
+                };
+                let found = arg.get_help_heading();
+                let told = (verb.get_name(), arg.get_id());
+                assert!(expected.contains(&found), "{told:?} is below {found:?}");
+            }
+        }
+        let help = command.render_help().to_string();
+        for heading in [PLACE, SAYING] {
+            let lines = help.lines().filter(|line| *line == format!("{heading}:"));
+            assert_eq!(lines.count(), 1, "{help}");
+        }
+        assert!(!help.contains("Commands:"), "{help}");
     }
 }

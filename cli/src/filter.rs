@@ -115,13 +115,14 @@ pub(crate) struct Which {
     /// The tasks, by their ids
     #[arg(value_name = "ID")]
     ids: Vec<String>,
-    /// All tasks that it can be done to
-    #[arg(long, conflicts_with = "ids")]
-    all: bool,
-    #[command(flatten, next_help_heading = "Instead of ids")]
-    filter: Filter,
     #[command(flatten)]
     pub(crate) yes: Yes,
+    /// All tasks that it can be done to
+    #[arg(long, conflicts_with = "ids", help_heading = "Instead of ids")]
+    all: bool,
+    // The last, as is this struct where it is flattened: what follows a heading is below it.
+    #[command(flatten, next_help_heading = "Instead of ids")]
+    filter: Filter,
 }
 
 /// A task that an order is for.

@@ -41,7 +41,7 @@ fn main() -> ExitCode {
 fn run() -> ExitCode {
     completions::answer();
     let args = Args::read();
-    log(args.verbose);
+    log(args.verbose());
     let app = match App::new(&args) {
         Ok(app) => app,
         Err(error) => return app::early(&error).into(),

@@ -19,11 +19,11 @@ Examples:
   outlive cancel --task summarize --status pending -y
 A task that runs is told, and may end cleanly; one that waits ends at once.")]
 pub(crate) struct Cancel {
-    #[command(flatten)]
-    which: Which,
     /// Kept with the task
     #[arg(long, default_value = "")]
     reason: String,
+    #[command(flatten)]
+    which: Which,
 }
 
 #[derive(Debug, Args)]
@@ -32,11 +32,11 @@ Example:
   outlive terminate doc-17 --reason 'it hangs'
 Its handler is dropped at once, and the task never runs again unless it is retried.")]
 pub(crate) struct Terminate {
-    #[command(flatten)]
-    which: Which,
     /// Kept with the task
     #[arg(long, default_value = "")]
     reason: String,
+    #[command(flatten)]
+    which: Which,
 }
 
 #[derive(Debug, Args)]
@@ -47,11 +47,11 @@ Examples:
 A task that failed, was cancelled or terminated gets a further run with the same input, and keeps the steps that are \
 recorded. One that is quarantined is released.")]
 pub(crate) struct Retry {
-    #[command(flatten)]
-    which: Which,
     /// Forgets the steps that are recorded
     #[arg(long)]
     from_start: bool,
+    #[command(flatten)]
+    which: Which,
 }
 
 #[derive(Debug, Args)]
@@ -61,11 +61,11 @@ Examples:
   outlive rm --status completed --until 30d -y
 The task, and all that belongs to it, is gone; its id is free. One that runs is removed with --force alone.")]
 pub(crate) struct Rm {
-    #[command(flatten)]
-    which: Which,
     /// Also those that run: they are stopped first
     #[arg(short, long)]
     force: bool,
+    #[command(flatten)]
+    which: Which,
 }
 
 #[derive(Debug, Args)]

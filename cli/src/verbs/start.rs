@@ -49,9 +49,9 @@ pub(crate) struct Start {
     #[arg(long)]
     new: bool,
     #[command(flatten)]
-    about: About,
-    #[command(flatten)]
     wait: Wait,
+    #[command(flatten)]
+    about: About,
 }
 
 /// What is said about a new task.
