@@ -126,8 +126,11 @@ impl Registry {
         for name in registered.iter().map(|registered| registered.name) {
             let known = all.iter().find(|(_, known)| **known == *name);
             let number = known.map(|(number, _)| *number).unwrap_or_else(|| {
-                let highest = all.iter().map(|(number, _)| number.0).max();
-                let number = DefNumber(highest.map_or(0, |highest| highest + 1));
+                // The file may have the highest number there is, and whatever it has is only looked at.
+                let is_free = |number: &DefNumber| all.iter().all(|(known, _)| known != number);
+                let free = (0..=u32::MAX).map(DefNumber).find(is_free);
+                // INVARIANT: nothing holds as many names as there are numbers.
+                let number = free.unwrap_or(DefNumber(u32::MAX));
                 all.push((number, name.into()));
                 number
             });

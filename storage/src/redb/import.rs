@@ -1,5 +1,7 @@
 //! A store made of the lines of an export, by what makes one of salvaged rows.
 
+mod room;
+
 use super::copy_error::CopyError;
 use super::fresh::Fresh;
 use super::lines::{EXPORT_VERSION, End, First, Line};
@@ -13,10 +15,11 @@ use std::collections::HashSet;
 use std::io::{BufRead, Read};
 use std::path::Path;
 
-/// Longest line, in bytes: any value there may be, written as digits.
-const LINE_MAX: u64 = 3 << 30;
-/// Numbers above this come from no file of ours: the numbers of copies go on from them.
-const NUMBER_MAX: u64 = 1 << 62;
+/// Longest line, in bytes, as it is held in memory. An engine takes values of up to 10 MiB, of which each byte takes up to
+/// six in a line, and a row has up to 4 MiB, of which each byte takes up to fifteen.
+const LINE_MAX: u64 = 64 << 20;
+/// Longest first line, in bytes: whatever a later version says in it. What is no export is not read further.
+const FIRST_MAX: u64 = 64 << 10;
 
 /// What is wrong with one line.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -28,9 +31,12 @@ pub enum LineFault {
         /// What was expected, and where in the line.
         message: Box<str>,
     },
-    /// It is longer than any line may be.
-    #[error("it is longer than any line may be")]
-    TooLong,
+    /// It is longer than any line of an export. Where the whole file is one line, something has joined them.
+    #[error("it is longer than any line of an export, which has at most {most} bytes")]
+    TooLong {
+        /// The length of the longest line, in bytes.
+        most: u64,
+    },
     /// What it hangs on is not before it: a task, or the definition of a task.
     #[error("what it hangs on is not on a line before it")]
     OfNothing,
@@ -42,6 +48,17 @@ pub enum LineFault {
     Invalid {
         /// Which.
         what: &'static str,
+    },
+    /// A number is so high that an engine could not count on from it. No store of this library has come so far: the
+    /// line was changed.
+    #[error("its {what} is {found}; above {most} there is no room to count on")]
+    NoRoom {
+        /// Which, as the line has it.
+        what: &'static str,
+        /// The number.
+        found: u64,
+        /// The highest that leaves room.
+        most: u64,
     },
     /// It stands before the first line or behind the last one.
     #[error("it is out of place")]
@@ -172,9 +189,18 @@ struct Reader<'a> {
 impl Reader<'_> {
     /// The next line without its end; `None` behind the last one.
     fn next(&mut self) -> Result<Option<Vec<u8>>, ImportError> {
+        let most = match cfg!(planted = "import_of_endless_lines") {
+            true => u64::MAX,
+            false => LINE_MAX,
+        };
+        self.next_of(most)
+    }
+
+    /// As [`Reader::next`], of a line that has at most so many bytes.
+    fn next_of(&mut self, most: u64) -> Result<Option<Vec<u8>>, ImportError> {
         let mut line = Vec::new();
         let read = (&mut *self.from)
-            .take(LINE_MAX)
+            .take(most.saturating_add(1))
             .read_until(b'\n', &mut line);
         let read = read.map_err(|error| ImportError::Read {
             lines: self.lines,
@@ -184,14 +210,17 @@ impl Reader<'_> {
             return Ok(None);
         }
         self.lines += 1;
-        if line.pop_if(|last| *last == b'\n').is_none() && read as u64 == LINE_MAX {
-            return Err(fault(self.lines, LineFault::TooLong));
+        if line.pop_if(|last| *last == b'\n').is_none() && read as u64 > most {
+            return Err(fault(self.lines, LineFault::TooLong { most }));
         }
         Ok(Some(line))
     }
 
     fn first(&mut self) -> Result<Line, ImportError> {
-        let line = self.next()?.unwrap_or_default();
+        let line = match self.next_of(FIRST_MAX) {
+            Err(ImportError::Line { .. }) => return Err(ImportError::NotAnExport),
+            line => line?.unwrap_or_default(),
+        };
         let first: First = serde_json::from_slice(&line).map_err(|_| ImportError::NotAnExport)?;
         let found = first.outlive_export.version;
         if found != EXPORT_VERSION && !cfg!(planted = "import_of_any_version") {
@@ -325,9 +354,6 @@ impl<'t> Making<'t> {
         line.encode(&mut self.buffer).map_err(invalid)?;
         // Read again at once: what no store could have written is refused here, and not by whoever opens the file.
         let of = said(slot, &self.buffer).map_err(invalid)?;
-        if of.etag > NUMBER_MAX || of.generation > NUMBER_MAX {
-            return Err(fault(number, LineFault::Invalid { what: "number" }));
-        }
         match self.rows.put(slot, &self.buffer, of)? {
             Put::New => Ok(()),
             Put::Newer | Put::Known => Err(fault(number, LineFault::Twice)),
@@ -338,13 +364,8 @@ impl<'t> Making<'t> {
     fn check(&self, line: &Line) -> Result<(), LineFault> {
         let invalid = |what| LineFault::Invalid { what };
         let is_id = |text: &str| id::check(text, ID_MAX).is_ok();
+        room::check(line)?;
         match line {
-            Line::OutliveExport(head) => {
-                let highest = head.etag.max(head.generation);
-                (highest <= NUMBER_MAX)
-                    .then_some(())
-                    .ok_or(invalid("number"))
-            }
             Line::Definition { name, .. } => {
                 is_name_or_mark(name).then_some(()).ok_or(invalid("name"))
             }
@@ -376,7 +397,8 @@ impl<'t> Making<'t> {
             | Line::Turn { task, .. }
             | Line::Run { task, .. }
             | Line::Segment { task, .. } => self.hangs_on(*task),
-            Line::ChildrenEnded { .. }
+            Line::OutliveExport(_)
+            | Line::ChildrenEnded { .. }
             | Line::FamilyOver { .. }
             | Line::Event { .. }
             | Line::Life { .. }

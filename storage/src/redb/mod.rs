@@ -263,12 +263,20 @@ impl RedbStore {
             for entry in table.iter().map_err(fault)? {
                 highest = highest.max(entry.map_err(fault)?.1.value().0);
             }
+            let next = |highest: u32| match cfg!(planted = "definitions_count_over") {
+                true => Ok(highest.wrapping_add(1)),
+                // Numbers are given one by one: the highest there is was given by nobody.
+                false => (highest.checked_add(1)).ok_or_else(|| seal::corrupt_number(highest)),
+            };
             for name in names {
                 let known = table
                     .get(*name)
                     .map_err(fault)?
                     .map(|number| number.value().0);
-                let number = known.unwrap_or(highest + 1);
+                let number = match known {
+                    Some(number) => number,
+                    None => next(highest)?,
+                };
                 if known.is_none() {
                     let sealed = seal::of_name(name, number);
                     table.insert(*name, sealed).map_err(fault)?;

@@ -51,6 +51,11 @@ pub(super) fn corrupt_id(id: &str) -> StoreError {
     corrupt(IDS, id)
 }
 
+/// The error of an entry of `definitions` with a number that cannot have been given.
+pub(super) fn corrupt_number(number: u32) -> StoreError {
+    corrupt(DEFINITIONS, &number.to_string())
+}
+
 fn corrupt(table: &'static str, key: &str) -> StoreError {
     let key = key.escape_debug().to_string().into();
     StoreError::Corrupt { table, key }

@@ -310,6 +310,29 @@ fn a_name_with_another_number_opens_nothing() {
     assert!(damaged);
 }
 
+/// Numbers are counted up from the highest there is, and a file may come from anybody.
+#[test]
+fn names_are_not_counted_beyond_the_last_number() {
+    let (_directory, path) = place();
+    let store = open(&path).unwrap();
+    let txn = store.begin_write().unwrap();
+    let mut names = txn.open_table(tables::DEFINITIONS).unwrap();
+    let last = seal::of_name("last", u32::MAX);
+    names.insert("last", last).unwrap();
+    drop(names);
+    txn.commit().unwrap();
+    assert_eq!(store.define(&["last"]), Ok(vec![DefNumber(u32::MAX)]));
+    let refused = matches!(
+        store.define(&["last", "further"]),
+        Err(StoreError::Corrupt {
+            table: "definitions",
+            ..
+        })
+    );
+    assert!(refused);
+    assert_eq!(store.definitions().unwrap().len(), 1, "nothing was put");
+}
+
 /// The same search, in the tables of what hangs on tasks.
 #[test]
 fn what_is_hidden_by_damage_is_not_missing() {
