@@ -111,6 +111,9 @@ fn a_verb_that_is_killed_leaves_its_source_whole_and_no_half_of_a_file() {
             status.success() && is_whole(verb, &to, &exported),
             "{verb} after the kills"
         );
+        let name = to.file_name().unwrap().to_str().unwrap();
+        let left = files(directory.path(), name);
+        assert_eq!(left, [name], "what was killed is cleared away");
     }
     println!("seed {seed}: {kills} kills in the midst, {ends} after the end");
     assert!(kills > 0, "nothing was killed in its midst");

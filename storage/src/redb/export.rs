@@ -2,13 +2,12 @@
 
 use super::batch::Bytes;
 use super::copy_error::CopyError;
-use super::create;
 use super::fresh::unread;
 use super::lines::{EXPORT_VERSION, End, Head, Line};
 use super::lock::Lock;
 use super::open::{Facts, examine_to_read, refused};
 use super::open_error::OpenError;
-use super::platform;
+use super::part::{self, Part};
 use super::progress::Watch;
 use super::report::{Findings, Wrong};
 use super::tables::{
@@ -105,7 +104,7 @@ pub fn export(
 }
 
 /// As [`export`], from the first path to a new file at the second, readable by its owner only, which appears whole or not
-/// at all.
+/// at all. What an export to the same path has left that was killed is removed.
 ///
 /// # Errors
 /// As for [`export`]; [`CopyError::Exists`]: something lies there, and is never written over. [`CopyError::To`]: the new
@@ -121,23 +120,17 @@ pub fn export_to(
     };
     let to = &std::path::absolute(to).map_err(failed)?;
     let exists = || CopyError::Exists { path: to.clone() };
+    part::remove_leftovers(to);
     if std::fs::symlink_metadata(to).is_ok() {
         return Err(exists());
     }
-    let temporary = create::temporary_path(to, instance);
-    let file = platform::create(&temporary).map_err(failed)?;
-    let mut out = BufWriter::with_capacity(1 << 20, &file);
-    let published = export(path, &mut out, (instance, now_us), watch).and_then(|report| {
-        out.flush().map_err(failed)?;
-        file.sync_all().map_err(failed)?;
-        let published = create::publish_durably(&temporary, to).map_err(failed)?;
-        published.then_some(report).ok_or_else(exists)
-    });
-    if published.is_err() {
-        // Nothing of it is of use to anybody.
-        let _ = std::fs::remove_file(&temporary);
-    }
-    published
+    let part = Part::begin(to, instance).map_err(failed)?;
+    let mut out = BufWriter::with_capacity(1 << 20, part.file());
+    let report = export(path, &mut out, (instance, now_us), watch)?;
+    out.flush().map_err(failed)?;
+    drop(out);
+    let published = part.publish(to).map_err(failed)?;
+    published.then_some(report).ok_or_else(exists)
 }
 
 /// The lines under way.

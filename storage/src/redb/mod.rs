@@ -33,6 +33,7 @@ mod other;
 #[cfg(not(unix))]
 use other as platform;
 mod panics;
+mod part;
 mod progress;
 mod read;
 mod repair;
