@@ -8,12 +8,13 @@ use outlive_tests::damage::trial::{self, Truth};
 use outlive_tests::damage::world::{Stage, World};
 use parking_lot::Mutex;
 use std::fs;
-use std::io::{self, BufReader, Read};
+use std::io::{self, BufReader, Read, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 use tempfile::TempDir;
+use tokio::sync::oneshot;
 
 /// One of each kind of task, and a few more.
 const TASKS: usize = 27;
@@ -546,4 +547,63 @@ async fn whoever_waits_is_told_how_far_it_has_come() {
     count("restore");
     store::salvage_watched(&from, scene.path("c"), &watch).unwrap();
     count("salvage");
+}
+
+/// Engines that come while somebody looks.
+const LOOKS: usize = 10;
+
+/// Takes the lines of an export, and says so at the first one, when the file is held for a look.
+struct Looking<F: FnOnce()>(Option<F>);
+
+impl<F: FnOnce()> Write for Looking<F> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if let Some(held) = self.0.take() {
+            held();
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A look holds the lock for as long as it reads, a few milliseconds as a rule. An engine that was opened in such a moment,
+/// as when a shell completed an id, was refused as if another engine were there.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_engine_that_comes_while_somebody_looks_waits_for_the_look() {
+    let scene = Scene::build().await;
+    let path = scene.file("t.redb", &scene.world.stopped);
+    for round in 0..LOOKS {
+        let (looks, looked) = oneshot::channel();
+        let (go, going) = mpsc::channel();
+        let held = move || {
+            let _ = looks.send(());
+            let _ = going.recv();
+        };
+        let from = path.clone();
+        let look = tokio::task::spawn_blocking(move || {
+            store::export(&from, &mut Looking(Some(held)), &Watch::default())
+        });
+        looked.await.expect("it looks");
+        go.send(()).expect("it waits");
+        let opened = Stage::default().on(Engine::builder(&path)).open().await;
+        let engine = opened.unwrap_or_else(|error| panic!("round {round}: {error}"));
+        look.await.expect("no panic").expect("an export");
+        engine.shutdown(Duration::ZERO).await;
+    }
+}
+
+#[tokio::test]
+async fn a_look_that_goes_on_is_told_of_by_its_process() {
+    let scene = Scene::build().await;
+    let path = scene.file("t.redb", &scene.world.stopped);
+    let mut refused = None;
+    let held = || refused = store::compact(&path).err();
+    store::export(&path, &mut Looking(Some(held)), &Watch::default()).expect("an export");
+    let Some(OpenError::AlreadyRunning { pid, .. }) = refused else {
+        panic!("{refused:?}");
+    };
+    assert_eq!(pid, Some(std::process::id()));
+    store::compact(&path).expect("nobody looks any more");
 }

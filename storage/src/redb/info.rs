@@ -129,7 +129,7 @@ pub fn info(path: &Path, (instance, now_us): (u128, u64)) -> Result<StoreInfo, O
     drop(file);
     // Asked without taking it, so that an engine which opens at this moment is not in the way of a mere question.
     let (is_held, holder) = lock::held(&path);
-    if is_held {
+    if is_held && !is_of_look(holder.as_ref()) {
         info.holder = Some(Holder {
             pid: holder.as_ref().map(|holder| holder.pid),
             since: holder
@@ -176,7 +176,7 @@ pub fn ids(
     let path =
         std::path::absolute(path).map_err(|error| refused(path, "find the store", &error))?;
     let (is_held, holder) = lock::held(&path);
-    if is_held {
+    if is_held && !is_of_look(holder.as_ref()) {
         return Err(OpenError::AlreadyRunning {
             pid: holder.as_ref().map(|holder| holder.pid),
             still_running: None,
@@ -196,6 +196,11 @@ pub fn ids(
         }
         Ok(Ok(ids))
     })
+}
+
+/// Whether a file that is held is only looked at as well: then it is waited for, as it is over soon.
+fn is_of_look(holder: Option<&lock::Holder>) -> bool {
+    holder.is_some_and(|holder| holder.is_look)
 }
 
 /// Reads something of a file that nobody has, without changing it. The inner error of `read` says what else is wrong.

@@ -12,16 +12,30 @@ use std::path::{Path, PathBuf};
 /// Rounds of asking for the lock and for its holder's name. The name is written microseconds after the lock is
 /// taken; a round yields the processor to the one who writes it.
 const ROUNDS_MAX: u32 = 10_000;
+/// Rounds of asking for a lock that is held for a look. Looks take milliseconds, and these rounds well below a second; one
+/// that takes longer, as an export of a large file, is told of as an engine is.
+const LOOK_ROUNDS_MAX: u32 = 50_000;
 /// A lock file is a few short lines; more is not read.
 const TEXT_MAX: u64 = 4096;
 /// The line that says that a sync of the store has failed and that no copy has taken its place since.
 const UNSYNCED: &[u8] = b"unsynced";
+/// The line that says that the file is only read, for a moment as a rule.
+const LOOK: &str = "look";
 /// What the lines begin with that say where the engine is reached.
 const REACHED_AT: &str = "reached_at ";
 /// Most addresses that are written down; with the longest the file is still read whole.
 const ADDRESSES_MAX: usize = 8;
 /// Longest address that is written down, in bytes.
 const ADDRESS_MAX: usize = 256;
+
+/// What a lock is taken for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    /// The file is worked on.
+    Work,
+    /// It is only read: whoever comes meanwhile may wait for that.
+    Look,
+}
 
 /// The held lock. Dropping it empties the file and leaves it in place, because removing it would let a third
 /// engine lock a new file of this name while a second one locks the removed one.
@@ -38,18 +52,27 @@ pub(crate) struct Lock {
 }
 
 impl Lock {
-    /// Takes the lock of the store at `path` and writes who holds it.
+    /// Takes the lock of the store at `path` and writes who holds it. Where it is held for a look, that is waited for, well
+    /// below a second.
     ///
     /// # Errors
     /// [`OpenError::AlreadyRunning`] with the holder; otherwise why the lock file cannot be had.
     pub(crate) fn take(path: &Path, instance: u128, now_us: u64) -> Result<Lock, OpenError> {
+        Lock::take_for(Purpose::Work, path, (instance, now_us))
+    }
+
+    fn take_for(
+        purpose: Purpose,
+        path: &Path,
+        (instance, now_us): (u128, u64),
+    ) -> Result<Lock, OpenError> {
         let lock_path = lock_path(path);
         if std::fs::symlink_metadata(&lock_path).is_ok_and(|found| found.is_symlink()) {
             return Err(OpenError::Symlink { path: lock_path });
         }
         let failed = |error: io::Error| refused(&lock_path, "lock the store", &error);
         let mut last: Option<Holder> = None;
-        for _ in 0..ROUNDS_MAX {
+        for round in 0..LOOK_ROUNDS_MAX {
             let mut file = platform::open_or_create(&lock_path).map_err(failed)?;
             match file.try_lock() {
                 Ok(()) => {
@@ -57,7 +80,7 @@ impl Lock {
                     // Somebody may have removed the file between its opening and its locking.
                     if FileId::at(&lock_path).is_ok_and(|named| named == id) {
                         let unsynced = says_unsynced(&text(&mut file).map_err(failed)?);
-                        let signed = sign(&mut file, (instance, now_us), unsynced);
+                        let signed = sign(&mut file, (instance, now_us), purpose, unsynced);
                         signed.or_else(without_room).map_err(failed)?;
                         return Ok(Lock {
                             file,
@@ -69,11 +92,7 @@ impl Lock {
                 }
                 Err(TryLockError::WouldBlock) => {
                     last = holder(&mut file).or(last);
-                    // A dead process is the name a killed holder left; the living one has yet to write its own.
-                    if last
-                        .as_ref()
-                        .is_some_and(|holder| platform::is_alive(holder.pid))
-                    {
+                    if !is_waited_for(last.as_ref(), round) {
                         break;
                     }
                 }
@@ -89,7 +108,7 @@ impl Lock {
         })
     }
 
-    /// As [`Lock::take`], for a file that is only read; `None` where no lock file can be written: nobody works on a file
+    /// As [`Lock::take`], for a file that is only read, and says so; `None` where no lock file can be written: nobody works on a file
     /// there, or the locks on the file itself tell.
     ///
     /// # Errors
@@ -99,7 +118,7 @@ impl Lock {
         instance: u128,
         now_us: u64,
     ) -> Result<Option<Lock>, OpenError> {
-        match Lock::take(path, instance, now_us) {
+        match Lock::take_for(Purpose::Look, path, (instance, now_us)) {
             Err(OpenError::ReadOnly { .. } | OpenError::PermissionDenied { .. })
                 if !cfg!(planted = "lock_file_insisted_on") =>
             {
@@ -192,9 +211,29 @@ fn lock_path(path: &Path) -> PathBuf {
     PathBuf::from(name)
 }
 
-fn sign(file: &mut File, (instance, now_us): (u128, u64), unsynced: bool) -> io::Result<()> {
+/// Whether a lock that is held may be free after so many rounds.
+fn is_waited_for(holder: Option<&Holder>, round: u32) -> bool {
+    match holder {
+        Some(holder) if platform::is_alive(holder.pid) => {
+            holder.is_look && !cfg!(planted = "look_refuses_engine")
+        }
+        // A dead process is the name a killed holder left; the living one has yet to write its own.
+        Some(_) | None => round < ROUNDS_MAX,
+    }
+}
+
+fn sign(
+    file: &mut File,
+    (instance, now_us): (u128, u64),
+    purpose: Purpose,
+    unsynced: bool,
+) -> io::Result<()> {
     let pid = std::process::id();
     let mut text = format!("pid {pid}\ninstance {instance:032x}\nstarted {now_us}\n").into_bytes();
+    match purpose {
+        Purpose::Work => {}
+        Purpose::Look => text.extend([LOOK.as_bytes(), b"\n"].concat()),
+    }
     if unsynced {
         text.extend([UNSYNCED, b"\n"].concat());
     }
@@ -242,6 +281,8 @@ pub(super) struct Holder {
     pub(super) reached_at: Vec<String>,
     /// When it took the lock, in microseconds since 1970.
     pub(super) started_us: Option<u64>,
+    /// It only reads the file.
+    pub(super) is_look: bool,
 }
 
 /// Whether somebody holds the lock of the store at `path`, and who, without taking it: only shared, for a moment.
@@ -268,6 +309,7 @@ fn holder(file: &mut File) -> Option<Holder> {
     let addresses = lines.iter().skip(3);
     let addresses = addresses.filter_map(|line| line.strip_prefix(REACHED_AT));
     let reached_at = addresses.map(str::to_owned).collect();
+    let is_look = lines.iter().skip(3).any(|line| *line == LOOK);
     let whole = lines.len() >= 3 && text.ends_with('\n');
     let started = lines.get(2).and_then(|line| line.strip_prefix("started "));
     let started_us = started.and_then(|us| us.parse().ok());
@@ -276,5 +318,6 @@ fn holder(file: &mut File) -> Option<Holder> {
         still_running,
         reached_at,
         started_us,
+        is_look,
     })
 }
