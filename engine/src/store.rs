@@ -154,6 +154,19 @@ pub fn reseal(
     outlive_storage::redb::reseal(path.as_ref(), Arc::new(codec), instance, now.0)
 }
 
+/// As [`reseal`], and somebody is told how far it has come.
+///
+/// # Errors
+/// As for [`reseal`].
+pub fn reseal_watched(
+    path: impl AsRef<Path>,
+    codec: impl PayloadCodec,
+    watch: &Watch,
+) -> Result<ResealReport, ResealError> {
+    let codec = Arc::new(codec);
+    outlive_storage::redb::reseal_watched(path.as_ref(), codec, signature(), watch)
+}
+
 /// Makes a new file at `to` of what is whole in the damaged file at `from`, also where that does not open any more. The
 /// damaged file is not changed. An engine opened on the new file recovers what ran, as after a crash.
 ///

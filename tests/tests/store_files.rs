@@ -547,6 +547,10 @@ async fn whoever_waits_is_told_how_far_it_has_come() {
     count("restore");
     store::salvage_watched(&from, scene.path("c"), &watch).unwrap();
     count("salvage");
+    let keys = Keys::new(Key::new([7; 32]));
+    let report = store::reseal_watched(&from, keys, &watch).unwrap();
+    count("reseal");
+    assert!(report.is_whole() && report.resealed > TASKS as u64);
 }
 
 /// Engines that come while somebody looks.

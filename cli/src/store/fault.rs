@@ -3,6 +3,7 @@
 use crate::error::CliError;
 use crate::exit::Exit;
 use crate::settings::quoted;
+use outlive::StoreError;
 use outlive::store::{CopyError, ImportError, OpenError};
 use std::io;
 use std::path::Path;
@@ -70,6 +71,24 @@ pub(super) fn of_open(path: &Path, live: Live, error: OpenError) -> CliError {
         }
     };
     told(what, exit, (hint, next))
+}
+
+/// A file that was opened, and not sealed anew to its end.
+pub(super) fn of_store(path: &Path, error: &StoreError) -> CliError {
+    let what = error.to_string();
+    let (hint, next) = match error {
+        StoreError::KeyMissing { .. } => (
+            "no value was changed: give the key of the file as an older one (--older-key-file, OUTLIVE_OLDER_KEYS)",
+            "outlive store reseal --help".to_owned(),
+        ),
+        StoreError::Corrupt { .. } | StoreError::TooNew { .. } => return damaged(path, what),
+        // INVARIANT: the library and this crate are released together; what is left is the system's.
+        _ => (
+            "each value is under its old key or the new one: mend the cause, and call again with both",
+            doctor(path),
+        ),
+    };
+    told(what, Exit::Store, (Some(hint.to_owned()), Some(next)))
 }
 
 /// A file of which nothing more than what is whole can be had.

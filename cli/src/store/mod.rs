@@ -5,6 +5,7 @@ mod fault;
 mod info;
 mod lines;
 mod look;
+mod reseal;
 
 use crate::app::App;
 use crate::error::CliError;
@@ -57,6 +58,14 @@ enum StoreVerb {
     /// Make it as small as what is in it
     #[command(after_help = "Example: outlive store compact tasks.redb")]
     Compact(File),
+    /// Seal all that is in it under a new key
+    #[command(after_help = "\
+Examples:
+  OUTLIVE_KEY=$NEW OUTLIVE_OLDER_KEYS=$OLD outlive store reseal tasks.redb
+  outlive store reseal --key-file new.key --older-key-file old.key
+A key is never an argument: whoever lists the processes of the machine reads those. The first key of a file \
+that is clear seals it: without that key nothing in it can be read from then on.")]
+    Reseal(reseal::Reseal),
     /// Copy it to a new file
     #[command(after_help = "Example: outlive --store tasks.redb store backup tasks.backup")]
     Backup {
@@ -99,6 +108,7 @@ impl Store {
             StoreVerb::Verify(file) => look::verify(app, &file.of(app)?),
             StoreVerb::Repair(file) => look::repair(app, &file.of(app)?),
             StoreVerb::Compact(file) => look::compact(app, &file.of(app)?),
+            StoreVerb::Reseal(args) => reseal::reseal(app, &args),
             StoreVerb::Backup { to } => copy::backup(app, (app.file()?, &to)),
             StoreVerb::Restore { from } => copy::restore(app, (&from, app.file()?)),
             StoreVerb::Salvage { to } => copy::salvage(app, (app.file()?, &to)),

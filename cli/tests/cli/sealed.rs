@@ -67,3 +67,95 @@ async fn a_file_that_is_made_with_a_key_at_hand_is_sealed() {
     world.file(&["ls"]).await.ended(8);
     with_key(&world, KEY, &["ls"]).await.ended(0);
 }
+
+/// A file with one task, sealed under the first key.
+async fn sealed(world: &World) {
+    with_key(world, KEY, &["start", "bytes", "18", "--id", "b", "--new"])
+        .await
+        .ended(0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_is_sealed_anew_under_a_key_in_a_file() {
+    let world = World::empty();
+    sealed(&world).await;
+    std::fs::write(world.directory().join("new.key"), format!("{OTHER}\n")).expect("written");
+    let args = ["store", "reseal", "--key-file", "new.key", "-o", "json"];
+    let ran = with_key(&world, KEY, &args).await.ended(0);
+    let told = ran.json();
+    assert!(told["resealed"].as_u64().is_some_and(|count| count > 0));
+    assert_eq!(
+        (&told["unreadable"], &told["current"]),
+        (&0.into(), &0.into())
+    );
+    with_key(&world, KEY, &["show", "b"]).await.ended(8);
+    with_key(&world, OTHER, &["show", "b"]).await.ended(0);
+    // Once more there is nothing to do, and the older key is not needed.
+    let ran = with_key(
+        &world,
+        OTHER,
+        &["store", "reseal", "tasks.redb", "-o", "json"],
+    )
+    .await;
+    let told = ran.ended(0).json();
+    assert_eq!(told["resealed"], 0, "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_is_sealed_anew_under_the_keys_of_the_environment() {
+    let world = World::empty();
+    sealed(&world).await;
+    let mut call = call(world.directory(), &["store", "reseal"]);
+    let call = call
+        .env("OUTLIVE_KEY", OTHER)
+        .env("OUTLIVE_OLDER_KEYS", KEY);
+    let ran = Ran::of(call.output().await.expect("it runs")).ended(0);
+    assert!(
+        ran.err.contains("outlive store compact tasks.redb"),
+        "{ran:?}"
+    );
+    with_key(&world, OTHER, &["show", "b"]).await.ended(0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reseal_without_the_right_keys_changes_no_value_and_shows_no_key() {
+    let world = World::empty();
+    sealed(&world).await;
+    world.file(&["store", "reseal"]).await.ended(2);
+    let ran = with_key(&world, OTHER, &["store", "reseal"]).await.ended(8);
+    assert!(ran.err.contains("--older-key-file"), "{ran:?}");
+    std::fs::write(world.directory().join("no.key"), &KEY[1..]).expect("written");
+    for args in [
+        &["store", "reseal", "--key-file", "no.key"][..],
+        &["store", "reseal", "--older-key-file", "no.key"],
+        &["store", "reseal", "--key-file", "missing.key"],
+    ] {
+        let ran = with_key(&world, KEY, args).await.ended(2);
+        assert!(!ran.err.contains(&KEY[1..]), "{ran:?}");
+    }
+    let ran = with_key(&world, &KEY[1..], &["store", "reseal"])
+        .await
+        .ended(2);
+    assert!(!ran.err.contains(&KEY[1..]), "{ran:?}");
+    with_key(&world, KEY, &["show", "b"]).await.ended(0);
+}
+
+/// What cannot be opened stays as it is, and its key is needed: that is not the end of a change of keys.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reseal_that_leaves_something_does_not_end_well() {
+    let world = World::empty();
+    sealed(&world).await;
+    // Under a third key, which is not given below.
+    let third = KEY.replace('0', "1");
+    let mut call = call(world.directory(), &["start", "bytes", "19", "--id", "c"]);
+    let call = call
+        .env("OUTLIVE_KEY", &third)
+        .env("OUTLIVE_OLDER_KEYS", KEY);
+    Ran::of(call.output().await.expect("it runs")).ended(0);
+    std::fs::write(world.directory().join("new.key"), OTHER).expect("written");
+    let args = ["store", "reseal", "--key-file", "new.key", "-o", "json"];
+    let ran = with_key(&world, KEY, &args).await.ended(8);
+    let told = ran.json();
+    assert!(told["unreadable"].as_u64().is_some_and(|count| count > 0));
+    assert!(!told["findings"].as_array().expect("a list").is_empty());
+}

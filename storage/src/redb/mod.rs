@@ -67,7 +67,7 @@ pub use options::{OnRepair, Opened, RedbOptions};
 pub use progress::{Progress, Watch};
 pub use repair::{RepairReport, repair};
 pub use report::{FINDINGS_MAX, Finding, Findings, TableCount, Wrong};
-pub use reseal::{ResealError, ResealReport, reseal};
+pub use reseal::{ResealError, ResealReport, reseal, reseal_watched};
 pub use salvage::{Found as FoundBy, SalvageReport, TableSaved, salvage, salvage_watched};
 pub use verify::{PageCheck, VerifyReport, verify, verify_watched};
 

@@ -3,6 +3,7 @@
 //! Entries are rewritten where they lie, a bounded number in each transaction. What is under the current key already is
 //! left alone, so whoever is interrupted begins again and does not repeat what was done.
 
+use super::progress::{Counted, Watch};
 use super::report::Findings;
 use super::salvage::Shelf;
 use super::tables::{
@@ -91,6 +92,20 @@ pub fn reseal(
     instance: u128,
     now_us: u64,
 ) -> std::result::Result<ResealReport, ResealError> {
+    reseal_watched(path, codec, (instance, now_us), &Watch::default())
+}
+
+/// As [`reseal`], and somebody is told how far it has come: what is read are the entries, and not the pages they lie in, so
+/// it ends below the length of the file.
+///
+/// # Errors
+/// As for [`reseal`].
+pub fn reseal_watched(
+    path: &Path,
+    codec: Arc<dyn PayloadCodec>,
+    (instance, now_us): (u128, u64),
+    watch: &Watch,
+) -> std::result::Result<ResealReport, ResealError> {
     let missing = || OpenError::Missing {
         path: path.to_owned(),
     };
@@ -99,7 +114,9 @@ pub fn reseal(
     found.ok_or_else(missing).map_err(ResealError::Open)?;
     let store = RedbStore::open(path, RedbOptions::default(), instance, now_us)
         .map_err(ResealError::Open)?;
-    store.reseal(codec).map_err(ResealError::Store)
+    let counted = Counted::new(watch, store.opened().file_bytes);
+    let report = store.reseal_counted(codec, &counted);
+    report.map_err(ResealError::Store)
 }
 
 impl RedbStore {
@@ -108,35 +125,29 @@ impl RedbStore {
     /// # Errors
     /// [`StoreError`]; what was sealed until then stays so.
     pub fn reseal(&self, codec: Arc<dyn PayloadCodec>) -> Result<ResealReport> {
+        self.reseal_counted(codec, &Counted::new(&Watch::default(), 0))
+    }
+
+    fn reseal_counted(
+        &self,
+        codec: Arc<dyn PayloadCodec>,
+        counted: &Counted,
+    ) -> Result<ResealReport> {
         let sealer = sealed::begin(self, codec, true)?.ok_or(StoreError::Malformed {
             what: "a store that may be written to has no mark",
         })?;
         let mut report = ResealReport::default();
-        self.guarded(|| panics::told(|| self.renew_all(&sealer, &mut report)))?;
+        let mut pass = Pass {
+            store: self,
+            sealer: &sealer,
+            report: &mut report,
+            counted,
+        };
+        self.guarded(|| panics::told(|| pass.renew_all()))?;
         if report.is_whole() {
             sealed::finish(self)?;
         }
         Ok(report)
-    }
-
-    fn renew_all(&self, sealer: &Sealer, report: &mut ResealReport) -> Result<()> {
-        let mut pass = Pass {
-            store: self,
-            sealer,
-            report,
-        };
-        pass.table(TASKS, Shelf::Tasks)?;
-        if !cfg!(planted = "reseal_skips_values") {
-            pass.table(VALUES, Shelf::Values)?;
-        }
-        pass.table(INPUTS, Shelf::Inputs)?;
-        pass.table(RECEIPTS, Shelf::Receipts)?;
-        pass.table(TURNS, Shelf::Turns)?;
-        pass.table(STEPS, Shelf::Steps)?;
-        pass.table(ASKS, Shelf::Asks)?;
-        pass.table(RUNS, Shelf::Runs)?;
-        pass.table(STREAM, Shelf::Stream)?;
-        pass.families()
     }
 }
 
@@ -145,6 +156,7 @@ struct Pass<'p> {
     store: &'p RedbStore,
     sealer: &'p Sealer,
     report: &'p mut ResealReport,
+    counted: &'p Counted,
 }
 
 /// What one transaction does.
@@ -157,6 +169,21 @@ struct Step {
 }
 
 impl Pass<'_> {
+    fn renew_all(&mut self) -> Result<()> {
+        self.table(TASKS, Shelf::Tasks)?;
+        if !cfg!(planted = "reseal_skips_values") {
+            self.table(VALUES, Shelf::Values)?;
+        }
+        self.table(INPUTS, Shelf::Inputs)?;
+        self.table(RECEIPTS, Shelf::Receipts)?;
+        self.table(TURNS, Shelf::Turns)?;
+        self.table(STEPS, Shelf::Steps)?;
+        self.table(ASKS, Shelf::Asks)?;
+        self.table(RUNS, Shelf::Runs)?;
+        self.table(STREAM, Shelf::Stream)?;
+        self.families()
+    }
+
     fn table<K: Key + 'static>(
         &mut self,
         definition: TableDefinition<'static, K, Bytes>,
@@ -203,6 +230,7 @@ impl Pass<'_> {
             }
             let (key, value) = entry.map_err(fault)?;
             let key = K::as_bytes(&key.value()).as_ref().to_vec();
+            self.counted.add((key.len() + value.value().len()) as u64);
             if let Some(value) = self.entry(shelf, &key, value.value())? {
                 bytes += value.len();
                 step.renewed.push((key.clone(), value));
