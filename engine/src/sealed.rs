@@ -21,9 +21,10 @@
 
 use crate::error::OpenError;
 use crate::value;
+use hmac::{Hmac, Mac};
 use outlive_storage::sealed::SealedStore;
 use outlive_storage::{Store, sealed};
-use sha2::{Digest, Sha256};
+use sha2::Sha256;
 use std::sync::Arc;
 
 pub use outlive_storage::sealed::{CodecError, Field, Location, PayloadCodec};
@@ -38,49 +39,33 @@ pub(crate) type Codec = Option<Arc<dyn PayloadCodec>>;
 pub(crate) struct Digests {
     /// Keyed with the file's own secret, where its values are sealed: else a digest of few possible values would tell
     /// which one it is.
-    keyed: Option<Hmac>,
+    keyed: Option<Hmac<Sha256>>,
 }
 
 impl Digests {
     /// The digest of a value.
     pub(crate) fn of(&self, bytes: &[u8]) -> [u8; 16] {
         match &self.keyed {
-            Some(keyed) if !cfg!(planted = "digest_without_key") => keyed.of(bytes),
+            Some(keyed) if !cfg!(planted = "digest_without_key") => half(keyed, bytes),
             Some(_) | None => value::digest(bytes),
         }
     }
 }
 
-/// HMAC-SHA256, with what does not change from value to value done once.
-#[derive(Clone)]
-struct Hmac {
-    inner: Sha256,
-    outer: Sha256,
+/// HMAC-SHA256 under the secret, with what does not change from value to value done once.
+fn keyed(secret: &[u8; 32]) -> Hmac<Sha256> {
+    // A key of a whole block is always one, and HMAC fills a shorter one up with zeros just so.
+    let mut block = [0; 64];
+    block[..32].copy_from_slice(secret);
+    Hmac::new(&block.into())
 }
 
-impl Hmac {
-    fn new(secret: &[u8; 32]) -> Hmac {
-        let padded = |with: u8| {
-            let mut block = [with; 64];
-            for (byte, secret) in block.iter_mut().zip(secret) {
-                *byte ^= secret;
-            }
-            Sha256::new_with_prefix(block)
-        };
-        Hmac {
-            inner: padded(0x36),
-            outer: padded(0x5c),
-        }
-    }
-
-    /// The first half.
-    fn of(&self, bytes: &[u8]) -> [u8; 16] {
-        let inner = self.inner.clone().chain_update(bytes).finalize();
-        let outer = self.outer.clone().chain_update(inner).finalize();
-        let mut half = [0; 16];
-        half.copy_from_slice(&outer[..16]);
-        half
-    }
+/// The first half of the keyed digest.
+fn half(keyed: &Hmac<Sha256>, bytes: &[u8]) -> [u8; 16] {
+    let whole = keyed.clone().chain_update(bytes).finalize().into_bytes();
+    let mut half = [0; 16];
+    half.copy_from_slice(&whole[..16]);
+    half
 }
 
 /// A store that is opened to be worked on.
@@ -96,7 +81,7 @@ pub(crate) fn over(
         return Ok((store, Digests { keyed: None }));
     };
     let store = SealedStore::open(store, codec).map_err(OpenError::Store)?;
-    let keyed = Some(Hmac::new(&store.digest_secret()));
+    let keyed = Some(keyed(&store.digest_secret()));
     Ok((Arc::new(store), Digests { keyed }))
 }
 
@@ -132,7 +117,7 @@ mod tests {
         let mut secret = [0; 32];
         secret[..4].copy_from_slice(b"Jefe");
         let expected = 0x5bdcc146_bf60754e_6a042426_089575c7_u128.to_be_bytes();
-        let digest = Hmac::new(&secret).of(b"what do ya want for nothing?");
+        let digest = half(&keyed(&secret), b"what do ya want for nothing?");
         assert_eq!(digest, expected);
     }
 }
