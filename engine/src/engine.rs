@@ -32,7 +32,7 @@ use crate::trace::Opened;
 use crate::turn::Dispatcher;
 use crate::writer::{self, Writer};
 use outlive_storage::Store;
-use outlive_storage::row::Etag;
+use outlive_storage::row::{Etag, Micros};
 use parking_lot::Mutex;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -240,20 +240,9 @@ impl Engine {
         );
         let writer_ended = writer::drive(batcher, receiver, &parts.spawner);
         let writer_ended = writer_ended.map_err(OpenError::Thread)?;
-        let (report, recovery) = watch::channel(None);
         let tools = Tools::new(&dispatcher, store, lives);
-        let recovery_scan = Recovery::new(clock.own(), report);
         let guard = Guard::new(parts.guard, phase, clock.own());
-        let engine_loop = EngineLoop::new(tools, recovery_scan, guard);
-        let families = Families::new(&dispatcher);
-        let sweep = Sweep::new(&dispatcher, held_until, recovery.clone());
-        let work = engine_loop.run(sweep, families);
-        let loop_ended = drive_loop(work, place, &parts.spawner).map_err(|error| {
-            // The writer would keep the file otherwise.
-            dispatcher.writer.stop();
-            dispatcher.reader.close(0);
-            OpenError::Thread(error)
-        })?;
+        let (loop_ended, recovery) = begin_loop(&dispatcher, (tools, guard), held_until, place)?;
         let claimant = &dispatcher.claimant;
         parts.opened.report(claimant, clean, clock.now());
         let shared = Arc::new(Shared {
@@ -518,6 +507,34 @@ async fn within(limit: Duration, work: impl Future<Output = ()>) {
         () = work => {}
         () = env::sleep(limit) => {}
     }
+}
+
+/// Begins what hands out tasks that are due, and sweeps. It tells when it has ended, and when what the process before has
+/// left is recovered.
+fn begin_loop(
+    dispatcher: &Arc<Dispatcher>,
+    (tools, guard): (Tools, Guard),
+    held_until: Option<Micros>,
+    place: Place,
+) -> Result<
+    (
+        oneshot::Receiver<()>,
+        watch::Receiver<Option<RecoveryReport>>,
+    ),
+    OpenError,
+> {
+    let (report, recovery) = watch::channel(None);
+    let scan = Recovery::new(dispatcher.clock.own(), report);
+    let families = Families::new(dispatcher);
+    let sweep = Sweep::new(dispatcher, held_until, recovery.clone());
+    let work = EngineLoop::new(tools, scan, guard).run(sweep, families);
+    let ended = drive_loop(work, place, &dispatcher.spawner).map_err(|error| {
+        // The writer would keep the file otherwise.
+        dispatcher.writer.stop();
+        dispatcher.reader.close(0);
+        OpenError::Thread(error)
+    })?;
+    Ok((ended, recovery))
 }
 
 fn drive_loop(
