@@ -17,6 +17,7 @@ pub mod load;
 pub mod made;
 pub mod play;
 pub mod process;
+pub mod reporter;
 pub mod shown;
 pub mod simdisk;
 pub mod soak;

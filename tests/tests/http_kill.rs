@@ -1,9 +1,8 @@
 //! A stream that is followed while its server is killed and started again: no event is missing, and none comes twice.
 
-use outlive::{Ctx, Engine, HandlerError, StepOptions, TaskDef};
-use outlive_server::{Listen, Server, Settings};
 use outlive_tests::http::{Client, Event};
-use outlive_tests::process::{self, Other};
+use outlive_tests::process::Other;
+use outlive_tests::reporter;
 use serde_json::json;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -18,49 +17,14 @@ const KILLS: usize = 3;
 const BETWEEN: usize = 25;
 /// How long a step takes, so that there is something to kill.
 const STEP: Duration = Duration::from_millis(5);
-/// The file in which the address is kept from one life to the next.
-const ADDRESS: &str = "address";
-
-const REPORT: TaskDef<u64, u64, u64> = TaskDef::new("report").remote();
-
-async fn report(ctx: Ctx<u64>, steps: u64) -> Result<u64, HandlerError> {
-    for n in 1..=steps {
-        let step = ctx.step_with(("part", n), StepOptions::new(), async |step| {
-            step.emit(n).await?;
-            tokio::time::sleep(STEP).await;
-            Ok::<u64, HandlerError>(n)
-        });
-        step.await?;
-    }
-    Ok(steps)
-}
-
-/// In a process of its own, which is killed: serves at the address of the life before.
+/// In a process of its own, which is killed.
 #[tokio::test]
 async fn a_process_that_serves() {
-    let Some(directory) = process::path() else {
-        return;
-    };
-    let engine = Engine::builder(directory.join("tasks.redb")).task(REPORT, report);
-    let engine = engine.open().await.expect("the engine opens");
-    let file = directory.join(ADDRESS);
-    let before = std::fs::read_to_string(&file).ok();
-    let listen = before.unwrap_or_else(|| "127.0.0.1:0".to_owned());
-    let settings = Settings::resolve_with([("listen", listen)], |_| None).expect("settings");
-    let server = Server::bind(engine, &settings).await.expect("it listens");
-    std::fs::write(&file, server.addresses()[0].to_string()).expect("it is written");
-    process::say("serves");
-    server.run(std::future::pending()).await;
+    reporter::serve(STEP).await;
 }
 
 fn serve(directory: &Path) -> (Other, SocketAddr) {
-    let mut server = Other::test("a_process_that_serves", directory);
-    assert_eq!(server.word().as_deref(), Some("serves"));
-    let address = std::fs::read_to_string(directory.join(ADDRESS)).expect("an address");
-    match address.parse() {
-        Ok(Listen::Tcp(address)) => (server, address),
-        other => panic!("it serves at {other:?}"),
-    }
+    reporter::begun("a_process_that_serves", directory)
 }
 
 /// Each number once and in order, and what is not abandoned is all there is.

@@ -2,10 +2,10 @@
 
 use crate::program::{Ran, begun};
 use crate::world::World;
-use outlive::{Ctx, Engine, HandlerError, StepOptions, TaskDef};
-use outlive_server::{Server, Settings};
-use outlive_tests::process::{self, Other};
+use outlive_tests::process::Other;
+use outlive_tests::reporter;
 use serde_json::Value;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, BufReader};
@@ -17,42 +17,14 @@ const STEP: Duration = Duration::from_millis(30);
 /// Events that are waited for before each of the kills.
 const KILLED_AFTER: [usize; 2] = [15, 45];
 
-const REPORT: TaskDef<u64, u64, u64> = TaskDef::new("report").remote();
-
-async fn report(ctx: Ctx<u64>, steps: u64) -> Result<u64, HandlerError> {
-    for n in 1..=steps {
-        let step = ctx.step_with(("part", n), StepOptions::new(), async |step| {
-            step.emit(n).await?;
-            tokio::time::sleep(STEP).await;
-            Ok::<u64, HandlerError>(n)
-        });
-        step.await?;
-    }
-    Ok(steps)
-}
-
-/// In a process of its own, which is killed: serves at the address of the life before.
+/// In a process of its own, which is killed.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_program_that_serves() {
-    let Some(directory) = process::path() else {
-        return;
-    };
-    let engine = Engine::builder(directory.join("tasks.redb")).task(REPORT, report);
-    let engine = engine.open().await.expect("it opens");
-    let file = directory.join("address");
-    let before = std::fs::read_to_string(&file).ok();
-    let listen = before.unwrap_or_else(|| "127.0.0.1:0".to_owned());
-    let settings = Settings::resolve_with([("listen", listen)], |_| None).expect("settings");
-    let server = Server::bind(engine, &settings).await.expect("it listens");
-    std::fs::write(&file, server.addresses()[0].to_string()).expect("written");
-    process::say("serves");
-    server.run(std::future::pending()).await;
+    reporter::serve(STEP).await;
 }
 
-fn serve(directory: &Path) -> Other {
-    let mut server = Other::test("watched::a_program_that_serves", directory);
-    assert_eq!(server.word().as_deref(), Some("serves"));
-    server
+fn serve(directory: &Path) -> (Other, SocketAddr) {
+    reporter::begun("watched::a_program_that_serves", directory)
 }
 
 /// Each number once and in order; the log of transitions has gaps in its numbers, and no number twice.
@@ -78,8 +50,7 @@ fn judge(lines: &[String], gapless: bool) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_watch_and_a_wait_go_on_when_their_server_is_killed_and_comes_back() {
     let world = World::empty();
-    let mut server = serve(world.directory());
-    let address = std::fs::read_to_string(world.directory().join("address")).expect("an address");
+    let (mut server, address) = serve(world.directory());
     let url = format!("http://{address}");
     let at = ["--url", url.as_str(), "-o", "jsonl"];
     let steps = STEPS.to_string();
@@ -100,7 +71,7 @@ async fn a_watch_and_a_wait_go_on_when_their_server_is_killed_and_comes_back() {
             seen.push(lines.next_line().await.expect("read").expect("a line"));
         }
         server.kill();
-        server = serve(world.directory());
+        (server, _) = serve(world.directory());
     }
     while let Some(line) = lines.next_line().await.expect("read") {
         seen.push(line);
