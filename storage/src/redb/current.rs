@@ -65,7 +65,7 @@ impl Failure {
     ) -> Result<Facts, StoreError> {
         if let Some(Current { database, disk }) = current.take() {
             disk.give_up();
-            drop(database);
+            super::panics::closed(database);
         }
         medium.check_in_place()?;
         let copies = medium.has_failed_to_sync() && !cfg!(planted = "failed_sync_reopened");

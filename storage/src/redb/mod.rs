@@ -234,7 +234,7 @@ impl RedbStore {
         let kept = (&*self.path, &self.options, &self.io);
         let facts = self.failure.reopen(&mut current, &self.medium, kept)?;
         if facts.incarnation != self.incarnation {
-            *current = None;
+            panics::closed(current.take());
             return Err(StoreError::Replaced {
                 path: self.path.display().to_string().into(),
             });

@@ -138,7 +138,7 @@ fn assemble(
     // Another process has left it so. By now it is known to be a store of ours that nobody else has open.
     if medium.has_failed_to_sync() && !cfg!(planted = "failed_sync_forgotten") {
         disk.give_up();
-        drop(database);
+        super::panics::closed(database);
         let copy = current::copied_out(&*medium).map_err(|error| OpenError::Io {
             what: "copy the store, which had failed to sync",
             message: error.to_string().into(),
