@@ -138,30 +138,7 @@ pub fn commit(task: TaskNumber, transition: Transition) -> Commit {
 /// The row a commit puts, if it does.
 #[must_use]
 pub fn row_of(commit: &Commit) -> Option<&TaskRow> {
-    commit.writes.iter().find_map(|write| match write {
-        Write::Row(row) => Some(&**row),
-        Write::Value { .. }
-        | Write::RemoveValue(_)
-        | Write::PushInput { .. }
-        | Write::PopInput { .. }
-        | Write::Receipt { .. }
-        | Write::KeepReceipt { .. }
-        | Write::RemoveReceipt { .. }
-        | Write::Turn { .. }
-        | Write::Step { .. }
-        | Write::RemoveStep { .. }
-        | Write::ForgetSteps { .. }
-        | Write::Ask { .. }
-        | Write::RemoveAsk { .. }
-        | Write::RemoveAsks
-        | Write::Run(_)
-        | Write::Segment { .. }
-        | Write::EvictSegments { .. }
-        | Write::ChildEnded(_)
-        | Write::FamilyOver { .. }
-        | Write::Event(_)
-        | Write::RemoveTask => None,
-    })
+    commit.writes.iter().find_map(Write::row)
 }
 
 /// The starts of as many tasks as there are numbers in `numbers`.

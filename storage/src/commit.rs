@@ -171,13 +171,61 @@ pub enum Write {
     RemoveTask,
 }
 
+/// What of a write the whole commit is judged by: its shape, the numbers it brings, the trace it leaves.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Bears<'w> {
+    /// The row of the task.
+    Row(&'w TaskRow),
+    /// An entry in the log of transitions.
+    Event(&'w EventRow),
+    /// A segment of the stream, under the number of its first entry.
+    Segment(u64, &'w SegmentRow),
+    /// A large value, put or removed.
+    Value(ValueKey),
+    /// The end of the task.
+    Removal,
+    /// Nothing: it changes what hangs on the task, or counts for another one.
+    Nothing,
+}
+
 impl Write {
-    /// The row it puts.
-    pub(crate) fn row(&self) -> Option<&TaskRow> {
-        if let Write::Row(row) = self {
-            return Some(row);
+    /// What of it the whole commit is judged by. Whoever judges commits asks this, so that a new write is thought of once.
+    pub(crate) fn bears(&self) -> Bears<'_> {
+        match self {
+            Write::Row(row) => Bears::Row(row),
+            Write::Event(event) => Bears::Event(event),
+            Write::Segment { first, segment } => Bears::Segment(*first, segment),
+            Write::Value { key, .. } | Write::RemoveValue(key) => Bears::Value(*key),
+            Write::RemoveTask => Bears::Removal,
+            Write::PushInput { .. }
+            | Write::PopInput { .. }
+            | Write::Receipt { .. }
+            | Write::KeepReceipt { .. }
+            | Write::RemoveReceipt { .. }
+            | Write::Turn { .. }
+            | Write::Step { .. }
+            | Write::RemoveStep { .. }
+            | Write::ForgetSteps { .. }
+            | Write::Ask { .. }
+            | Write::RemoveAsk { .. }
+            | Write::RemoveAsks
+            | Write::Run(_)
+            | Write::EvictSegments { .. }
+            | Write::ChildEnded(_)
+            | Write::FamilyOver { .. } => Bears::Nothing,
         }
-        None
+    }
+
+    /// The row it puts; `None` for any other change.
+    pub fn row(&self) -> Option<&TaskRow> {
+        match self.bears() {
+            Bears::Row(row) => Some(row),
+            Bears::Event(_)
+            | Bears::Segment(..)
+            | Bears::Value(_)
+            | Bears::Removal
+            | Bears::Nothing => None,
+        }
     }
 }
 

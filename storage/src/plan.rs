@@ -3,7 +3,7 @@
 //! All expectations of a batch are checked first, each against the store as the accepted commits before it would
 //! leave it. A refused commit therefore has nothing to take back, and a malformed one stops a batch that is whole.
 
-use crate::commit::{Applied, Commit, Conflict, Expect, Write};
+use crate::commit::{Applied, Bears, Commit, Conflict, Expect, Write};
 use crate::header::Header;
 use crate::id::TaskId;
 use crate::row::{Etag, Generation, Place, State, TaskNumber, TaskRow};
@@ -115,37 +115,18 @@ impl<'a> Plan<'a> {
         let mut header = old;
         let mut last = None;
         for write in &commit.writes {
-            match write {
-                Write::Row(row) => {
+            match write.bears() {
+                Bears::Row(row) => {
                     let next = Header::of(row);
                     check_successor(header.as_ref(), &next, row)?;
                     header = Some(next);
-                    last = Some(row.as_ref());
+                    last = Some(row);
                     self.generation = self.generation.max(row.generation);
                 }
                 // A removal has an etag in the log and in no row: it may not be given again after a reopen.
-                Write::Event(_) if cfg!(planted = "event_etag_forgotten") => {}
-                Write::Event(event) => self.etag = self.etag.max(event.etag),
-                Write::Value { .. }
-                | Write::RemoveValue(_)
-                | Write::PushInput { .. }
-                | Write::PopInput { .. }
-                | Write::Receipt { .. }
-                | Write::KeepReceipt { .. }
-                | Write::RemoveReceipt { .. }
-                | Write::Turn { .. }
-                | Write::Step { .. }
-                | Write::RemoveStep { .. }
-                | Write::ForgetSteps { .. }
-                | Write::Ask { .. }
-                | Write::RemoveAsk { .. }
-                | Write::RemoveAsks
-                | Write::Run(_)
-                | Write::Segment { .. }
-                | Write::EvictSegments { .. }
-                | Write::ChildEnded(_)
-                | Write::FamilyOver { .. }
-                | Write::RemoveTask => {}
+                Bears::Event(_) if cfg!(planted = "event_etag_forgotten") => {}
+                Bears::Event(event) => self.etag = self.etag.max(event.etag),
+                Bears::Segment(..) | Bears::Value(_) | Bears::Removal | Bears::Nothing => {}
             }
         }
         let Some(header) = header else {
@@ -301,46 +282,28 @@ impl<'a, R: Rows> Batch<'a, '_, R> {
 fn check_shape(commit: &Commit) -> Result<(), StoreError> {
     let mut removed = false;
     for write in &commit.writes {
-        let broken = match write {
-            Write::Value { key, .. } | Write::RemoveValue(key) if key.task != commit.task => {
+        let broken = match write.bears() {
+            Bears::Value(key) if key.task != commit.task => {
                 Some("a commit writes a value of another task")
             }
-            Write::Segment { first, segment } if *first == 0 || segment.entries.is_empty() => {
+            Bears::Segment(first, segment) if first == 0 || segment.entries.is_empty() => {
                 Some("a segment has no entries, or no sequence number")
             }
-            Write::Event(event) if event.task != commit.task => {
+            Bears::Event(event) if event.task != commit.task => {
                 Some("a commit logs an event of another task")
             }
-            Write::Row(_) if removed => Some("a commit puts a row after it removed the task"),
-            Write::RemoveTask if removed => Some("a commit removes its task twice"),
-            Write::RemoveTask if commit.expect == Expect::Absent => {
-                Some("a start removes its task")
-            }
-            Write::RemoveTask => {
+            Bears::Row(_) if removed => Some("a commit puts a row after it removed the task"),
+            Bears::Removal if removed => Some("a commit removes its task twice"),
+            Bears::Removal if commit.expect == Expect::Absent => Some("a start removes its task"),
+            Bears::Removal => {
                 removed = true;
                 None
             }
-            Write::Row(_)
-            | Write::Value { .. }
-            | Write::RemoveValue(_)
-            | Write::PushInput { .. }
-            | Write::PopInput { .. }
-            | Write::Receipt { .. }
-            | Write::KeepReceipt { .. }
-            | Write::RemoveReceipt { .. }
-            | Write::Turn { .. }
-            | Write::Step { .. }
-            | Write::RemoveStep { .. }
-            | Write::ForgetSteps { .. }
-            | Write::Ask { .. }
-            | Write::RemoveAsk { .. }
-            | Write::RemoveAsks
-            | Write::Run(_)
-            | Write::Segment { .. }
-            | Write::EvictSegments { .. }
-            | Write::ChildEnded(_)
-            | Write::FamilyOver { .. }
-            | Write::Event(_) => None,
+            Bears::Row(_)
+            | Bears::Event(_)
+            | Bears::Segment(..)
+            | Bears::Value(_)
+            | Bears::Nothing => None,
         };
         if let Some(what) = broken {
             return Err(StoreError::Malformed { what });

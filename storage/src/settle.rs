@@ -3,7 +3,7 @@
 //! A failed commit says nothing: it may be in the store, as one does that fails after its sync. A batch is one
 //! transaction, though, so any trace of one of its commits that cannot be older than the batch tells of all of them.
 
-use crate::commit::{Applied, Commit, Conflict, Expect, Write};
+use crate::commit::{Applied, Bears, Commit, Conflict, Expect};
 use crate::row::{Etag, TaskNumber, TaskRow};
 use crate::store::{Store, StoreError};
 
@@ -42,29 +42,12 @@ fn left_a_trace(store: &dyn Store, commit: &Commit, batch: &[Commit]) -> Result<
     let mut segment = None;
     let mut removes = false;
     for write in &commit.writes {
-        match write {
-            Write::Row(written) => row = Some(written.etag),
-            Write::Event(written) => event = Some(written.etag),
-            Write::Segment { first, .. } => segment = Some(*first),
-            Write::RemoveTask => removes = true,
-            Write::Value { .. }
-            | Write::RemoveValue(_)
-            | Write::PushInput { .. }
-            | Write::PopInput { .. }
-            | Write::Receipt { .. }
-            | Write::KeepReceipt { .. }
-            | Write::RemoveReceipt { .. }
-            | Write::Turn { .. }
-            | Write::Step { .. }
-            | Write::RemoveStep { .. }
-            | Write::ForgetSteps { .. }
-            | Write::Ask { .. }
-            | Write::RemoveAsk { .. }
-            | Write::RemoveAsks
-            | Write::Run(_)
-            | Write::EvictSegments { .. }
-            | Write::ChildEnded(_)
-            | Write::FamilyOver { .. } => {}
+        match write.bears() {
+            Bears::Row(written) => row = Some(written.etag),
+            Bears::Event(written) => event = Some(written.etag),
+            Bears::Segment(written, _) => segment = Some(written),
+            Bears::Removal => removes = true,
+            Bears::Value(_) | Bears::Nothing => {}
         }
     }
     let Some(found) = readable(store, commit)? else {
