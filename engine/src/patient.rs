@@ -4,16 +4,8 @@
 
 use crate::env::{self, Clock, Place};
 use crate::poison::Poison;
-use outlive_storage::id::{InputId, TaskId};
-use outlive_storage::row::{
-    AskRow, DefNumber, Etag, Family, Fate, IndexRow, InputRow, LifeRow, Micros, Receipt, RunRow,
-    StepRow, TaskNumber, TaskRow, Times, TurnRow, ValueKey,
-};
-use outlive_storage::{
-    Applied, Commit, Conflict, Counters, Due, EventPage, EventsKept, ExpiredReceipt, FoundAsk,
-    Inbox, Page, Scan, Segment, Sharing, Store, StoreError, StreamEnd,
-};
-use std::ops::Bound;
+use outlive_storage::row::{DefNumber, IndexRow, LifeRow};
+use outlive_storage::{EventsKept, Front, Store, StoreError};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -98,158 +90,25 @@ impl Patient {
     }
 }
 
-impl Store for Patient {
-    fn sharing(&self) -> Sharing {
-        self.store.sharing()
+impl Front for Patient {
+    fn behind(&self) -> &dyn Store {
+        &*self.store
     }
 
-    fn counters(&self) -> Result<Counters> {
-        self.patiently(|store| store.counters())
+    fn read<T>(&self, call: impl Fn(&dyn Store) -> Result<T>) -> Result<T> {
+        self.patiently(call)
     }
 
     fn define(&self, names: &[&str]) -> Result<Vec<DefNumber>> {
         self.patiently(|store| store.define(names))
     }
 
-    fn definitions(&self) -> Result<Vec<(DefNumber, Box<str>)>> {
-        self.patiently(|store| store.definitions())
-    }
-
-    fn find(&self, id: &TaskId) -> Result<Option<TaskNumber>> {
-        self.patiently(|store| store.find(id))
-    }
-
-    fn ids(&self, prefix: &str, limit: usize) -> Result<Vec<TaskId>> {
-        self.patiently(|store| store.ids(prefix, limit))
-    }
-
-    fn get(&self, task: TaskNumber) -> Result<Option<TaskRow>> {
-        self.patiently(|store| store.get(task))
-    }
-
-    fn value(&self, key: ValueKey) -> Result<Option<Vec<u8>>> {
-        self.patiently(|store| store.value(key))
-    }
-
-    fn inbox(&self, task: TaskNumber) -> Result<Inbox> {
-        self.patiently(|store| store.inbox(task))
-    }
-
-    fn inputs(&self, task: TaskNumber, limit: usize) -> Result<Vec<(u64, InputRow)>> {
-        self.patiently(|store| store.inputs(task, limit))
-    }
-
-    fn receipt(&self, task: TaskNumber, input_id: &InputId) -> Result<Option<Receipt>> {
-        self.patiently(|store| store.receipt(task, input_id))
-    }
-
-    fn scan(&self, scan: Scan, after: Option<TaskNumber>, limit: usize) -> Result<Page> {
-        self.patiently(|store| store.scan(scan.clone(), after, limit))
-    }
-
-    fn due(&self, def: DefNumber, times: Times, limit: usize) -> Result<Due> {
-        self.patiently(|store| store.due(def, times, limit))
-    }
-
-    fn due_exactly(
-        &self,
-        def: DefNumber,
-        at: Micros,
-        after: Option<TaskNumber>,
-        limit: usize,
-    ) -> Result<Vec<TaskNumber>> {
-        self.patiently(|store| store.due_exactly(def, at, after, limit))
-    }
-
-    fn turn(&self, task: TaskNumber, slot: u64) -> Result<Option<TurnRow>> {
-        self.patiently(|store| store.turn(task, slot))
-    }
-
-    fn step(&self, task: TaskNumber, turn: u64, key: &str) -> Result<Option<StepRow>> {
-        self.patiently(|store| store.step(task, turn, key))
-    }
-
-    fn steps(
-        &self,
-        task: TaskNumber,
-        turn: u64,
-        after: Option<&str>,
-        limit: usize,
-    ) -> Result<Vec<(Box<str>, StepRow)>> {
-        self.patiently(|store| store.steps(task, turn, after, limit))
-    }
-
-    fn ask(&self, task: TaskNumber, key: &str) -> Result<Option<AskRow>> {
-        self.patiently(|store| store.ask(task, key))
-    }
-
-    fn asks(&self, from: Bound<(TaskNumber, &str)>, limit: usize) -> Result<Vec<FoundAsk>> {
-        self.patiently(|store| store.asks(from, limit))
-    }
-
-    fn runs(&self, task: TaskNumber) -> Result<Vec<RunRow>> {
-        self.patiently(|store| store.runs(task))
-    }
-
-    fn segments(&self, task: TaskNumber, after: u64, limit_bytes: usize) -> Result<Vec<Segment>> {
-        self.patiently(|store| store.segments(task, after, limit_bytes))
-    }
-
-    fn stream_end(&self, task: TaskNumber) -> Result<Option<StreamEnd>> {
-        self.patiently(|store| store.stream_end(task))
-    }
-
-    fn expired(&self, now: Micros, limit: usize) -> Result<Vec<TaskNumber>> {
-        self.patiently(|store| store.expired(now, limit))
-    }
-
-    fn expired_receipts(&self, now: Micros, limit: usize) -> Result<Vec<ExpiredReceipt>> {
-        self.patiently(|store| store.expired_receipts(now, limit))
-    }
-
-    fn events(&self, after: Etag, limit: usize) -> Result<EventPage> {
-        self.patiently(|store| store.events(after, limit))
-    }
-
-    fn ended_children(&self, family: Family) -> Result<u64> {
-        self.patiently(|store| store.ended_children(family))
-    }
-
-    fn children(
-        &self,
-        family: Family,
-        after: Option<TaskNumber>,
-        limit: usize,
-    ) -> Result<Vec<TaskNumber>> {
-        self.patiently(|store| store.children(family, after, limit))
-    }
-
-    fn families_over(&self, after: Option<Family>, limit: usize) -> Result<Vec<(Family, Fate)>> {
-        self.patiently(|store| store.families_over(after, limit))
-    }
-
-    fn lives(&self) -> Result<Vec<LifeRow>> {
-        self.patiently(|store| store.lives())
-    }
-
     fn put_life(&self, life: &LifeRow) -> Result<()> {
         self.patiently(|store| store.put_life(life))
     }
 
-    fn indexes(&self) -> Result<Vec<IndexRow>> {
-        self.patiently(|store| store.indexes())
-    }
-
     fn put_indexes(&self, indexes: &[IndexRow]) -> Result<()> {
         self.patiently(|store| store.put_indexes(indexes))
-    }
-
-    fn reached_at(&self, addresses: &[String]) {
-        self.store.reached_at(addresses);
-    }
-
-    fn leaving(&self, still_running: usize) {
-        self.store.leaving(still_running);
     }
 
     fn tidy(&self, events: EventsKept, limit: usize) -> Result<bool> {
@@ -264,13 +123,5 @@ impl Store for Patient {
             Err(_) => self.patiently(|store| store.tidy(events, limit)),
             tidied => tidied,
         }
-    }
-
-    fn reopen(&self) -> Result<()> {
-        self.store.reopen()
-    }
-
-    fn commit(&self, batch: &[Commit]) -> Result<Vec<std::result::Result<Applied, Conflict>>> {
-        self.store.commit(batch)
     }
 }

@@ -9,6 +9,7 @@ pub mod commit;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
 mod due;
+mod front;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
 mod header;
@@ -27,6 +28,7 @@ pub mod store;
 #[cfg(feature = "redb")]
 pub use crate::redb::RedbStore;
 pub use commit::{Applied, Commit, Conflict, Expect, Write};
+pub use front::Front;
 pub use mem::MemStore;
 pub use settle::settle;
 pub use store::{

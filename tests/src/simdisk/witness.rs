@@ -1,16 +1,8 @@
 //! The store between an engine and its disk: it notes when a write is begun and when it is answered.
 
 use super::disk::{Entry, Journal};
-use outlive_storage::id::{InputId, TaskId};
-use outlive_storage::row::{
-    AskRow, DefNumber, Etag, Family, Fate, IndexRow, InputRow, LifeRow, Micros, Receipt, RunRow,
-    StepRow, TaskNumber, TaskRow, Times, TurnRow, ValueKey,
-};
-use outlive_storage::{
-    Applied, Commit, Conflict, Counters, Due, EventPage, EventsKept, ExpiredReceipt, FoundAsk,
-    Inbox, Page, RedbStore, Scan, Segment, Sharing, Store, StoreError, StreamEnd,
-};
-use std::ops::Bound;
+use outlive_storage::row::{DefNumber, IndexRow, LifeRow};
+use outlive_storage::{Applied, Commit, Conflict, EventsKept, Front, RedbStore, Store, StoreError};
 use std::sync::Arc;
 use tokio::time::Instant;
 
@@ -93,13 +85,9 @@ fn other(answer: &Answer) -> StoreError {
     StoreError::Failed { message }
 }
 
-impl Store for Witness {
-    fn sharing(&self) -> Sharing {
-        self.inner.sharing()
-    }
-
-    fn counters(&self) -> Result<Counters, StoreError> {
-        self.inner.counters()
+impl Front for Witness {
+    fn behind(&self) -> &dyn Store {
+        &self.inner
     }
 
     fn define(&self, names: &[&str]) -> Result<Vec<DefNumber>, StoreError> {
@@ -110,158 +98,11 @@ impl Store for Witness {
         }
     }
 
-    fn definitions(&self) -> Result<Vec<(DefNumber, Box<str>)>, StoreError> {
-        self.inner.definitions()
-    }
-
-    fn find(&self, id: &TaskId) -> Result<Option<TaskNumber>, StoreError> {
-        self.inner.find(id)
-    }
-
-    fn ids(&self, prefix: &str, limit: usize) -> Result<Vec<TaskId>, StoreError> {
-        self.inner.ids(prefix, limit)
-    }
-
-    fn get(&self, task: TaskNumber) -> Result<Option<TaskRow>, StoreError> {
-        self.inner.get(task)
-    }
-
-    fn value(&self, key: ValueKey) -> Result<Option<Vec<u8>>, StoreError> {
-        self.inner.value(key)
-    }
-
-    fn inbox(&self, task: TaskNumber) -> Result<Inbox, StoreError> {
-        self.inner.inbox(task)
-    }
-
-    fn inputs(&self, task: TaskNumber, limit: usize) -> Result<Vec<(u64, InputRow)>, StoreError> {
-        self.inner.inputs(task, limit)
-    }
-
-    fn receipt(&self, task: TaskNumber, input_id: &InputId) -> Result<Option<Receipt>, StoreError> {
-        self.inner.receipt(task, input_id)
-    }
-
-    fn scan(
-        &self,
-        scan: Scan,
-        after: Option<TaskNumber>,
-        limit: usize,
-    ) -> Result<Page, StoreError> {
-        self.inner.scan(scan, after, limit)
-    }
-
-    fn due(&self, def: DefNumber, times: Times, limit: usize) -> Result<Due, StoreError> {
-        self.inner.due(def, times, limit)
-    }
-
-    fn due_exactly(
-        &self,
-        def: DefNumber,
-        at: Micros,
-        after: Option<TaskNumber>,
-        limit: usize,
-    ) -> Result<Vec<TaskNumber>, StoreError> {
-        self.inner.due_exactly(def, at, after, limit)
-    }
-
-    fn turn(&self, task: TaskNumber, slot: u64) -> Result<Option<TurnRow>, StoreError> {
-        self.inner.turn(task, slot)
-    }
-
-    fn step(&self, task: TaskNumber, turn: u64, key: &str) -> Result<Option<StepRow>, StoreError> {
-        self.inner.step(task, turn, key)
-    }
-
-    fn steps(
-        &self,
-        task: TaskNumber,
-        turn: u64,
-        after: Option<&str>,
-        limit: usize,
-    ) -> Result<Vec<(Box<str>, StepRow)>, StoreError> {
-        self.inner.steps(task, turn, after, limit)
-    }
-
-    fn ask(&self, task: TaskNumber, key: &str) -> Result<Option<AskRow>, StoreError> {
-        self.inner.ask(task, key)
-    }
-
-    fn asks(
-        &self,
-        from: Bound<(TaskNumber, &str)>,
-        limit: usize,
-    ) -> Result<Vec<FoundAsk>, StoreError> {
-        self.inner.asks(from, limit)
-    }
-
-    fn runs(&self, task: TaskNumber) -> Result<Vec<RunRow>, StoreError> {
-        self.inner.runs(task)
-    }
-
-    fn segments(
-        &self,
-        task: TaskNumber,
-        after: u64,
-        limit_bytes: usize,
-    ) -> Result<Vec<Segment>, StoreError> {
-        self.inner.segments(task, after, limit_bytes)
-    }
-
-    fn stream_end(&self, task: TaskNumber) -> Result<Option<StreamEnd>, StoreError> {
-        self.inner.stream_end(task)
-    }
-
-    fn expired(&self, now: Micros, limit: usize) -> Result<Vec<TaskNumber>, StoreError> {
-        self.inner.expired(now, limit)
-    }
-
-    fn expired_receipts(
-        &self,
-        now: Micros,
-        limit: usize,
-    ) -> Result<Vec<ExpiredReceipt>, StoreError> {
-        self.inner.expired_receipts(now, limit)
-    }
-
-    fn events(&self, after: Etag, limit: usize) -> Result<EventPage, StoreError> {
-        self.inner.events(after, limit)
-    }
-
-    fn ended_children(&self, family: Family) -> Result<u64, StoreError> {
-        self.inner.ended_children(family)
-    }
-
-    fn children(
-        &self,
-        family: Family,
-        after: Option<TaskNumber>,
-        limit: usize,
-    ) -> Result<Vec<TaskNumber>, StoreError> {
-        self.inner.children(family, after, limit)
-    }
-
-    fn families_over(
-        &self,
-        after: Option<Family>,
-        limit: usize,
-    ) -> Result<Vec<(Family, Fate)>, StoreError> {
-        self.inner.families_over(after, limit)
-    }
-
-    fn lives(&self) -> Result<Vec<LifeRow>, StoreError> {
-        self.inner.lives()
-    }
-
     fn put_life(&self, life: &LifeRow) -> Result<(), StoreError> {
         match self.noted(Op::Life(*life)) {
             Answer::Put(put) => put,
             answer => Err(other(&answer)),
         }
-    }
-
-    fn indexes(&self) -> Result<Vec<IndexRow>, StoreError> {
-        self.inner.indexes()
     }
 
     fn put_indexes(&self, indexes: &[IndexRow]) -> Result<(), StoreError> {
@@ -276,14 +117,6 @@ impl Store for Witness {
             Answer::Tidied(tidied) => tidied,
             answer => Err(other(&answer)),
         }
-    }
-
-    fn leaving(&self, still_running: usize) {
-        self.inner.leaving(still_running);
-    }
-
-    fn reopen(&self) -> Result<(), StoreError> {
-        self.inner.reopen()
     }
 
     fn commit(&self, batch: &[Commit]) -> Result<Vec<Result<Applied, Conflict>>, StoreError> {

@@ -3,17 +3,9 @@
 
 use super::dice::Dice;
 use super::scene::World;
-use outlive_storage::id::{InputId, TaskId};
-use outlive_storage::row::{
-    AskRow, DefNumber, Etag, Family, Fate, IndexRow, InputRow, LifeRow, Micros, Receipt, RunRow,
-    StepRow, TaskNumber, TaskRow, Times, TurnRow, ValueKey,
-};
-use outlive_storage::{
-    Applied, Commit, Conflict, Counters, Due, EventPage, EventsKept, ExpiredReceipt, FoundAsk,
-    Inbox, MemStore, Page, Scan, Segment, Sharing, Store, StoreError, StreamEnd,
-};
+use outlive_storage::row::{DefNumber, IndexRow, LifeRow};
+use outlive_storage::{Applied, Commit, Conflict, EventsKept, Front, MemStore, Store, StoreError};
 use parking_lot::Mutex;
-use std::ops::Bound;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::Notify;
@@ -142,7 +134,7 @@ impl FaultStore {
     }
 
     /// The store for reads, while it can be read.
-    fn read(&self) -> Result<&MemStore, StoreError> {
+    fn whole(&self) -> Result<&MemStore, StoreError> {
         match *self.mood.lock() {
             Mood::Whole => Ok(&self.world.truth),
             Mood::Failed(_) | Mood::Dead => Err(StoreError::Poisoned {
@@ -157,7 +149,7 @@ impl FaultStore {
         what: &str,
         write: impl FnOnce(&MemStore) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        let store = self.read()?;
+        let store = self.whole()?;
         let fault = {
             let mut state = self.world.state.lock();
             let fault = state.faults.next();
@@ -193,160 +185,17 @@ impl FaultStore {
     }
 }
 
-impl Store for FaultStore {
-    fn sharing(&self) -> Sharing {
-        self.world.truth.sharing()
+impl Front for FaultStore {
+    fn behind(&self) -> &dyn Store {
+        &*self.world.truth
     }
 
-    fn counters(&self) -> Result<Counters, StoreError> {
-        self.read()?.counters()
+    fn read<T>(&self, call: impl Fn(&dyn Store) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        call(self.whole()?)
     }
 
     fn define(&self, names: &[&str]) -> Result<Vec<DefNumber>, StoreError> {
         self.write("define", |store| store.define(names))
-    }
-
-    fn definitions(&self) -> Result<Vec<(DefNumber, Box<str>)>, StoreError> {
-        self.read()?.definitions()
-    }
-
-    fn find(&self, id: &TaskId) -> Result<Option<TaskNumber>, StoreError> {
-        self.read()?.find(id)
-    }
-
-    fn ids(&self, prefix: &str, limit: usize) -> Result<Vec<TaskId>, StoreError> {
-        self.read()?.ids(prefix, limit)
-    }
-
-    fn get(&self, task: TaskNumber) -> Result<Option<TaskRow>, StoreError> {
-        self.read()?.get(task)
-    }
-
-    fn value(&self, key: ValueKey) -> Result<Option<Vec<u8>>, StoreError> {
-        self.read()?.value(key)
-    }
-
-    fn inbox(&self, task: TaskNumber) -> Result<Inbox, StoreError> {
-        self.read()?.inbox(task)
-    }
-
-    fn inputs(&self, task: TaskNumber, limit: usize) -> Result<Vec<(u64, InputRow)>, StoreError> {
-        self.read()?.inputs(task, limit)
-    }
-
-    fn receipt(&self, task: TaskNumber, input_id: &InputId) -> Result<Option<Receipt>, StoreError> {
-        self.read()?.receipt(task, input_id)
-    }
-
-    fn scan(
-        &self,
-        scan: Scan,
-        after: Option<TaskNumber>,
-        limit: usize,
-    ) -> Result<Page, StoreError> {
-        self.read()?.scan(scan, after, limit)
-    }
-
-    fn due(&self, def: DefNumber, times: Times, limit: usize) -> Result<Due, StoreError> {
-        self.read()?.due(def, times, limit)
-    }
-
-    fn due_exactly(
-        &self,
-        def: DefNumber,
-        at: Micros,
-        after: Option<TaskNumber>,
-        limit: usize,
-    ) -> Result<Vec<TaskNumber>, StoreError> {
-        self.read()?.due_exactly(def, at, after, limit)
-    }
-
-    fn turn(&self, task: TaskNumber, slot: u64) -> Result<Option<TurnRow>, StoreError> {
-        self.read()?.turn(task, slot)
-    }
-
-    fn step(&self, task: TaskNumber, turn: u64, key: &str) -> Result<Option<StepRow>, StoreError> {
-        self.read()?.step(task, turn, key)
-    }
-
-    fn steps(
-        &self,
-        task: TaskNumber,
-        turn: u64,
-        after: Option<&str>,
-        limit: usize,
-    ) -> Result<Vec<(Box<str>, StepRow)>, StoreError> {
-        self.read()?.steps(task, turn, after, limit)
-    }
-
-    fn ask(&self, task: TaskNumber, key: &str) -> Result<Option<AskRow>, StoreError> {
-        self.read()?.ask(task, key)
-    }
-
-    fn asks(
-        &self,
-        from: Bound<(TaskNumber, &str)>,
-        limit: usize,
-    ) -> Result<Vec<FoundAsk>, StoreError> {
-        self.read()?.asks(from, limit)
-    }
-
-    fn runs(&self, task: TaskNumber) -> Result<Vec<RunRow>, StoreError> {
-        self.read()?.runs(task)
-    }
-
-    fn segments(
-        &self,
-        task: TaskNumber,
-        after: u64,
-        limit_bytes: usize,
-    ) -> Result<Vec<Segment>, StoreError> {
-        self.read()?.segments(task, after, limit_bytes)
-    }
-
-    fn stream_end(&self, task: TaskNumber) -> Result<Option<StreamEnd>, StoreError> {
-        self.read()?.stream_end(task)
-    }
-
-    fn expired(&self, now: Micros, limit: usize) -> Result<Vec<TaskNumber>, StoreError> {
-        self.read()?.expired(now, limit)
-    }
-
-    fn expired_receipts(
-        &self,
-        now: Micros,
-        limit: usize,
-    ) -> Result<Vec<ExpiredReceipt>, StoreError> {
-        self.read()?.expired_receipts(now, limit)
-    }
-
-    fn events(&self, after: Etag, limit: usize) -> Result<EventPage, StoreError> {
-        self.read()?.events(after, limit)
-    }
-
-    fn ended_children(&self, family: Family) -> Result<u64, StoreError> {
-        self.read()?.ended_children(family)
-    }
-
-    fn children(
-        &self,
-        family: Family,
-        after: Option<TaskNumber>,
-        limit: usize,
-    ) -> Result<Vec<TaskNumber>, StoreError> {
-        self.read()?.children(family, after, limit)
-    }
-
-    fn families_over(
-        &self,
-        after: Option<Family>,
-        limit: usize,
-    ) -> Result<Vec<(Family, Fate)>, StoreError> {
-        self.read()?.families_over(after, limit)
-    }
-
-    fn lives(&self) -> Result<Vec<LifeRow>, StoreError> {
-        self.read()?.lives()
     }
 
     fn put_life(&self, life: &LifeRow) -> Result<(), StoreError> {
@@ -357,16 +206,8 @@ impl Store for FaultStore {
         })
     }
 
-    fn indexes(&self) -> Result<Vec<IndexRow>, StoreError> {
-        self.read()?.indexes()
-    }
-
     fn put_indexes(&self, indexes: &[IndexRow]) -> Result<(), StoreError> {
         self.write("the indexes", |store| store.put_indexes(indexes))
-    }
-
-    fn leaving(&self, still_running: usize) {
-        self.world.truth.leaving(still_running);
     }
 
     fn tidy(&self, events: EventsKept, limit: usize) -> Result<bool, StoreError> {
