@@ -36,11 +36,10 @@ fn main() -> Result<ExitCode, Box<dyn Error + Send + Sync>> {
         println!("VIOLATION {what}");
     }
     println!(
-        "{:?}; {} writes, {} told, {} retries, {} backups, {} compactions, {} images with a write nobody was told of, {} read as a whole, {:.0} s",
+        "{:?}; {} writes, {} told, {} backups, {} compactions, {} images with a write nobody was told of, {} read as a whole, {:.0} s",
         counts.kinds,
         counts.writes,
         counts.facts,
-        counts.retries,
         counts.backups,
         counts.compactions,
         counts.unanswered,

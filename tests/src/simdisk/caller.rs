@@ -37,6 +37,8 @@ pub struct Lived {
     pub compactions: u64,
     /// Retries that opened a further run.
     pub retries: u64,
+    /// Starts that opened one.
+    pub restarts: u64,
     /// What went wrong.
     pub violations: Vec<String>,
 }
@@ -88,6 +90,7 @@ pub async fn live(
         calls: Arc::new(Mutex::new(branch.calls.clone())),
         violations: Arc::default(),
         retries: Arc::default(),
+        restarts: Arc::default(),
     };
     let (mut backups, mut compactions) = (0, 0);
     let mut plan = branch.plan();
@@ -128,11 +131,13 @@ pub async fn live(
     violations.extend(world.violations());
     let calls = callers.calls.lock().clone();
     let retries = callers.retries.load(Ordering::Relaxed);
+    let restarts = callers.restarts.load(Ordering::Relaxed);
     Ok(Lived {
         calls,
         backups,
         compactions,
         retries,
+        restarts,
         violations,
     })
 }
@@ -145,6 +150,7 @@ struct Callers {
     calls: Arc<Mutex<Vec<Issued>>>,
     violations: Arc<Mutex<Vec<String>>>,
     retries: Arc<AtomicU64>,
+    restarts: Arc<AtomicU64>,
 }
 
 impl Callers {
@@ -216,9 +222,12 @@ impl Callers {
             }
             Call::Retry(task, def) => {
                 self.anew(task);
-                match engine.retry(def_of(*def), task).await {
-                    Ok(_) => {
+                let order = engine.retry(def_of(*def), task);
+                let (told, since) = watched(&self.journal, order).await;
+                match told {
+                    Ok(run) => {
                         self.retries.fetch_add(1, Ordering::Relaxed);
+                        self.told(since, task, What::Retried { run: run.run() });
                     }
                     Err(ReenterError::Control(
                         ControlError::Conflict { .. } | ControlError::NotFound(_),
@@ -262,7 +271,12 @@ impl Callers {
         }
         let (told, since) = watched(&self.journal, start.input_id(label)).await;
         let what = match told {
-            Ok(_) => What::Accepted(id(label)),
+            Ok(run) => {
+                let restarted = run.accepted() == Some(Accepted::Restarted);
+                self.restarts
+                    .fetch_add(u64::from(restarted), Ordering::Relaxed);
+                What::Accepted(id(label))
+            }
             Err(StartError::Conflict { .. } | StartError::SteeringQueueFull { .. }) => {
                 What::Refused(id(label))
             }

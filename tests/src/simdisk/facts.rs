@@ -32,6 +32,11 @@ pub enum What {
     Withdrawn(InputId),
     /// The task is to end.
     Cancelled,
+    /// The task begins a further run.
+    Retried {
+        /// The run.
+        run: u32,
+    },
     /// The task is removed.
     Removed,
     /// A question of this turn is answered.
@@ -92,6 +97,7 @@ impl Fact {
             | What::Answered { .. }
             | What::Withdrawn(_)
             | What::Cancelled
+            | What::Retried { .. }
             | What::Removed
             | What::AskAnswered { .. }
             | What::Step { .. }
@@ -127,6 +133,7 @@ impl What {
                 matches!(whole.receipt(input), Some(Receipt::Withdrawn { .. }))
             }
             What::Cancelled => row.cancel.is_some() || matches!(row.state, State::Completed { .. }),
+            What::Retried { run } => row.run >= *run,
             What::AskAnswered { turn, key } => {
                 let answered = |state| matches!(state, StepState::Answered { .. });
                 let mut steps = whole.steps.iter();

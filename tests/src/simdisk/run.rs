@@ -126,6 +126,8 @@ pub struct Counts {
     pub compactions: u64,
     /// Retries that opened a further run.
     pub retries: u64,
+    /// Starts that opened one.
+    pub restarts: u64,
     /// Images whose file was read as a whole.
     pub repaired: u64,
     /// Images that were worked until everything rested.
@@ -168,6 +170,7 @@ impl Counts {
         self.backups += other.backups;
         self.compactions += other.compactions;
         self.retries += other.retries;
+        self.restarts += other.restarts;
         self.repaired += other.repaired;
         self.settled += other.settled;
         self.slowest = self.slowest.max(other.slowest);
@@ -202,12 +205,14 @@ impl fmt::Display for Counts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} of {} images after {} calls of the disk in {} lives of {} histories, {} in recoveries, {} worked to the end, {} failures, slowest recovery {:.1} ms",
+            "{} of {} images after {} calls of the disk in {} lives of {} histories ({} retries, {} restarts), {} in recoveries, {} worked to the end, {} failures, slowest recovery {:.1} ms",
             self.images,
             self.possible,
             self.calls,
             self.lives,
             self.histories,
+            self.retries,
+            self.restarts,
             self.second,
             self.settled,
             self.violations,
@@ -244,6 +249,7 @@ pub fn history(seed: u64, share: &Share) -> Counts {
         counts.backups += lived.backups;
         counts.compactions += lived.compactions;
         counts.retries += lived.retries;
+        counts.restarts += lived.restarts;
         for what in lived.violations.iter().chain(&panics::taken()) {
             counts.violated(&place.at(0), what);
         }

@@ -90,6 +90,14 @@ pub struct Known {
     pub withdrawn: Vec<String>,
 }
 
+impl Known {
+    /// Whether a retry may find an end to go on from. What is kept for a moment is mostly gone by then.
+    fn may_be_retried(&self) -> bool {
+        let fails = self.inputs.last().is_some_and(|job| job.end == End::Fail);
+        self.def != Def::Brief && !self.deleted && (self.cancelled || fails)
+    }
+}
+
 /// The tasks that callers know, by their ids.
 #[derive(Debug, Clone, Default)]
 pub struct Plan(pub BTreeMap<String, Known>);
@@ -181,10 +189,7 @@ impl Script {
             20 => self.withdraws(plan),
             21 => Group::Calls(vec![Call::AnswerAll]),
             22 => self.about_one(plan, Call::Look),
-            23 | 24 => self.about_one(plan, |task| {
-                let def = plan.0[&task].def;
-                Call::Retry(task, def)
-            }),
+            23 | 24 => self.retries(plan, crowded),
             25 => self.starts_again(plan),
             26 => Group::Backup,
             27 => Group::Compact,
@@ -217,6 +222,35 @@ impl Script {
             }
         });
         Group::Calls(calls.collect())
+    }
+
+    /// Of two that have ended otherwise than with success, or soon do. Where there is none, one begins that will.
+    fn retries(&mut self, plan: &Plan, crowded: bool) -> Group {
+        let known = plan.0.iter().filter(|(_, known)| known.may_be_retried());
+        let mut known: Vec<_> = known.collect();
+        let mut calls = Vec::new();
+        while !known.is_empty() && calls.len() < 2 {
+            let at = self.chance.below(known.len() as u64) as usize;
+            let (task, known) = known.swap_remove(at);
+            calls.push(Call::Retry(task.clone(), known.def));
+        }
+        if !calls.is_empty() {
+            return Group::Calls(calls);
+        }
+        if crowded {
+            return self.about_one(plan, Call::Cancel);
+        }
+        let job = self.job(Def::Plain, true);
+        Group::Calls(vec![Call::Start {
+            task: format!("t-{}", job.label),
+            def: Def::Plain,
+            job: Job {
+                end: End::Fail,
+                ..job
+            },
+            delivery: Delivery::Interrupt,
+            again: false,
+        }])
     }
 
     /// Whether it runs, has ended or is gone: its id is used once more.
@@ -289,7 +323,7 @@ impl Script {
         let acts = (0..acts).map(|_| self.act(def)).collect();
         let end = match (def, self.chance.below(8)) {
             (Def::Chat, _) => End::Suspend,
-            (Def::Plain | Def::Brief, 0) => End::Fail,
+            (Def::Plain | Def::Brief, 0 | 1) => End::Fail,
             (Def::Plain | Def::Brief, _) => End::Say,
         };
         let output = self.size(small);
