@@ -1,5 +1,6 @@
 //! The whole engine on a disk that fails at its n-th call: nothing acknowledged is lost, nothing refused is there, and
-//! what is unknown is known when it is asked again.
+//! what is unknown is known when it is asked again. What was told is told again, results and items; no step that is recorded
+//! runs again, and none twice in one life.
 //!
 //! An engine that ends is followed by a power cut at every other call that fails, and by another process on the running
 //! system at the rest.
@@ -8,20 +9,23 @@
 //! default every so many are, beginning with another one for each kind.
 
 use outlive::{
-    Ctx, Engine, HandlerError, InputError, OpenError, ResultError, StartError, StoreError, TaskDef,
+    AttachError, Ctx, Engine, GetError, HandlerError, InputError, OpenError, ResultError,
+    StartError, StoreError, StreamError, StreamEvent, TaskDef,
 };
 use outlive_storage::redb::{RedbOptions, RedbStore};
 use outlive_tests::faulty_disk::{Fault, FaultyDisk, Kind};
 use parking_lot::Mutex;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-const TASK: TaskDef<u32, String, u32> = TaskDef::new("task").steerable(3);
+const TASK: TaskDef<u32, String, u64> = TaskDef::new("task").steerable(3);
 /// Inputs from here on wait until they are steered.
 const WAITS: u32 = 100;
 /// Longer than a store is borne with, and any call may take.
 const LONG: Duration = Duration::from_secs(60);
+/// A stream that gives nothing for so long has nothing more for now.
+const STILL: Duration = Duration::from_millis(10);
 /// Without `OUTLIVE_FAULT_STRIDE`: of so many calls one fails.
 const STRIDE: u64 = 97;
 
@@ -66,10 +70,34 @@ enum Broken {
 struct World {
     /// How its files are repaired: what a failed sync leaves is hidden by the quick way.
     quick_repair: bool,
-    /// How often the step of an input ran.
-    paid: Arc<Mutex<BTreeMap<String, u32>>>,
+    /// Engines so far.
+    lives: u64,
+    steps: Arc<Mutex<Steps>>,
     told: BTreeMap<&'static str, String>,
+    /// What a reader was shown when the result of an input had been told: the items of its task, by their numbers.
+    shown: BTreeMap<&'static str, Vec<(u64, u64)>>,
     at: usize,
+}
+
+/// The steps of the inputs, as their handlers see them.
+#[derive(Debug, Default)]
+struct Steps {
+    /// The life in which it ran last.
+    ran: BTreeMap<String, u64>,
+    /// Its handler had its result, which is recorded then.
+    recorded: BTreeSet<String>,
+    /// Ran again after that, or twice in one life.
+    doubled: Vec<String>,
+}
+
+impl Steps {
+    fn run(&mut self, input: &str, life: u64) {
+        let before = self.ran.insert(input.to_owned(), life);
+        if before == Some(life) || self.recorded.contains(input) {
+            self.doubled
+                .push(format!("{input} in {before:?} and {life}"));
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -81,6 +109,12 @@ struct Tally {
     refused: u64,
     silent: u64,
     refused_opens: u64,
+    /// Answers of a store that has no room, and cannot be opened again for want of it.
+    read_when_full: u64,
+    /// That there is no room, in place of one.
+    not_read_when_full: u64,
+    /// Items read back.
+    items: u64,
     /// Copies that took the place of a file which had failed to sync.
     copies: u64,
 }
@@ -90,17 +124,18 @@ fn output(n: u32) -> String {
 }
 
 async fn work(
-    paid: Arc<Mutex<BTreeMap<String, u32>>>,
-    ctx: Ctx<u32>,
+    (steps, life): (Arc<Mutex<Steps>>, u64),
+    ctx: Ctx<u64>,
     n: u32,
 ) -> Result<String, HandlerError> {
     let input = ctx.input_id().to_string();
     let pay = || {
-        *paid.lock().entry(input.clone()).or_default() += 1;
+        steps.lock().run(&input, life);
         async move { Ok::<_, HandlerError>(n) }
     };
     let n = ctx.step("pay", pay).await?;
-    ctx.emit(n).await?;
+    steps.lock().recorded.insert(input);
+    ctx.emit(u64::from(n)).await?;
     if n >= WAITS {
         ctx.cancelled().await;
     }
@@ -115,11 +150,11 @@ async fn open(disk: &FaultyDisk, world: &World) -> Result<Engine, OpenError> {
     };
     let store =
         RedbStore::on_medium(Arc::new(disk.clone()), options, 7).map_err(OpenError::File)?;
-    let paid = Arc::clone(&world.paid);
+    let (steps, life) = (Arc::clone(&world.steps), world.lives);
     let builder = Engine::on_store(Arc::new(store))
         .inline()
         .poison_guard(false);
-    let builder = builder.task(TASK, move |ctx, n| work(Arc::clone(&paid), ctx, n));
+    let builder = builder.task(TASK, move |ctx, n| work((Arc::clone(&steps), life), ctx, n));
     builder.open().await
 }
 
@@ -137,13 +172,18 @@ fn of_store(error: &StoreError) -> Broken {
     Broken::Refused
 }
 
-/// Asks for the result of an input that was given before, by its ids.
-async fn again(engine: &Engine, id: &str, input: &'static str) -> Result<String, Broken> {
+/// The input of this id.
+fn given(input: &str) -> u32 {
     let given = SCRIPT.iter().find_map(|call| match call {
         Call::Start(_, known, n) if *known == input => Some(*n),
         Call::Start(..) | Call::Result(..) | Call::Delete(_) => None,
     });
-    let n = given.expect("the script gives it");
+    given.expect("the script gives it")
+}
+
+/// Asks for the result of an input that was given before, by its ids.
+async fn again(engine: &Engine, id: &str, input: &'static str) -> Result<String, Broken> {
+    let n = given(input);
     match engine.start(TASK, id, &n).input_id(input).await {
         Ok(run) => match run.result().await {
             Ok(output) => Ok(output),
@@ -155,6 +195,52 @@ async fn again(engine: &Engine, id: &str, input: &'static str) -> Result<String,
         }
         Err(other) => panic!("{id}/{input}: {other:?}"),
     }
+}
+
+/// The items of a task, by their numbers: those that stay, as far as there are any by now.
+async fn items(engine: &Engine, id: &str) -> Result<Vec<(u64, u64)>, Broken> {
+    let mut stream = match engine.stream(TASK, id, 0).await {
+        Ok(stream) => stream,
+        Err(AttachError::Get(GetError::Store(_) | GetError::ShuttingDown)) => {
+            return Err(Broken::Unknown);
+        }
+        Err(other) => panic!("the stream of {id}: {other:?}"),
+    };
+    let (mut shown, mut last) = (Vec::new(), 0);
+    while let Ok(Some(event)) = tokio::time::timeout(STILL, stream.next()).await {
+        let event = match event {
+            Ok(event) => event,
+            Err(StreamError::Store(_) | StreamError::ShuttingDown) => return Err(Broken::Unknown),
+            Err(other) => panic!("the stream of {id}: {other:?}"),
+        };
+        let follows = event.sequence() == last + 1;
+        last = event.sequence();
+        match event {
+            StreamEvent::Item { turn, item, .. } if follows => shown.push((last, turn, item)),
+            StreamEvent::Reset { turn, .. } if follows => {
+                shown.retain(|(_, emitted, _)| *emitted != turn);
+            }
+            StreamEvent::End { .. } if !follows => break,
+            other => panic!("the stream of {id}: {other:?} after {shown:?}"),
+        }
+    }
+    let shown = shown.into_iter().map(|(at, _, item)| (at, item));
+    Ok(shown.collect())
+}
+
+/// Reads back what was emitted for an input whose result is told, and what was before it.
+async fn read_back(
+    engine: &Engine,
+    world: &mut World,
+    (id, input): (&str, &'static str),
+) -> Result<(), Broken> {
+    let shown = items(engine, id).await?;
+    let of_input = shown
+        .iter()
+        .filter(|(_, item)| *item == u64::from(given(input)));
+    assert_eq!(of_input.count(), 1, "{id}/{input}: {shown:?}");
+    world.shown.insert(input, shown);
+    Ok(())
 }
 
 async fn call(engine: &Engine, world: &mut World, call: Call) -> Result<(), Broken> {
@@ -170,7 +256,7 @@ async fn call(engine: &Engine, world: &mut World, call: Call) -> Result<(), Brok
             Ok(output) => {
                 let before = world.told.insert(input, output.clone());
                 assert!(before.is_none_or(|before| before == output));
-                Ok(())
+                read_back(engine, world, (id, input)).await
             }
             Err(broken) => Err(broken),
         },
@@ -193,17 +279,28 @@ async fn play_on(engine: &Engine, world: &mut World) -> Result<(), Broken> {
     Ok(())
 }
 
-/// What was acknowledged and not deleted since is there, and what was told is told again.
-async fn check(engine: &Engine, world: &World) {
-    let deleted = |id: &str, at: usize| {
-        let later = &SCRIPT[at..SCRIPT.len().min(world.at + 1)];
+/// What was acknowledged and not deleted since.
+fn acknowledged(world: &World) -> impl Iterator<Item = Call> {
+    let at = world.at;
+    let deleted = move |id: &str, since: usize| {
+        let later = &SCRIPT[since..SCRIPT.len().min(at + 1)];
         later
             .iter()
             .any(|call| matches!(call, Call::Delete(gone) if *gone == id))
     };
-    for (at, done) in SCRIPT[..world.at].iter().enumerate() {
-        match *done {
-            Call::Start(id, ..) | Call::Result(id, _) if deleted(id, at) => {}
+    let done = SCRIPT[..at].iter().copied().enumerate();
+    let stays = done.filter(move |(since, call)| match call {
+        Call::Start(id, ..) | Call::Result(id, _) => !deleted(id, *since),
+        Call::Delete(_) => false,
+    });
+    stays.map(|(_, call)| call)
+}
+
+/// What was acknowledged and not deleted since is there, and what was told is told again: results, and items under the
+/// numbers that they had.
+async fn check(engine: &Engine, world: &World, tally: &mut Tally) {
+    for done in acknowledged(world) {
+        match done {
             Call::Start(id, input, _) => {
                 let found = engine.input(id, input).await;
                 assert!(found.is_ok(), "{done:?} was acknowledged: {found:?}");
@@ -211,8 +308,52 @@ async fn check(engine: &Engine, world: &World) {
             Call::Result(id, input) => {
                 let told = again(engine, id, input).await.expect("it was told");
                 assert_eq!(Some(&told), world.told.get(input), "{done:?}");
+                let shown = items(engine, id).await.expect("the disk is well");
+                let before = &world.shown[input];
+                assert!(shown.starts_with(before), "{done:?}: {before:?}, {shown:?}");
+                tally.items += before.len() as u64;
             }
             Call::Delete(_) => {}
+        }
+    }
+}
+
+/// When everything is over each task has the items of its inputs, once and in order.
+async fn check_items(engine: &Engine, tally: &mut Tally) {
+    let whole: [(&str, &[u64]); 5] = [
+        ("a", &[90]),
+        ("held", &[100, 3]),
+        ("b", &[20]),
+        ("c", &[60]),
+        ("d", &[2]),
+    ];
+    for (id, expected) in whole {
+        let shown = items(engine, id).await.expect("the disk is well");
+        let shown: Vec<u64> = shown.into_iter().map(|(_, item)| item).collect();
+        assert_eq!(shown, expected, "{id}");
+        tally.items += shown.len() as u64;
+    }
+}
+
+/// On a disk without room, on which the file cannot be opened again either, whoever asks is told what is there or that
+/// there is no room: never that it is not there, nor that the engine has stopped.
+async fn look_when_full(engine: &Engine, world: &World, tally: &mut Tally) {
+    for done in acknowledged(world) {
+        let (Call::Start(id, input, _) | Call::Result(id, input)) = done else {
+            continue;
+        };
+        let asked = engine.input(id, input);
+        match tokio::time::timeout(LONG, asked).await {
+            Ok(Ok(_)) => tally.read_when_full += 1,
+            Ok(Err(InputError::Store(StoreError::Full))) => tally.not_read_when_full += 1,
+            other => panic!("{done:?} was acknowledged: {other:?} on a full disk"),
+        }
+        let Some(before) = world.shown.get(input) else {
+            continue;
+        };
+        match items(engine, id).await {
+            Ok(shown) => assert!(shown.starts_with(before), "{before:?}, {shown:?}"),
+            Err(_) => tally.not_read_when_full += 1,
         }
     }
 }
@@ -260,10 +401,10 @@ async fn play(image: &[u8], way: Way, tally: &mut Tally) -> u64 {
         ..World::default()
     };
     disk.arm(fault);
-    let mut lives = 0;
     let mut noticed = false;
     loop {
-        lives += 1;
+        world.lives += 1;
+        let lives = world.lives;
         assert!(lives < 5, "{fault:?}: it does not come to its end");
         let engine = match open(&disk, &world).await {
             Ok(engine) => engine,
@@ -276,7 +417,7 @@ async fn play(image: &[u8], way: Way, tally: &mut Tally) -> u64 {
             }
         };
         if lives > 1 {
-            check(&engine, &world).await;
+            check(&engine, &world, tally).await;
         }
         let mut played = play_on(&engine, &mut world).await;
         if let Err(broken) = played {
@@ -290,6 +431,9 @@ async fn play(image: &[u8], way: Way, tally: &mut Tally) -> u64 {
                 Broken::Unknown => tally.unknown += 1,
                 Broken::Refused => tally.refused += 1,
                 Broken::Silent => tally.silent += 1,
+            }
+            if fault.kind == Kind::Full && fault.lasts {
+                look_when_full(&engine, &world, tally).await;
             }
             disk.mend();
             // A disk that is full stops no engine, so that this one goes on by itself.
@@ -306,6 +450,7 @@ async fn play(image: &[u8], way: Way, tally: &mut Tally) -> u64 {
                 drop(engine);
                 disk = way.next(disk, lives).await;
                 if broken == Broken::Refused {
+                    world.lives += 1;
                     let engine = open(&disk, &world).await.expect("a well disk");
                     check_refused(&engine, &world).await;
                     drop(engine);
@@ -319,17 +464,15 @@ async fn play(image: &[u8], way: Way, tally: &mut Tally) -> u64 {
         drop(engine);
         // The power is cut: what was acknowledged since the failure must be on the disk as well.
         let left = FaultyDisk::new(disk.image(), seed);
+        world.lives += 1;
         let engine = open(&left, &world).await;
         let engine = engine.unwrap_or_else(|error| panic!("{fault:?}: a dead file: {error:?}"));
-        check(&engine, &world).await;
+        check(&engine, &world, tally).await;
         let last = again(&engine, "d", "d1").await;
         assert_eq!(last.expect("it was acknowledged"), output(2));
-        for (input, times) in &*world.paid.lock() {
-            assert!(
-                u64::from(*times) <= lives + 1,
-                "{fault:?}: {input} was paid {times} times in {lives} lives"
-            );
-        }
+        check_items(&engine, tally).await;
+        let doubled = std::mem::take(&mut world.steps.lock().doubled);
+        assert!(doubled.is_empty(), "{fault:?}: {doubled:?}");
         tally.healed += u64::from(!noticed && disk.failures() > 0);
         return hits;
     }
@@ -388,6 +531,10 @@ fn a_failed_call_loses_nothing() {
 fn a_full_disk_loses_nothing() {
     let tally = fail(&[Kind::Full], true);
     assert!(tally.unknown + tally.silent > 0, "{tally:?}");
+    assert!(
+        tally.read_when_full + tally.not_read_when_full > 0,
+        "{tally:?}"
+    );
 }
 
 /// Going on with a file that a sync has failed for leaves it unreadable after the next power cut.
