@@ -16,8 +16,10 @@ use std::process::{Child, Command, ExitCode, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// A run of cargo, build included, that takes longer has hung: a test that hangs catches nothing.
+/// Tests that take longer have hung: a test that hangs catches nothing.
 const RUN_MAX: Duration = Duration::from_secs(600);
+/// A build takes as long as the machine is busy.
+const BUILD_MAX: Duration = Duration::from_secs(3600);
 const POLL: Duration = Duration::from_millis(50);
 /// The directory of the wrappers, by which this program knows that it is one.
 const WRAPPERS: &str = "planted-rustc";
@@ -136,25 +138,19 @@ fn cargo_test(
 ) -> io::Result<Outcome> {
     let log_path = target.join(format!("{log_name}.log"));
     let log = File::create(&log_path)?;
-    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo")));
-    command
-        .arg("test")
-        .args(args.split_whitespace())
-        .current_dir(root())
-        .stdin(Stdio::null());
-    command.stdout(log.try_clone()?).stderr(log);
-    // Symbols and incremental state would be kept once per bug, and nobody debugs these builds.
-    command
-        .env("CARGO_TARGET_DIR", target)
-        .env("CARGO_PROFILE_DEV_DEBUG", "0")
-        .env("CARGO_INCREMENTAL", "0");
-    command
-        .env("CARGO_TERM_COLOR", "never")
-        .env_remove("RUSTC_WORKSPACE_WRAPPER");
-    if let Some(wrapper) = wrapper {
-        command.env("RUSTC_WORKSPACE_WRAPPER", wrapper);
+    // The build apart, so that the tests alone have the time of the tests.
+    let run = |flag: Option<&str>, longest| {
+        let mut command = cargo(args, target, wrapper);
+        command.args(flag);
+        command.stdout(log.try_clone()?).stderr(log.try_clone()?);
+        finish(group(&mut command).spawn()?, longest)
+    };
+    match run(Some("--no-run"), BUILD_MAX)? {
+        None => return Ok(Outcome::Hung),
+        Some(false) => return Ok(Outcome::Broken),
+        Some(true) => {}
     }
-    let Some(success) = finish(group(&mut command).spawn()?)? else {
+    let Some(success) = run(None, RUN_MAX)? else {
         return Ok(Outcome::Hung);
     };
     let output = String::from_utf8_lossy(&fs::read(&log_path)?).into_owned();
@@ -169,10 +165,32 @@ fn cargo_test(
     })
 }
 
+/// Cargo with these arguments, the bug of the wrapper planted in what it builds.
+fn cargo(args: &str, target: &Path, wrapper: Option<&Path>) -> Command {
+    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo")));
+    command
+        .arg("test")
+        .args(args.split_whitespace())
+        .current_dir(root())
+        .stdin(Stdio::null());
+    // Symbols and incremental state would be kept once per bug, and nobody debugs these builds.
+    command
+        .env("CARGO_TARGET_DIR", target)
+        .env("CARGO_PROFILE_DEV_DEBUG", "0")
+        .env("CARGO_INCREMENTAL", "0");
+    command
+        .env("CARGO_TERM_COLOR", "never")
+        .env_remove("RUSTC_WORKSPACE_WRAPPER");
+    if let Some(wrapper) = wrapper {
+        command.env("RUSTC_WORKSPACE_WRAPPER", wrapper);
+    }
+    command
+}
+
 /// Waits for the run; `None` if it had to be ended.
-fn finish(mut run: Child) -> io::Result<Option<bool>> {
+fn finish(mut run: Child, longest: Duration) -> io::Result<Option<bool>> {
     let started = Instant::now();
-    while started.elapsed() < RUN_MAX {
+    while started.elapsed() < longest {
         if let Some(status) = run.try_wait()? {
             return Ok(Some(status.success()));
         }
