@@ -1,6 +1,6 @@
 //! The whole engine on a disk that fails at its n-th call: nothing acknowledged is lost, nothing refused is there, and
 //! what is unknown is known when it is asked again. What was told is told again, results and items; no step that is recorded
-//! runs again, and none twice in one life.
+//! runs again, and none twice in one life. It has so many lines because each call, and all that is read back of it, is here.
 //!
 //! An engine that ends is followed by a power cut at every other call that fails, and by another process on the running
 //! system at the rest.
