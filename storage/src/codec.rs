@@ -9,6 +9,7 @@
 //! Numbers are little-endian. The structs in `row` and `receipt` are version 1; a changed struct gets a further
 //! version, and the old struct stays here with a `From`.
 
+use crate::commit::Commit;
 use crate::header::Header;
 use crate::receipt::KeptReceipt;
 use crate::row::{
@@ -24,13 +25,15 @@ use serde::de::DeserializeOwned;
 pub(crate) const VERSION: u8 = 1;
 /// Largest encoded body, in bytes: far above any row whose payloads are inline, far below a hostile length.
 const BODY_MAX: usize = 4 << 20;
+/// Most that a batch of the journal takes in memory, in bytes: a few times what the largest journal holds.
+const BATCH_MAX: usize = 256 << 20;
 /// Largest large value, in bytes.
 const VALUE_MAX: usize = 1 << 30;
 
 const ROW: [u8; 2] = *b"oT";
 const VALUE: [u8; 2] = *b"oV";
 /// The body is bincode 2 in its standard configuration: most numbers of a row are small, and take a byte each.
-const BINCODE: u8 = 2;
+pub(crate) const BINCODE: u8 = 2;
 /// The body is the user's bytes as given.
 const RAW: u8 = 0;
 
@@ -258,6 +261,27 @@ pub(crate) fn decode_step(slot: Slot<'_>, bytes: &[u8]) -> Result<StepRow> {
     Ok(step)
 }
 
+/// Appends a batch, for the journal. Its commits are in the memory of the caller already, so they have no bound here.
+///
+/// # Errors
+/// [`StoreError::Malformed`] when it cannot be encoded.
+pub(crate) fn encode_batch(batch: &[&Commit], out: &mut Vec<u8>) -> Result<()> {
+    let config = bincode::config::standard();
+    match bincode::serde::encode_into_std_write(batch, out, config) {
+        Ok(_) => Ok(()),
+        Err(_) => Err(StoreError::Malformed {
+            what: "a batch cannot be encoded",
+        }),
+    }
+}
+
+/// Reads a batch of the journal; `None` when these bytes are not one.
+pub(crate) fn decode_batch(body: &[u8]) -> Option<Vec<Commit>> {
+    let config = bincode::config::standard().with_limit::<BATCH_MAX>();
+    let (batch, read) = bincode::serde::decode_from_slice(body, config).ok()?;
+    (read == body.len()).then_some(batch)
+}
+
 fn start_short(magic: [u8; 2], codec: u8, out: &mut Vec<u8>) {
     out.clear();
     out.extend_from_slice(&magic);
@@ -413,4 +437,4 @@ fn u64_at(bytes: &[u8], at: usize) -> u64 {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -5,7 +5,9 @@ use crate::row::{
     AskRow, Etag, EventRow, Family, Fate, Generation, InputRow, Micros, Receipt, RunRow,
     SegmentRow, StepRow, TaskNumber, TaskRow, TurnRow, ValueKey,
 };
+use crate::row::{user, whole};
 use crate::store::StoreError;
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 /// Most segments that one [`Write::EvictSegments`] removes.
@@ -31,7 +33,7 @@ pub(crate) fn evicted(firsts: impl Iterator<Item = u64>, below: u64) -> Vec<u64>
 }
 
 /// The row a commit was decided on. Compared for equality inside the transaction, never for order.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Expect {
     /// No task has this id: a start. The commit's first write must be the row.
     Absent,
@@ -42,7 +44,7 @@ pub enum Expect {
 }
 
 /// One change within a commit.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Write {
     /// Put the row; the store moves its index entries from where the old row had them.
     Row(Arc<TaskRow>),
@@ -51,6 +53,7 @@ pub enum Write {
         /// Its key; `key.task` is the commit's task.
         key: ValueKey,
         /// The user's bytes, as given.
+        #[serde(with = "user")]
         bytes: Vec<u8>,
     },
     /// Remove a large value; nothing happens when it is not there.
@@ -107,6 +110,7 @@ pub enum Write {
         /// The key.
         key: Box<str>,
         /// The step.
+        #[serde(with = "whole")]
         step: Box<StepRow>,
     },
     /// Remove a step; nothing happens when it is not there.
@@ -230,7 +234,7 @@ impl Write {
 }
 
 /// All that changes in one task at once: the unit of atomicity.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Commit {
     /// The task; for a start its new number.
     pub task: TaskNumber,

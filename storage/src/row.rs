@@ -19,7 +19,7 @@ mod value;
 
 pub use ask::AskRow;
 #[cfg(feature = "redb")]
-pub(crate) use bytes::{UserBytes, chance};
+pub(crate) use bytes::{UserBytes, chance, user};
 pub(crate) use deadline::last as last_moment;
 pub use deadline::{Deadline, Line, Times};
 pub use event::{EventKind, EventRow};
@@ -29,6 +29,7 @@ pub use input::{Delivery, InputRow, Mark, Receipt, RunRow, Taken, TurnResult, Tu
 pub use life::{GuardPhase, LifeRow};
 pub use options::{BackOff, Keep, OptionsRow, RetryRow};
 pub use outcome::{Failure, FailureKind, Outcome};
+pub(crate) use step::whole;
 pub use step::{StepRow, StepState};
 pub use stream::{SegmentRow, StreamEntry};
 pub use time::Micros;

@@ -1,6 +1,7 @@
 //! A file of the store as redb sees it: how many entries each of its tables has.
 
-use redb::{Database, ReadableDatabase, ReadableTableMetadata, TableHandle};
+use outlive_storage::redb::bare_database;
+use redb::{ReadableDatabase, ReadableTableMetadata, TableHandle};
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -20,7 +21,7 @@ const OF_THE_FILE: [&str; 7] = [
 /// # Panics
 /// When the file cannot be read, for example because an engine is on it.
 pub fn of_tasks(path: &Path) -> BTreeMap<String, u64> {
-    let database = Database::open(path).expect("the file opens");
+    let database = bare_database(path).expect("the file opens");
     let read = database.begin_read().expect("a read");
     let tables = read.list_tables().expect("the tables");
     let entries = tables.map(|table| {

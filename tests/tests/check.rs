@@ -285,7 +285,7 @@ async fn a_check_changes_nothing_and_recovers_nothing() {
 
 /// The rows of tasks, as they are in the file.
 fn rows(home: &Home) -> Vec<(u64, Vec<u8>)> {
-    let database = redb::Database::open(home.path()).unwrap();
+    let database = outlive_storage::redb::bare_database(&home.path()).unwrap();
     let read = database.begin_read().unwrap();
     let table = read
         .open_table(redb::TableDefinition::<u64, &[u8]>::new("tasks"))

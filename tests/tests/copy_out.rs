@@ -35,6 +35,8 @@ fn open(disk: &FaultyDisk, quick_repair: bool) -> Result<RedbStore, OpenError> {
     let options = RedbOptions {
         cache_bytes: 64 << 10,
         quick_repair,
+        // Full after a few commits.
+        journal_bytes: 16 << 10,
         ..RedbOptions::default()
     };
     RedbStore::on_medium(Arc::new(disk.clone()), options, 7)

@@ -6,9 +6,10 @@ use outlive::{
     Builder, Ctx, Engine, GetError, HandlerError, OpenError, ResultError, StoreError, TaskDef,
     store,
 };
+use outlive_storage::redb::bare_database;
 use outlive_tests::damage::campaign::Campaign;
 use outlive_tests::faulty::Faulty;
-use redb::{Database, TableDefinition, WriteTransaction};
+use redb::{TableDefinition, WriteTransaction};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -57,7 +58,7 @@ fn last(builder: Builder) -> Builder {
 
 /// Changes what a closed file holds.
 fn tamper(path: &Path, tamper: impl FnOnce(&WriteTransaction)) {
-    let database = Database::open(path).expect("the file opens");
+    let database = bare_database(path).expect("the file opens");
     let txn = database.begin_write().expect("a write");
     tamper(&txn);
     txn.commit().expect("a commit");

@@ -13,7 +13,10 @@ use outlive::{
     StartError, StoreError, StreamError, StreamEvent, TaskDef,
 };
 use outlive_storage::redb::{RedbOptions, RedbStore};
+use outlive_storage::row::TaskNumber;
+use outlive_storage::{Commit, Expect, Store, Write};
 use outlive_tests::faulty_disk::{Fault, FaultyDisk, Kind};
+use outlive_tests::made::template;
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -65,11 +68,15 @@ enum Broken {
     Silent,
 }
 
+/// Bytes of a journal that is full after a few batches.
+const SOON_FULL: u32 = 16 << 10;
+
 /// What outlives every engine.
 #[derive(Default)]
 struct World {
     /// How its files are repaired: what a failed sync leaves is hidden by the quick way.
     quick_repair: bool,
+    journal_bytes: u32,
     /// Engines so far.
     lives: u64,
     steps: Arc<Mutex<Steps>>,
@@ -146,6 +153,7 @@ async fn open(disk: &FaultyDisk, world: &World) -> Result<Engine, OpenError> {
     let options = RedbOptions {
         cache_bytes: 64 << 10,
         quick_repair: world.quick_repair,
+        journal_bytes: world.journal_bytes,
         ..RedbOptions::default()
     };
     let store =
@@ -159,9 +167,13 @@ async fn open(disk: &FaultyDisk, world: &World) -> Result<Engine, OpenError> {
 }
 
 /// A store in which nothing has happened yet.
-fn empty() -> Vec<u8> {
+fn empty(journal_bytes: u32) -> Vec<u8> {
     let disk = FaultyDisk::new(Vec::new(), 1);
-    let store = RedbStore::on_medium(Arc::new(disk.clone()), RedbOptions::default(), 7);
+    let options = RedbOptions {
+        journal_bytes,
+        ..RedbOptions::default()
+    };
+    let store = RedbStore::on_medium(Arc::new(disk.clone()), options, 7);
     drop(store.expect("an empty store"));
     disk.image()
 }
@@ -374,6 +386,7 @@ async fn check_refused(engine: &Engine, world: &World) {
 struct Way {
     fault: Fault,
     quick_repair: bool,
+    journal_bytes: u32,
     /// An engine that has ended is followed by a power cut; else by another process on the running system.
     cuts_power: bool,
     seed: u64,
@@ -398,6 +411,7 @@ async fn play(image: &[u8], way: Way, tally: &mut Tally) -> u64 {
     let mut disk = FaultyDisk::new(image.to_vec(), seed);
     let mut world = World {
         quick_repair: way.quick_repair,
+        journal_bytes: way.journal_bytes,
         ..World::default()
     };
     disk.arm(fault);
@@ -492,13 +506,14 @@ fn stride(calls: u64) -> usize {
 }
 
 /// Fails calls of these kinds, one after the other.
-fn fail(kinds: &[Kind], quick_repair: bool) -> Tally {
-    let image = empty();
+fn fail(kinds: &[Kind], (quick_repair, journal_bytes): (bool, u32)) -> Tally {
+    let image = empty(journal_bytes);
     let mut tally = Tally::default();
     for (nth, kind) in kinds.iter().copied().enumerate() {
         let way = |at, lasts, cuts_power| Way {
             fault: Fault { kind, at, lasts },
             quick_repair,
+            journal_bytes,
             cuts_power,
             seed: at.max(1),
         };
@@ -522,26 +537,86 @@ fn fail(kinds: &[Kind], quick_repair: bool) -> Tally {
 
 #[test]
 fn a_failed_call_loses_nothing() {
-    let tally = fail(&[Kind::Any, Kind::Read, Kind::Short], true);
+    let tally = fail(&[Kind::Any, Kind::Read, Kind::Short], (true, SOON_FULL));
     assert!(tally.healed * 3 > tally.faults, "{tally:?}");
     assert!(tally.unknown + tally.refused > 0, "{tally:?}");
 }
 
 #[test]
 fn a_full_disk_loses_nothing() {
-    let tally = fail(&[Kind::Full], true);
-    assert!(tally.unknown + tally.silent > 0, "{tally:?}");
-    assert!(
-        tally.read_when_full + tally.not_read_when_full > 0,
-        "{tally:?}"
-    );
+    for journal_bytes in [0, SOON_FULL] {
+        let tally = fail(&[Kind::Full], (true, journal_bytes));
+        assert!(tally.unknown + tally.silent > 0, "{tally:?}");
+        let asked = tally.read_when_full + tally.not_read_when_full;
+        assert!(asked > 0, "{tally:?}");
+    }
 }
 
 /// Going on with a file that a sync has failed for leaves it unreadable after the next power cut.
 #[test]
 fn a_failed_sync_is_copied_out_of() {
-    for quick_repair in [true, false] {
-        let tally = fail(&[Kind::Sync], quick_repair);
+    for way in [(true, SOON_FULL), (true, 0), (false, SOON_FULL), (false, 0)] {
+        let tally = fail(&[Kind::Sync], way);
         assert!(tally.copies > 0, "{tally:?}");
     }
+}
+
+/// What only the journal has must be written to be whole, and there is no room for that: it is read all the same, and work
+/// goes on when there is room.
+#[test]
+fn a_file_that_was_killed_is_read_on_a_full_disk() {
+    on_a_clock_that_stands(async {
+        let world = World {
+            quick_repair: true,
+            journal_bytes: SOON_FULL,
+            ..World::default()
+        };
+        let disk = FaultyDisk::new(empty(SOON_FULL), 1);
+        let engine = open(&disk, &world).await.expect("a well disk");
+        let run = engine.start(TASK, "a", &1).input_id("a1").await;
+        let output = run.expect("a start").result().await.expect("its end");
+        let killed = FaultyDisk::new(disk.image(), 1);
+        killed.arm(Fault {
+            kind: Kind::Full,
+            at: 1,
+            lasts: true,
+        });
+        let options = RedbOptions::default();
+        let store = RedbStore::on_medium(Arc::new(killed.clone()), options, 8);
+        let store = Arc::new(store.expect("an open without room"));
+        let looks = Engine::on_store(Arc::<RedbStore>::clone(&store)).inline();
+        let looks = looks.open().await.expect("a look without room");
+        let found = looks.get("a").await.expect("a read");
+        let found = found.and_then(|found| found.output_json);
+        assert_eq!(found.as_deref(), Some(&*format!("{output:?}")));
+        assert_eq!(store.define(&["more"]), Err(StoreError::Full));
+        killed.mend();
+        store.reopen().expect("there is room");
+        assert!(store.define(&["more"]).is_ok());
+        assert!(store.io().writes > 0);
+    });
+}
+
+/// redb knows nothing of a record that failed: closed in order, it would call a file whole whose pages may be lost.
+#[test]
+fn a_store_whose_record_failed_writes_nothing_more() {
+    let disk = FaultyDisk::new(empty(SOON_FULL), 1);
+    let options = RedbOptions::default();
+    let store = RedbStore::on_medium(Arc::new(disk.clone()), options, 7).expect("a store");
+    let row = template();
+    store.define(&["later"]).expect("a definition");
+    disk.arm(Fault {
+        kind: Kind::Sync,
+        at: 1,
+        lasts: false,
+    });
+    let commit = Commit {
+        task: TaskNumber(row.etag.0),
+        expect: Expect::Absent,
+        writes: vec![Write::Row(row.into())],
+    };
+    assert!(store.commit(&[commit]).is_err());
+    let before = disk.image();
+    drop(store);
+    assert!(disk.image() == before, "it was written to");
 }

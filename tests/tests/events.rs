@@ -4,14 +4,14 @@ use outlive::{
     Ctx, EVENTS_KEPT, EVENTS_KEPT_FOR, Engine, EventKind, Events, EventsError, GetError,
     HandlerError, LogEvent, LogItem, RetryPolicy, Status, StoreError, TaskDef,
 };
-use outlive_storage::redb::RedbOptions;
+use outlive_storage::redb::{RedbOptions, bare_database};
 use outlive_storage::row::{Etag, Micros};
 use outlive_storage::{MemStore, RedbStore, Store};
 use outlive_tests::aged::age;
 use outlive_tests::faulty::Faulty;
 use outlive_tests::gate::Gate;
 use outlive_tests::play::{PLAY, Play, ask, fail_until};
-use redb::{Database, ReadableTable, TableDefinition};
+use redb::{ReadableTable, TableDefinition};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -296,7 +296,7 @@ async fn who_follows_learns_that_the_engine_stopped() {
 /// Flips a bit of a stored event, behind the store's back.
 fn damage(path: &Path, etag: u64) {
     const EVENTS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("events");
-    let database = Database::create(path).unwrap();
+    let database = bare_database(path).unwrap();
     let write = database.begin_write().unwrap();
     {
         let mut table = write.open_table(EVENTS).unwrap();

@@ -4,13 +4,13 @@ use outlive::{
     Accepted, Ctx, Engine, EventKind, HandlerError, KEEP, LogItem, OnConflict, ResultError, Status,
     TaskDef,
 };
-use outlive_storage::redb::RedbOptions;
+use outlive_storage::redb::{RedbOptions, bare_database};
 use outlive_storage::{MemStore, RedbStore, Store};
 use outlive_tests::aged::age;
 use outlive_tests::faulty::Faulty;
 use outlive_tests::play::{PLAY, Play, ask, held, say};
 use outlive_tests::tables;
-use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
+use redb::{ReadableDatabase, ReadableTable, TableDefinition};
 use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
@@ -334,7 +334,7 @@ async fn a_chain_that_waits_is_not_written_to_each_minute() {
 /// Flips a bit of every row, behind the store's back.
 fn damage_all(path: &Path) {
     const TASKS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("tasks");
-    let database = Database::create(path).unwrap();
+    let database = bare_database(path).unwrap();
     let rows: Vec<_> = {
         let read = database.begin_read().unwrap();
         let table = read.open_table(TASKS).unwrap();

@@ -4,6 +4,7 @@ use outlive::{
     Ctx, Cursor, Ended, Engine, EventKind, FailureKind, GetError, HandlerError, Index, LIST_MAX,
     Listing, Reply, RetryPolicy, Snapshot, Status, StoreError, TASK_TAG, TaskDef, WaitReason,
 };
+use outlive_storage::redb::bare_database;
 use outlive_storage::row::{Etag, TaskNumber, TaskRow};
 use outlive_storage::store::PAGE_MAX;
 use outlive_storage::{MemStore, Scan, Store};
@@ -11,7 +12,7 @@ use outlive_tests::faulty::Faulty;
 use outlive_tests::gate::Gate;
 use outlive_tests::latch::Latch;
 use outlive_tests::play::{Act, MISREAD, MORE, PLAY, Play, ask, fail_until, held, say, until};
-use redb::{Database, ReadableTable, TableDefinition};
+use redb::{ReadableTable, TableDefinition};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -314,7 +315,7 @@ async fn a_damaged_row_is_an_error_and_never_missing() {
     engine.shutdown(NO_GRACE).await;
     drop(engine);
     {
-        let database = Database::open(&path).unwrap();
+        let database = bare_database(&path).unwrap();
         let write = database.begin_write().unwrap();
         {
             let mut tasks = write.open_table(TASKS).unwrap();

@@ -28,7 +28,7 @@ impl Peer for Outlive {
     }
 
     async fn settings(&self) -> Result<String, Failed> {
-        Ok("redb 4, two synced commits per task, quick-repair on: all defaults".to_owned())
+        Ok("redb 4, two commits per task, each one record of the journal and one sync, quick-repair on: all defaults".to_owned())
     }
 }
 

@@ -53,7 +53,9 @@ async fn what_is_no_store_is_told_and_left_as_it_was() {
 async fn a_damaged_file_is_told_apart_and_its_check_is_the_next_call() {
     let world = World::filled().await;
     let mut bytes = std::fs::read(world.path()).expect("read");
-    bytes[4096..].fill(0xa5);
+    let begins = b"redb\x1A\x0A\xA9\x0D\x0A";
+    let at = bytes.windows(begins.len()).position(|at| at == begins);
+    bytes[at.expect("a database") + 4096..].fill(0xa5);
     std::fs::write(world.path(), &bytes).expect("written");
     let told = world.file(&["ls", "-o", "json"]).await.ended(8).told();
     assert_eq!(

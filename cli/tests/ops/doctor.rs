@@ -1,5 +1,6 @@
 //! What the doctor says of a place that is well and of one that is not.
 
+use crate::store::database_at;
 use crate::the::{directory, filled, on, program, run, said};
 use serde_json::Value;
 use std::fs;
@@ -42,7 +43,8 @@ fn what_is_wrong_is_said_with_what_to_do() {
     let path = directory.path().join("tasks.redb");
     filled(&path, 1);
     let mut bytes = fs::read(&path).unwrap();
-    bytes[64..320].fill(0);
+    let at = database_at(&bytes);
+    bytes[at + 64..at + 320].fill(0);
     fs::write(&path, bytes).unwrap();
     let (code, out, _) = on(&path, &["doctor", "-o", "jsonl"]);
     assert_eq!(

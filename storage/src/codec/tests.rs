@@ -213,7 +213,7 @@ fn bless(name: &str, hex: &str) {
 }
 
 #[track_caller]
-fn assert_golden(name: &str, bytes: &[u8]) {
+pub(crate) fn assert_golden(name: &str, bytes: &[u8]) {
     let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
     if std::env::var_os("OUTLIVE_BLESS").is_some() {
         return bless(name, &hex);

@@ -203,7 +203,7 @@ impl<'t> Tables<'t> {
     }
 
     /// What a commit says to others than its task.
-    fn tell(&mut self, task: TaskNumber, write: &Write) -> Result<(), StoreError> {
+    pub(super) fn tell(&mut self, task: TaskNumber, write: &Write) -> Result<(), StoreError> {
         if let Write::Event(event) = write {
             self.put_event(event)?;
         }

@@ -3,6 +3,8 @@
 use super::open::refused;
 use super::open_error::OpenError;
 use super::platform;
+use super::shape::Shape;
+use super::shifted::Shifted;
 use super::tables::{
     ASKS, BY_DEFINITION, BY_LABEL, CHILDREN, DEFINITIONS, DUE, ETAGS, EVENTS, EXPIRY,
     FAMILIES_OVER, FORMAT, GARBAGE, GENERATIONS, IDS, INCARNATION, INDEXES, INPUTS, LIVES, META,
@@ -21,13 +23,15 @@ use std::path::{Path, PathBuf};
 ///
 /// # Errors
 /// [`OpenError`] as for an open.
-pub(crate) fn create(path: &Path, instance: u128) -> Result<bool, OpenError> {
+pub(crate) fn create(path: &Path, instance: u128, journal_bytes: u32) -> Result<bool, OpenError> {
     let temporary = temporary_path(path, instance);
     let failed = |error: io::Error| refused(path, "create the store", &error);
     let file = platform::create(&temporary).map_err(failed)?;
-    let built = build(&file, instance).map_err(|error| OpenError::Io {
-        what: "create the store",
-        message: error.to_string().into(),
+    let built = build(&file, Shape::new(journal_bytes, instance), instance).map_err(|error| {
+        OpenError::Io {
+            what: "create the store",
+            message: error.to_string().into(),
+        }
     });
     let published = built.and_then(|()| {
         file.sync_all().map_err(failed)?;
@@ -127,16 +131,24 @@ fn is_leftover(store: &OsStr, name: &OsStr) -> bool {
     middle.is_some_and(|hex| hex.len() == 32 && hex.iter().all(u8::is_ascii_hexdigit))
 }
 
-pub(super) fn build(file: &File, incarnation: u128) -> Result<(), redb::Error> {
-    build_on(FileBackend::new(file.try_clone()?)?, incarnation)
+pub(super) fn build(file: &File, shape: Shape, incarnation: u128) -> Result<(), redb::Error> {
+    build_on(FileBackend::new(file.try_clone()?)?, shape, incarnation)
 }
 
 /// Makes an empty store of what is empty.
 ///
 /// # Errors
 /// What redb fails with.
-pub(crate) fn build_on(empty: impl StorageBackend, incarnation: u128) -> Result<(), redb::Error> {
-    let database = Builder::new().create_with_backend(empty)?;
+pub(super) fn build_on(
+    empty: impl StorageBackend,
+    shape: Shape,
+    incarnation: u128,
+) -> Result<(), redb::Error> {
+    if let Some(head) = shape.head() {
+        empty.set_len(shape.database_at())?;
+        empty.write(0, &head)?;
+    }
+    let database = Builder::new().create_with_backend(Shifted::new(empty, shape))?;
     let mut txn = database.begin_write()?;
     txn.set_durability(Durability::Immediate)?;
     txn.set_quick_repair(true);

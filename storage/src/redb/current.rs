@@ -74,13 +74,13 @@ impl Failure {
         } else {
             medium.open().map_err(failed)?
         };
-        let disk = Disk::held(backend, io, medium);
+        let disk = Disk::held(backend, io, medium).map_err(failed)?;
         let repaired = Arc::new(AtomicBool::new(false));
         let opened = open::load(path, options, &disk, &repaired);
         let (database, facts) = opened.map_err(|error: OpenError| StoreError::Failed {
             message: error.to_string().into(),
         })?;
-        let released = disk.release();
+        let released = disk.release_if_there_is_room();
         // Kept also when it failed: the next try closes it first.
         *current = Some(Current { database, disk });
         released.map_err(failed)?;

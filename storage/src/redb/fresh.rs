@@ -6,7 +6,10 @@ use super::lengths;
 use super::lock::Lock;
 use super::open::{is_damage, refused};
 use super::open_error::OpenError;
+use super::options::JOURNAL_BYTES;
 use super::platform;
+use super::shape::Shape;
+use super::shifted::Shifted;
 use super::tables::{ETAGS, GENERATIONS};
 use crate::store::Counters;
 use redb::backends::FileBackend;
@@ -52,13 +55,14 @@ impl Fresh {
             incarnation: instance,
             _lock: lock,
         };
-        create::build(&fresh.file, instance).map_err(written)?;
+        let shape = Shape::new(JOURNAL_BYTES, instance);
+        create::build(&fresh.file, shape, instance).map_err(written)?;
         let copy = fresh.file.try_clone();
         let copy = copy.map_err(|error| system(&fresh.path, &error))?;
         let backend = FileBackend::new(copy).map_err(written)?;
         let database = Builder::new()
             .set_cache_size(64 << 20)
-            .create_with_backend(backend);
+            .create_with_backend(Shifted::new(backend, shape));
         fresh.database = Some(database.map_err(written)?);
         Ok(fresh)
     }

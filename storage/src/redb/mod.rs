@@ -18,6 +18,7 @@ mod ids;
 mod import;
 mod indexes;
 mod info;
+mod journal;
 mod lengths;
 mod lines;
 mod listed;
@@ -37,10 +38,13 @@ mod part;
 mod progress;
 mod read;
 mod repair;
+mod replay;
 mod report;
 mod reseal;
 mod salvage;
 mod seal;
+mod shape;
+mod shifted;
 mod stream;
 mod tables;
 mod tidy;
@@ -63,12 +67,16 @@ pub use lines::EXPORT_VERSION;
 #[cfg(feature = "simulation")]
 pub use medium::Medium;
 pub use open_error::OpenError;
-pub use options::{OnRepair, Opened, RedbOptions};
+pub use options::{JOURNAL_BYTES, OnRepair, Opened, RedbOptions};
 pub use progress::{Progress, Watch};
 pub use repair::{RepairReport, repair};
 pub use report::{FINDINGS_MAX, Finding, Findings, TableCount, Wrong};
 pub use reseal::{ResealError, ResealReport, reseal, reseal_watched};
-pub use salvage::{Found as FoundBy, SalvageReport, TableSaved, salvage, salvage_watched};
+pub use salvage::{
+    Found as FoundBy, JournalSaved, SalvageReport, TableSaved, salvage, salvage_watched,
+};
+#[cfg(any(test, feature = "simulation"))]
+pub use shifted::bare_database;
 pub use verify::{PageCheck, VerifyReport, verify, verify_watched};
 
 use crate::commit::{Applied, Commit, Conflict};
@@ -83,7 +91,6 @@ use crate::store::{
 };
 use parking_lot::{Mutex, RwLock};
 use redb::{Database, ReadableTable};
-use std::io;
 use std::ops::Bound;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -110,8 +117,8 @@ pub struct RedbStore {
     incarnation: u128,
     options: RedbOptions,
     opened: Opened,
-    /// What the file reserves; held throughout a commit.
-    reserved: Mutex<Counters>,
+    /// What the file reserves, and how far it is in its journal; held throughout a commit.
+    reached: Mutex<commit::Reached>,
     /// The first failure, after which nothing is tried before the file was opened again.
     failure: current::Failure,
     io: Arc<backend::Counters>,
@@ -159,7 +166,7 @@ impl RedbStore {
             incarnation: parts.facts.incarnation,
             options,
             opened: parts.opened,
-            reserved: Mutex::new(parts.facts.counters),
+            reached: Mutex::new(commit::Reached::of(&parts.facts)),
             failure: current::Failure::default(),
             io: parts.io,
             btree_writes: AtomicU64::new(0),
@@ -239,7 +246,7 @@ impl RedbStore {
                 path: self.path.display().to_string().into(),
             });
         }
-        *self.reserved.lock() = facts.counters;
+        *self.reached.lock() = commit::Reached::of(&facts);
         tracing::warn!(path = %self.path.display(), "store opened again after a failure");
         Ok(())
     }
@@ -253,6 +260,20 @@ impl RedbStore {
                 cause: "the file could not be opened again".into(),
             }),
         }
+    }
+
+    /// Makes the file whole without its journal, if the store is well. Where that fails, the next open does again what is in
+    /// the journal.
+    fn settle_in_order(&self) {
+        if !cfg!(planted = "journal_left_at_close") {
+            let _ = self.guarded(|| panics::told(|| self.settle(&mut self.reached.lock())));
+        }
+    }
+
+    /// The open file; `None` where it could not be opened again.
+    fn disk(&self) -> Option<Arc<backend::Disk>> {
+        let current = self.current.read_recursive();
+        (current.as_ref()).map(|current| Arc::clone(&current.disk))
     }
 
     fn define_all(&self, names: &[&str]) -> Result<Vec<DefNumber>, StoreError> {
@@ -291,17 +312,21 @@ impl RedbStore {
     }
 }
 
+impl Drop for RedbStore {
+    /// A file that is closed in order is whole without its journal.
+    fn drop(&mut self) {
+        self.settle_in_order();
+        if let (Err(_), Some(disk)) = (self.failure.check(), self.disk()) {
+            disk.give_up();
+        }
+        panics::closed(self.current.get_mut().take());
+    }
+}
+
 /// What a failure of redb is to the caller of a store.
 fn fault<E: Into<redb::Error>>(error: E) -> StoreError {
     match error.into() {
-        redb::Error::Io(error)
-            if matches!(
-                error.kind(),
-                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
-            ) =>
-        {
-            StoreError::Full
-        }
+        redb::Error::Io(error) if backend::is_no_room(&error) => StoreError::Full,
         other => StoreError::Failed {
             message: other.to_string().into(),
         },
@@ -314,7 +339,7 @@ impl Store for RedbStore {
     }
 
     fn counters(&self) -> Result<Counters, StoreError> {
-        self.guarded(|| Ok(*self.reserved.lock()))
+        self.guarded(|| Ok(self.reached.lock().counters))
     }
 
     fn define(&self, names: &[&str]) -> Result<Vec<DefNumber>, StoreError> {
@@ -493,6 +518,8 @@ impl Store for RedbStore {
     }
 
     fn leaving(&self, still_running: usize) {
+        // Now, and not when the last one lets go of the store: who stops in order may open it again at once.
+        self.settle_in_order();
         self.medium.leaving(still_running);
     }
 

@@ -3,15 +3,17 @@
 use super::backend::{Backend, Counters as IoCounters, Disk};
 use super::create;
 use super::current::{self, Current};
+use super::journal::{self, Mark};
 use super::lengths;
 use super::lock::Lock;
 use super::medium::{FileMedium, Medium};
 use super::open_error::OpenError;
 use super::platform::{self, FileId};
-use super::tables::{ETAGS, FORMAT, GENERATIONS, INCARNATION, META, SUPPORTED};
-use super::{Opened, RedbOptions};
+use super::shape::{self, Shape};
+use super::tables::{ETAGS, FORMAT, GENERATIONS, INCARNATION, JOURNALLED, META, SUPPORTED};
+use super::{Opened, RedbOptions, replay};
 use crate::row::{Etag, Generation};
-use crate::store::Counters;
+use crate::store::{Counters, StoreError};
 use redb::{
     Builder, Database, DatabaseError, ReadableDatabase, ReadableTable, StorageBackend,
     StorageError, TableError,
@@ -22,9 +24,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-
-/// The first bytes of every redb file.
-const MAGIC: [u8; 9] = *b"redb\x1A\x0A\xA9\x0D\x0A";
 
 /// Rounds of waiting for the file of a process that is dead, which the system closes after its lock.
 const CLOSING_ROUNDS_MAX: u32 = 200;
@@ -44,6 +43,7 @@ pub(crate) struct Facts {
     pub(crate) format: u32,
     pub(crate) incarnation: u128,
     pub(crate) counters: Counters,
+    pub(crate) mark: Mark,
 }
 
 /// Opens or creates the store at `path`.
@@ -64,7 +64,7 @@ pub(crate) fn open(
     create::remove_leftovers(&path)
         .map_err(|error| refused(&path, "look for leftovers", &error))?;
     there = there || examine(&path)?.is_some();
-    let created = !there && create::create(&path, instance)?;
+    let created = !there && create::create(&path, instance, options.journal_bytes)?;
     let Some(file) = examine(&path)? else {
         return Err(OpenError::Io {
             what: "open the store",
@@ -106,9 +106,10 @@ pub(crate) fn open_medium(
     let mut backend = medium.open().map_err(failed)?;
     let created = backend.len().map_err(failed)? == 0;
     if created {
-        let empty = Disk::held(backend, &Arc::default(), &medium);
+        let empty = Disk::held(backend, &Arc::default(), &medium).map_err(failed)?;
         empty.release().map_err(failed)?;
-        create::build_on(Backend(empty), instance).map_err(|error| OpenError::Io {
+        let shape = Shape::new(options.journal_bytes, instance);
+        create::build_on(Backend(empty), shape, instance).map_err(|error| OpenError::Io {
             what: "create the store",
             message: error.to_string().into(),
         })?;
@@ -132,7 +133,9 @@ fn assemble(
     let failed = |error: io::Error| refused(&path, "open the store", &error);
     let file_bytes = backend.len().map_err(failed)?;
     let io = Arc::default();
-    let mut disk = Disk::held(backend, &io, &medium);
+    let held =
+        |backend| Disk::held(backend, &io, &medium).map_err(|error| head_error(&path, error));
+    let mut disk = held(backend)?;
     let repaired = Arc::new(AtomicBool::new(false));
     let (mut database, mut facts) = load(&path, options, &disk, &repaired)?;
     // Another process has left it so. By now it is known to be a store of ours that nobody else has open.
@@ -143,10 +146,10 @@ fn assemble(
             what: "copy the store, which had failed to sync",
             message: error.to_string().into(),
         })?;
-        disk = Disk::held(copy, &io, &medium);
+        disk = held(copy)?;
         (database, facts) = load(&path, options, &disk, &repaired)?;
     }
-    disk.release().map_err(failed)?;
+    disk.release_if_there_is_room().map_err(failed)?;
     let opened = Opened {
         created,
         repaired: repaired.load(Ordering::Relaxed),
@@ -199,9 +202,9 @@ fn examine_by(
         return Err(OpenError::Empty { path });
     }
     let mut file = open(&path).map_err(|error| refused(&path, "open the store", &error))?;
-    let mut start = [0; MAGIC.len()];
+    let mut start = [0; shape::MAGIC.len()];
     match file.read_exact(&mut start) {
-        Ok(()) if start == MAGIC => Ok(Some(file)),
+        Ok(()) if [shape::MAGIC, shape::REDB_MAGIC].contains(&start) => Ok(Some(file)),
         Err(_) if found.len() == 0 => Ok(Some(file)),
         Err(error) if error.kind() != io::ErrorKind::UnexpectedEof => {
             Err(refused(&path, "read the store", &error))
@@ -244,13 +247,16 @@ pub(crate) fn load(
             on_repair(session.progress());
         }
     });
-    // redb may panic on pages that do not fit together. No write transaction of ours lives in here, and nothing
-    // has been written yet, so a caught panic leaves nothing half done.
+    let journal = || disk.journal().map_err(|error| head_error(path, error));
+    // redb may panic on pages that do not fit together. Everything it writes in here is held, so a caught panic leaves
+    // nothing half done.
     let loaded = catch_unwind(AssertUnwindSafe(|| {
         let database = builder
             .create_with_backend(Backend(Arc::clone(disk)))
             .map_err(|error| database_error(path, error))?;
-        let facts = facts(path, &database)?;
+        let facts = replayed(path, &database, (disk.shape(), &journal()?), || {
+            disk.sync_journal()
+        })?;
         Ok((database, facts))
     }));
     loaded.unwrap_or_else(|_| {
@@ -260,7 +266,45 @@ pub(crate) fn load(
     })
 }
 
-pub(super) fn facts(path: &Path, database: &Database) -> Result<Facts, OpenError> {
+/// Does again what is durable in the journal alone, and says what the file then says of itself.
+///
+/// `made_sure` makes durable what the system shows of the journal, before anybody sees it.
+///
+/// # Errors
+/// [`OpenError::Damaged`] when something of the journal is missing; the others as for an open.
+pub(super) fn replayed(
+    path: &Path,
+    database: &Database,
+    (shape, journal): (Shape, &[u8]),
+    made_sure: impl FnOnce() -> io::Result<()>,
+) -> Result<Facts, OpenError> {
+    let found = facts(path, database)?;
+    let behind = journal::behind(shape, found.mark, journal);
+    if let Some(broken) = behind.broken {
+        let message = broken.message().into();
+        return Err(OpenError::Damaged { message });
+    }
+    if !behind.batches.is_empty() {
+        made_sure().map_err(|error| refused(path, "make the journal durable", &error))?;
+    }
+    let again = replay::replay(database, &behind, (found.incarnation, found.counters));
+    let again = again.map_err(|error| match error {
+        StoreError::Malformed { .. } | StoreError::Corrupt { .. } => OpenError::Damaged {
+            message: error.to_string().into(),
+        },
+        error => OpenError::Io {
+            what: "do again what is in the journal",
+            message: error.to_string().into(),
+        },
+    })?;
+    if again {
+        facts(path, database)
+    } else {
+        Ok(found)
+    }
+}
+
+fn facts(path: &Path, database: &Database) -> Result<Facts, OpenError> {
     let damaged = |error: redb::Error| OpenError::Damaged {
         message: error.to_string().into(),
     };
@@ -292,6 +336,15 @@ pub(super) fn facts(path: &Path, database: &Database) -> Result<Facts, OpenError
             message: "its tables are not of one moment".into(),
         });
     }
+    let mark = meta
+        .get(JOURNALLED)
+        .map_err(|error| damaged(error.into()))?;
+    let mark = mark.map_or(Some(Mark::default()), |mark| Mark::of_bits(mark.value()));
+    let Some(mark) = mark else {
+        return Err(OpenError::Damaged {
+            message: "it does not know how far it is in its journal".into(),
+        });
+    };
     let highest = |table| -> Result<u64, redb::Error> {
         let mut highest = 0;
         for entry in txn.open_table::<u128, u64>(table)?.iter()? {
@@ -305,6 +358,7 @@ pub(super) fn facts(path: &Path, database: &Database) -> Result<Facts, OpenError
         format,
         incarnation,
         counters: Counters { etag, generation },
+        mark,
     })
 }
 
@@ -324,6 +378,11 @@ pub(super) fn database_error(path: &Path, error: DatabaseError) -> OpenError {
             message: other.to_string().into(),
         },
     }
+}
+
+/// The head or the journal of the file cannot be read.
+pub(super) fn head_error(path: &Path, error: io::Error) -> OpenError {
+    database_error(path, DatabaseError::Storage(StorageError::Io(error)))
 }
 
 /// Errors by which redb says that the file is too short or is no database although it begins like one.

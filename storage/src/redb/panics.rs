@@ -1,6 +1,5 @@
 //! Damage over which redb panics: it believes what stands in a page, and a page is not checked when it is read.
 
-use super::RedbStore;
 use crate::store::StoreError;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -28,10 +27,4 @@ pub(super) fn closed<T>(open: T) {
         return drop(open);
     }
     let _ = catch_unwind(AssertUnwindSafe(|| drop(open)));
-}
-
-impl Drop for RedbStore {
-    fn drop(&mut self) {
-        closed(self.current.get_mut().take());
-    }
 }

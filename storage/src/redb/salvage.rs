@@ -3,8 +3,10 @@
 //! The damaged file is read as bytes. Its trees are followed from the root of the last commit, so that nothing comes
 //! back that was removed; each entry is taken when its checksum, which covers its key, is right. Where a tree is broken,
 //! every page of the file is looked at, and of each entry that no tree leads to the newest version is taken, unless the
-//! log says that its task was removed. All that only repeats what rows say is built anew.
+//! log says that its task was removed. All that only repeats what rows say is built anew. What only the journal has is then
+//! done again, as far as it fits.
 
+mod behind;
 mod gather;
 mod pages;
 mod rows;
@@ -19,12 +21,14 @@ use super::open::refused;
 use super::open_error::OpenError;
 use super::progress::Watch;
 use super::report::Findings;
+use crate::row::Etag;
 use pages::Pages;
 use std::collections::BTreeMap;
 use std::fs::{File, TryLockError};
 use std::path::Path;
 use trees::Trees;
 
+pub use behind::JournalSaved;
 pub(super) use gather::Gathered;
 pub(super) use rows::{Put, Rows};
 pub(super) use settle::settle;
@@ -55,6 +59,8 @@ pub struct SalvageReport {
     pub findings: Findings,
     /// Tasks of which only an earlier version was found: the log has a later transition. They go on from there.
     pub outdated: u64,
+    /// What only the journal had.
+    pub journal: JournalSaved,
 }
 
 impl SalvageReport {
@@ -136,6 +142,7 @@ pub fn salvage_watched(
         tables: Vec::new(),
         findings: Findings::default(),
         outdated: 0,
+        journal: JournalSaved::default(),
     };
     fresh.fill(|txn| {
         let mut rows = Rows::open(txn)?;
@@ -145,9 +152,13 @@ pub fn salvage_watched(
             return Err(CopyError::From(OpenError::NotAStore { path }));
         }
         report.outdated = gathered.outdated(&rows)?;
-        let expected = gathered.expected.clone();
+        let (expected, mark) = (gathered.expected.clone(), gathered.mark);
         let counters = settle(txn, &mut rows, gathered, &mut report.findings)?;
-        report.tables = counts(&rows, &expected)?;
+        let highest = Etag(rows.etag);
+        drop(rows);
+        let (counters, journal) = behind::again(&pages, (mark, highest), txn, counters)?;
+        report.journal = journal;
+        report.tables = counts(&Rows::open(txn)?, &expected)?;
         Ok(counters)
     })?;
     fresh.publish()?;

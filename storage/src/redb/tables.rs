@@ -61,7 +61,7 @@ pub(crate) const INDEXES: Table<(u32, &str), u64> = Table::new("indexes");
 pub(crate) const ETAGS: Table<u128, u64> = Table::new("etags");
 /// Incarnation of the file → no generation is above this.
 pub(crate) const GENERATIONS: Table<u128, u64> = Table::new("lease_generations");
-/// Facts of the file: [`FORMAT`], [`INCARNATION`], [`TRIMMED`].
+/// Facts of the file: [`FORMAT`], [`INCARNATION`], [`TRIMMED`], [`JOURNALLED`].
 pub(crate) const META: Table<&str, u128> = Table::new("meta");
 
 /// In [`META`]: the version of the tables.
@@ -70,5 +70,7 @@ pub(crate) const FORMAT: &str = "format";
 pub(crate) const INCARNATION: &str = "incarnation";
 /// In [`META`]: the highest etag whose event was removed; absent before the first.
 pub(crate) const TRIMMED: &str = "trimmed";
+/// In [`META`]: how far the database is in its journal; absent in a file without one.
+pub(crate) const JOURNALLED: &str = "journalled";
 /// The version of the tables this library writes, and the newest it reads.
 pub(crate) const SUPPORTED: u32 = 1;

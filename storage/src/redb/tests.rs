@@ -4,6 +4,7 @@ mod backups;
 mod compacted;
 mod copies;
 mod failures;
+mod journalled;
 mod salvaged;
 mod upkeep;
 
@@ -146,7 +147,7 @@ fn another_programs_redb_file_is_refused_untouched() {
 fn a_newer_file_is_refused_untouched() {
     let (_directory, path) = place();
     drop(open(&path).unwrap());
-    let database = Database::create(&path).unwrap();
+    let database = bare_database(&path).unwrap();
     let txn = database.begin_write().unwrap();
     txn.open_table(tables::META)
         .unwrap()
@@ -391,7 +392,7 @@ fn an_open_after_a_crash_does_not_read_the_file() {
 
 /// Flips a bit in the stored bytes of a row, behind the store's back.
 fn damage(path: &Path, task: u64, at: usize) {
-    let database = Database::create(path).unwrap();
+    let database = bare_database(path).unwrap();
     let txn = database.begin_write().unwrap();
     {
         let mut table = txn.open_table(tables::TASKS).unwrap();

@@ -1,6 +1,8 @@
 //! A file that is read and never written: what redb writes while it opens and checks it stays in memory.
 
 use super::progress::{Counted, Watch};
+use super::shape::Shape;
+use super::shifted::Shifted;
 use parking_lot::Mutex;
 use redb::backends::FileBackend;
 use redb::{BackendError, DatabaseError, StorageBackend};
@@ -15,7 +17,7 @@ const PIECE: u64 = 4096;
 /// The file, and what would have been written to it.
 #[derive(Debug)]
 pub(super) struct Untouched {
-    file: FileBackend,
+    file: Shifted<FileBackend>,
     counted: Counted,
     written: Mutex<Written>,
 }
@@ -32,19 +34,30 @@ impl Untouched {
     /// # Errors
     /// The file is locked by an engine, or cannot be read.
     pub(super) fn new(file: File, watch: &Watch) -> Result<Untouched, DatabaseError> {
-        let file = FileBackend::new(file)?;
+        let file = Shifted::of(FileBackend::new(file)?).map_err(redb::StorageError::Io)?;
         let len = file.len().map_err(redb::StorageError::Io)?;
         let written = Mutex::new(Written {
             len,
             kept: len,
             pieces: BTreeMap::new(),
         });
-        let counted = Counted::new(watch, len);
+        let counted = Counted::new(watch, len + file.shape.database_at());
         Ok(Untouched {
             file,
             counted,
             written,
         })
+    }
+
+    /// How the file is divided.
+    pub(super) fn shape(&self) -> Shape {
+        self.file.shape
+    }
+
+    /// All bytes of the journal; none where the file has none.
+    pub(super) fn journal(&self) -> io::Result<Vec<u8>> {
+        self.counted.add(self.file.shape.database_at());
+        self.file.journal()
     }
 
     fn read_file(&self, kept: u64, offset: u64, out: &mut [u8]) -> io::Result<()> {

@@ -141,13 +141,16 @@ pub(super) fn load(
 ) -> Result<(Database, Facts), OpenError> {
     let untouched =
         Untouched::new(file, watch).map_err(|error| open::database_error(path, error))?;
+    let shape = untouched.shape();
+    let journal = untouched.journal();
+    let journal = journal.map_err(|error| open::head_error(path, error))?;
     let loaded = catch_unwind(AssertUnwindSafe(|| {
         let database = Builder::new()
             .set_check_integrity_on_open(check)
             .set_cache_size(64 << 20)
             .create_with_backend(untouched)
             .map_err(|error| open::database_error(path, error))?;
-        let facts = open::facts(path, &database)?;
+        let facts = open::replayed(path, &database, (shape, &journal), || Ok(()))?;
         Ok((database, facts))
     }));
     loaded.unwrap_or_else(|_| {

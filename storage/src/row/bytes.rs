@@ -10,13 +10,10 @@ use std::fmt;
 pub(crate) struct UserBytes(#[serde(with = "user")] pub(crate) Vec<u8>);
 
 /// The user's bytes: on disk as a list of numbers would be, several times as fast.
-pub(super) mod user {
+pub(crate) mod user {
     use super::{Deserializer, InOnePiece, Serializer};
 
-    pub(in super::super) fn serialize<S: Serializer>(
-        bytes: &[u8],
-        to: S,
-    ) -> Result<S::Ok, S::Error> {
+    pub(crate) fn serialize<S: Serializer>(bytes: &[u8], to: S) -> Result<S::Ok, S::Error> {
         #[cfg(feature = "redb")]
         if to.is_human_readable() {
             return serde::Serialize::serialize(&super::shown::Shown::of(bytes), to);
@@ -24,9 +21,7 @@ pub(super) mod user {
         to.serialize_bytes(bytes)
     }
 
-    pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(
-        from: D,
-    ) -> Result<Vec<u8>, D::Error> {
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<u8>, D::Error> {
         #[cfg(feature = "redb")]
         if from.is_human_readable() {
             let shown: super::shown::Shown = serde::Deserialize::deserialize(from)?;

@@ -25,7 +25,7 @@ pub struct ParentRow {
 }
 
 /// What becomes of the children of a turn that is over, one after another.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Fate {
     /// They go on alone.
     Alone,

@@ -69,3 +69,28 @@ impl StepRow {
     /// Most steps of one turn.
     pub const STEPS_MAX: usize = 10_000;
 }
+
+/// A step with its result, in one piece.
+pub(crate) mod whole {
+    use super::StepRow;
+    use crate::row::UserBytes;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(crate) fn serialize<S: Serializer>(step: &StepRow, to: S) -> Result<S::Ok, S::Error> {
+        struct Bytes<'a>(&'a [u8]);
+        impl Serialize for Bytes<'_> {
+            fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+                to.serialize_bytes(self.0)
+            }
+        }
+        (step, Bytes(&step.value)).serialize(to)
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<Box<StepRow>, D::Error> {
+        let (mut step, UserBytes(value)) = <(Box<StepRow>, UserBytes)>::deserialize(from)?;
+        step.value = value;
+        Ok(step)
+    }
+}

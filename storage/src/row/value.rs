@@ -98,7 +98,7 @@ impl ValueKind {
 }
 
 /// The key of one large value.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct ValueKey {
     /// The task it hangs on.
     pub task: TaskNumber,

@@ -392,6 +392,13 @@ fn is_told(report: &SalvageReport, wrong: &str) -> bool {
         " output: ",
         " metadata: ",
     ];
+    // What followed a damaged record of the journal is not there: it goes on from what was before it, and begins anew.
+    let anew = wrong.starts_with("listed ")
+        || wrong.contains(" steps: ")
+        || wrong.contains(" ended with ");
+    if report.journal.is_broken && (anew || stands.iter().any(|what| wrong.contains(what))) {
+        return true;
+    }
     if report.outdated > 0 && stands.iter().any(|what| wrong.contains(what)) {
         return true;
     }

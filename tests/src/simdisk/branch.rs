@@ -53,6 +53,8 @@ pub struct Branch {
     pub lives: u64,
     /// Whether commits save what a quick repair needs.
     pub quick_repair: bool,
+    /// Bytes of the journal; zero without one.
+    pub journal_bytes: u32,
 }
 
 impl Branch {
@@ -61,6 +63,7 @@ impl Branch {
         RedbOptions {
             cache_bytes: CACHE,
             quick_repair: self.quick_repair,
+            journal_bytes: self.journal_bytes,
             ..RedbOptions::default()
         }
     }

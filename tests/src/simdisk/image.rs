@@ -48,8 +48,9 @@ impl fmt::Display for Kind {
     }
 }
 
+/// redb writes its header, and nothing else, in less than a page; and the journal writes whole blocks.
 fn is_header(call: &Call) -> bool {
-    matches!(call, Call::Write { offset, .. } if *offset < PAGE as u64)
+    matches!(call, Call::Write { bytes, .. } if bytes.len() < PAGE)
 }
 
 fn is_length(call: &Call) -> bool {

@@ -349,6 +349,7 @@ impl<'a> Walk<'a> {
             now: self.now,
             lives: self.branch.lives + 1,
             quick_repair: self.branch.quick_repair,
+            journal_bytes: self.branch.journal_bytes,
         }
     }
 

@@ -9,6 +9,7 @@ use super::panics;
 use super::script::Script;
 use super::settle;
 use outlive_storage::RedbStore;
+use outlive_storage::redb::JOURNAL_BYTES;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -232,7 +233,7 @@ pub fn history(seed: u64, share: &Share) -> Counts {
         ..Counts::default()
     };
     let mut script = Script::new(seed);
-    let mut branch = first(!seed.is_multiple_of(8));
+    let mut branch = first(seed);
     for life in 0..share.lives {
         let journal = Journal::default();
         let disk = SimDisk::logged(branch.pages.clone(), &journal);
@@ -263,10 +264,15 @@ pub fn history(seed: u64, share: &Share) -> Counts {
     counts
 }
 
+/// Journals that are full soon, that of the default, and none.
+const JOURNALS: [u32; 5] = [16 << 10, 64 << 10, JOURNAL_BYTES, 32 << 10, 0];
+
 /// An empty store, which nobody has opened yet: its file appears whole or not at all.
-fn first(quick_repair: bool) -> Branch {
+fn first(seed: u64) -> Branch {
+    let journals = JOURNALS.len() as u64;
     let mut branch = Branch {
-        quick_repair,
+        quick_repair: !seed.is_multiple_of(8),
+        journal_bytes: JOURNALS[(seed % journals) as usize],
         ..Branch::default()
     };
     let disk = SimDisk::unlogged(branch.pages.clone());

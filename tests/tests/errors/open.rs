@@ -3,7 +3,7 @@
 use crate::{TASK, with_task};
 use outlive::{Ctx, Engine, HandlerError, OpenError};
 use outlive_storage::RedbStore;
-use outlive_storage::redb::{OpenError as FileError, RedbOptions};
+use outlive_storage::redb::{OpenError as FileError, RedbOptions, bare_database};
 use outlive_tests::kill::work::hash;
 use redb::{Database, ReadableDatabase, TableDefinition};
 use std::collections::BTreeMap;
@@ -188,7 +188,7 @@ async fn store(path: &Path) {
 async fn a_file_of_a_newer_version_is_refused_as_it_is() {
     let error = refused("t", async |dir| {
         store(&dir.join("t")).await;
-        let database = Database::open(dir.join("t")).unwrap();
+        let database = bare_database(&dir.join("t")).unwrap();
         let txn = database.begin_write().unwrap();
         txn.open_table(META).unwrap().insert("format", 7).unwrap();
         txn.commit().unwrap();

@@ -38,9 +38,11 @@ async fn chain(_: Ctx, text: String) -> Result<Reply<String>, HandlerError> {
 /// The cost of each turn of a chain whose inputs and outputs all have this size.
 async fn costs(def: TaskDef<String, String>, size: usize) -> Vec<Cost> {
     let home = Home::file();
-    // What a quick repair needs is written with each commit, and grows with the file, not with the chain.
+    // What a quick repair needs is written with each commit, and grows with the file, not with the chain. With a journal the
+    // pages are written now and then.
     let options = RedbOptions {
         quick_repair: false,
+        journal_bytes: 0,
         ..RedbOptions::default()
     };
     let store = home.redb(options);

@@ -7,6 +7,7 @@ use super::trees::{Trees, walk};
 use crate::codec;
 use crate::redb::copy_error::CopyError;
 use crate::redb::fresh::written;
+use crate::redb::journal::Mark;
 use crate::redb::report::{Findings, Wrong};
 use crate::redb::seal;
 use crate::row::{Etag, EventKind, EventRow, TaskNumber, ValueKey, ValueKind};
@@ -38,6 +39,8 @@ pub(in crate::redb) struct Gathered {
     pub(in crate::redb) generation: u64,
     /// The highest etag whose event was removed.
     pub(in crate::redb) trimmed: u64,
+    /// How far the database is in its journal; empty where it does not say.
+    pub(super) mark: Option<Mark>,
     /// How many entries each table had by its own word.
     pub(super) expected: BTreeMap<Shelf, u64>,
     /// Tables of which something was looked for page by page.
@@ -152,6 +155,10 @@ impl Gathered {
         pairs(pages, trees.root("meta"), (None, Some(16)), |key, value| {
             if key == crate::redb::tables::TRIMMED.as_bytes() {
                 self.trimmed = u64_at(value, 0).unwrap_or(0);
+            }
+            if key == crate::redb::tables::JOURNALLED.as_bytes() {
+                let bits = value.first_chunk().map(|bits| u128::from_le_bytes(*bits));
+                self.mark = bits.and_then(Mark::of_bits);
             }
         });
         pairs(

@@ -7,7 +7,7 @@
 //! at here.
 
 use crate::redb::progress::{Counted, Watch};
-use std::cell::RefCell;
+use crate::redb::shape::{HEAD_LEN, JOURNAL_MAX, REDB_MAGIC, Shape};
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::ops::Range;
@@ -60,35 +60,78 @@ pub(super) enum Kind {
     Neither,
 }
 
+/// How a file is divided, also one whose head is damaged: then what is in its journal is lost, and its database begins where
+/// something looks like the beginning of one.
+fn shape_of(file: &File, len: u64) -> Shape {
+    let start = bytes_at(file, 0, len.min(HEAD_LEN as u64) as usize).unwrap_or_default();
+    if let Ok(shape) = Shape::of(&start, len)
+        && (shape.journal > 0 || start.starts_with(&REDB_MAGIC))
+    {
+        return shape;
+    }
+    let blocks = (0..=u64::from(JOURNAL_MAX) / PAGE).map(|block| block * PAGE);
+    let is_database =
+        |at: &u64| bytes_at(file, *at, REDB_MAGIC.len()).is_some_and(|found| found == REDB_MAGIC);
+    let found = blocks.take_while(|at| *at < len).find(is_database);
+    found.map_or_else(Shape::default, Shape::before)
+}
+
+fn bytes_at(mut file: &File, offset: u64, len: usize) -> Option<Vec<u8>> {
+    let mut bytes = vec![0; len];
+    file.seek(SeekFrom::Start(offset)).ok()?;
+    file.read_exact(&mut bytes).ok()?;
+    Some(bytes)
+}
+
 /// The file.
 pub(super) struct Pages {
-    file: RefCell<File>,
+    file: File,
+    /// Which part of the file the pages are; all offsets are within it.
+    shape: Shape,
     counted: Counted,
     pub(super) len: u64,
 }
 
 impl Pages {
     pub(super) fn new(file: File, watch: &Watch) -> io::Result<Pages> {
-        let len = file.metadata()?.len();
-        let file = RefCell::new(file);
-        let counted = Counted::new(watch, len);
-        Ok(Pages { file, counted, len })
+        let bytes = file.metadata()?.len();
+        let shape = shape_of(&file, bytes);
+        let len = bytes.saturating_sub(shape.database_at());
+        let counted = Counted::new(watch, bytes);
+        Ok(Pages {
+            file,
+            shape,
+            counted,
+            len,
+        })
+    }
+
+    /// How the file is divided.
+    pub(super) fn shape(&self) -> Shape {
+        self.shape
+    }
+
+    /// All bytes of the journal, as far as the disk gives them, and whether it gives all that may have been there.
+    pub(super) fn journal(&self) -> (Vec<u8>, bool) {
+        self.counted.add(self.shape.database_at());
+        // Without its head nothing of it can be told from what is left of other files.
+        let mut is_whole = self.shape.journal == 0 || self.shape.salt != 0;
+        let mut journal = Vec::with_capacity(self.shape.journal as usize);
+        for at in (0..u64::from(self.shape.journal)).step_by(PAGE as usize) {
+            let block = bytes_at(&self.file, Shape::JOURNAL_AT + at, PAGE as usize);
+            is_whole &= block.is_some();
+            journal.extend(block.unwrap_or_else(|| vec![0; PAGE as usize]));
+        }
+        (journal, is_whole)
     }
 
     /// The bytes of a range, as far as the file goes. A sector that the disk does not give reads as nothing.
     pub(super) fn read(&self, offset: u64, len: usize) -> Vec<u8> {
         let left = self.len.saturating_sub(offset);
         let len = left.min(len as u64) as usize;
-        let mut bytes = vec![0; len];
         self.counted.add(len as u64);
-        let mut file = self.file.borrow_mut();
-        let read = file
-            .seek(SeekFrom::Start(offset))
-            .and_then(|_| file.read_exact(&mut bytes));
-        match read {
-            Ok(()) => bytes,
-            Err(_) => Vec::new(),
-        }
+        let read = bytes_at(&self.file, self.shape.database_at() + offset, len);
+        read.unwrap_or_default()
     }
 
     /// What begins at an offset.

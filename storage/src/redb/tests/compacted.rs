@@ -60,7 +60,7 @@ fn a_file_that_is_open_or_damaged_or_not_there_is_not_compacted() {
     drop(store);
     let mut bytes = fs::read(&path).unwrap();
     let version = row.facts.server_version.as_bytes();
-    let at = bytes.windows(version.len()).position(|at| at == version);
+    let at = bytes.windows(version.len()).rposition(|at| at == version);
     bytes[at.expect("the row is in the file")] ^= 1;
     fs::write(&path, &bytes).unwrap();
     assert!(matches!(

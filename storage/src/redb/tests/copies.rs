@@ -1,5 +1,6 @@
 //! Files that are copied, looked over and saved, and damage that is met where it is read.
 
+use super::shape::Shape;
 use super::*;
 use crate::commit::Write;
 use crate::conformance::rows::{ask_row, labelled, task_id};
@@ -74,7 +75,7 @@ pub(super) fn rows(path: &Path) -> Vec<(TaskNumber, TaskRow)> {
 
 /// Changes entries behind the store's back.
 fn tamper(path: &Path, tamper: impl FnOnce(&WriteTransaction)) {
-    let database = Database::open(path).unwrap();
+    let database = bare_database(path).unwrap();
     let txn = database.begin_write().unwrap();
     tamper(&txn);
     txn.commit().unwrap();
@@ -203,7 +204,8 @@ fn all_is_saved_of_a_file_without_a_header() {
     let counters = filled(&path);
     let before = rows(&path);
     let mut bytes = fs::read(&path).unwrap();
-    bytes[..4096].fill(0xee);
+    let at = Shape::new(JOURNAL_BYTES, 0).database_at() as usize;
+    bytes[at..at + 4096].fill(0xee);
     fs::write(&path, &bytes).unwrap();
     assert!(open(&path).is_err());
     let to = directory.path().join("saved");

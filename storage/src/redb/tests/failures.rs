@@ -1,5 +1,6 @@
 //! A handle that failed is replaced, and a file that failed to sync as well.
 
+use super::shape::Shape;
 use super::*;
 use redb::StorageBackend;
 use redb::backends::InMemoryBackend;
@@ -209,7 +210,7 @@ fn a_new_file_of_which_any_sync_fails_is_an_error() {
             syncs: Arc::clone(&syncs),
             at,
         };
-        let built = create::build_on(failing, 1);
+        let built = create::build_on(failing, Shape::default(), 1);
         (built, syncs.load(Ordering::Relaxed))
     };
     let (built, syncs) = build(u64::MAX);

@@ -145,7 +145,7 @@ fn a_damaged_row_refuses_its_removal() {
 
 /// Flips a bit of the stored event with this etag, behind the store's back.
 fn damage_event(path: &Path, etag: u64) {
-    let database = Database::create(path).unwrap();
+    let database = bare_database(path).unwrap();
     let txn = database.begin_write().unwrap();
     {
         let mut table = txn.open_table(tables::EVENTS).unwrap();

@@ -1,0 +1,261 @@
+//! The journal before redb: one record for each batch, which is durable before redb's own pages are.
+//!
+//! Records follow each other from the beginning of the journal, each at a multiple of [`BLOCK`]. What the database has
+//! of them says its [`Mark`], which is put with every batch: the number of the last record, and where the next one goes.
+//! So whatever of the database is on the disk, what is missing there lies behind its mark. Where a batch finds no room,
+//! redb itself makes durable what is there, and the next record goes to the beginning again.
+//!
+//! A record: `magic[2] version codec seq[8] body_len[4] chain[4] body_crc[4] head_crc[4]`, the body, zeros up to the next block.
+//! Numbers are little-endian. The head's checksum begins with the salt of the file, so that nothing in a payload passes
+//! for a record; the body's begins with that of the record before, but for the first one, so that a record stands only where
+//! it was written.
+
+use super::shape::{BLOCK, Shape};
+use crate::codec;
+use crate::commit::Commit;
+use crate::store::StoreError;
+
+const MAGIC: [u8; 2] = *b"oJ";
+const HEAD_LEN: usize = 28;
+
+/// How far the database is in its journal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Mark {
+    /// The number of the last record that is in the database. It never goes back.
+    pub(super) seq: u64,
+    /// Where in the journal the next record goes.
+    at: u32,
+    /// The checksum of the last record's body.
+    chain: u32,
+}
+
+impl Mark {
+    /// As it lies in the file: 48 bits of the number, 16 of the block, the checksum of the last record, and one of all this.
+    pub(super) fn to_bits(self) -> u128 {
+        let block = u128::from(self.at / BLOCK as u32);
+        let said = u128::from(self.seq) << 48 | block << 32 | u128::from(self.chain);
+        said << 32 | u128::from(seal(said))
+    }
+
+    /// The mark that lies in a file; `None` when it is damaged.
+    pub(super) fn of_bits(bits: u128) -> Option<Mark> {
+        let said = bits >> 32;
+        let is_whole = seal(said) == bits as u32 || cfg!(planted = "mark_believed");
+        is_whole.then_some(Mark {
+            seq: (said >> 48) as u64,
+            at: u32::from((said >> 32) as u16) * BLOCK as u32,
+            chain: said as u32,
+        })
+    }
+
+    /// The same number, and the next record at the beginning, where none goes before it.
+    pub(super) fn rewound(self) -> Mark {
+        Mark {
+            seq: self.seq,
+            ..Mark::default()
+        }
+    }
+
+    /// Where the next record goes.
+    pub(super) fn at(self) -> u64 {
+        u64::from(self.at)
+    }
+
+    fn next(self, len: usize, body_crc: u32) -> Mark {
+        Mark {
+            seq: self.seq + 1,
+            at: self.at + len as u32,
+            chain: body_crc,
+        }
+    }
+}
+
+fn seal(said: u128) -> u32 {
+    crc32fast::hash(&said.to_le_bytes())
+}
+
+/// Puts the record of a batch into `out`, which is emptied first. The mark behind it; `None` when there is no room for it.
+///
+/// # Errors
+/// [`StoreError::Malformed`] when it cannot be encoded.
+pub(super) fn record(
+    shape: Shape,
+    mark: Mark,
+    batch: &[&Commit],
+    out: &mut Vec<u8>,
+) -> Result<Option<Mark>, StoreError> {
+    out.clear();
+    out.resize(HEAD_LEN, 0);
+    codec::encode_batch(batch, out)?;
+    let body_len = out.len() - HEAD_LEN;
+    let Some(len) = record_len(body_len).filter(|len| fits(shape, mark, *len)) else {
+        return Ok(None);
+    };
+    let body_crc = body_crc(mark.chain, &out[HEAD_LEN..]);
+    let next = mark.next(len, body_crc);
+    let mut head = MAGIC.to_vec();
+    head.extend_from_slice(&[codec::VERSION, codec::BINCODE]);
+    head.extend_from_slice(&next.seq.to_le_bytes());
+    head.extend_from_slice(&(body_len as u32).to_le_bytes());
+    head.extend_from_slice(&mark.chain.to_le_bytes());
+    head.extend_from_slice(&body_crc.to_le_bytes());
+    head.extend_from_slice(&head_crc(shape, &head).to_le_bytes());
+    out[..HEAD_LEN].copy_from_slice(&head);
+    out.resize(len, 0);
+    Ok(Some(next))
+}
+
+/// The bytes that a record takes; `None` for a body no journal has room for.
+fn record_len(body_len: usize) -> Option<usize> {
+    u32::try_from(body_len).ok()?;
+    (HEAD_LEN + body_len).checked_next_multiple_of(BLOCK as usize)
+}
+
+fn fits(shape: Shape, mark: Mark, len: usize) -> bool {
+    mark.at() + len as u64 <= u64::from(shape.journal)
+}
+
+fn head_crc(shape: Shape, head: &[u8]) -> u32 {
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(&shape.salt.to_le_bytes());
+    hasher.update(head);
+    hasher.finalize()
+}
+
+fn body_crc(chain: u32, body: &[u8]) -> u32 {
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(&chain.to_le_bytes());
+    hasher.update(body);
+    hasher.finalize()
+}
+
+/// The head of a record.
+struct Head {
+    version: [u8; 2],
+    seq: u64,
+    body_len: usize,
+    chain: u32,
+    body_crc: u32,
+}
+
+impl Head {
+    fn of(shape: Shape, bytes: &[u8]) -> Option<Head> {
+        let head = bytes.first_chunk::<HEAD_LEN>()?;
+        let number = |at: usize| head[at..].first_chunk().map(|b| u32::from_le_bytes(*b));
+        let is_ours = head.starts_with(&MAGIC) && number(24)? == head_crc(shape, &head[..24]);
+        is_ours.then_some(Head {
+            version: [head[2], head[3]],
+            seq: u64::from_le_bytes(*head[4..].first_chunk()?),
+            body_len: number(12)? as usize,
+            chain: number(16)?,
+            body_crc: number(20)?,
+        })
+    }
+}
+
+/// What lies in a journal behind a mark.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Behind {
+    /// The batches, in order, each with the mark behind it.
+    pub(super) batches: Vec<(Mark, Vec<Commit>)>,
+    /// Why there may be more that cannot be read; `None` where the journal ends as a crash leaves it.
+    pub(super) broken: Option<Broken>,
+}
+
+/// Why the end of a journal is not that of a crash.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Broken {
+    /// A later record is whole, and it was written after this one was durable.
+    Gap,
+    /// A record is whole, and of a version this library does not read.
+    Unread,
+}
+
+impl Broken {
+    /// In words.
+    pub(super) fn message(self) -> &'static str {
+        match self {
+            Broken::Gap => "a record within its journal is damaged",
+            Broken::Unread => "its journal was written by another version: open it with that one",
+        }
+    }
+}
+
+/// Reads a journal, all of whose bytes these are, from a mark on.
+pub(super) fn behind(shape: Shape, mut mark: Mark, journal: &[u8]) -> Behind {
+    let mut batches = Vec::new();
+    loop {
+        let rest = journal.get(mark.at as usize..).unwrap_or_default();
+        let Some((head, body, len)) = whole(shape, mark, rest) else {
+            let broken = has_later(shape, mark, rest).then_some(Broken::Gap);
+            return Behind { batches, broken };
+        };
+        let known = head.version == [codec::VERSION, codec::BINCODE];
+        let Some(batch) = known.then(|| codec::decode_batch(body)).flatten() else {
+            let broken = Some(Broken::Unread);
+            return Behind { batches, broken };
+        };
+        mark = mark.next(len, head.body_crc);
+        batches.push((mark, batch));
+    }
+}
+
+/// The batches of a journal that are whole behind one that is damaged, for whoever takes what there is.
+pub(super) fn beyond(
+    shape: Shape,
+    behind: &Behind,
+    mark: Mark,
+    journal: &[u8],
+) -> Vec<Vec<Commit>> {
+    let mut last = behind.batches.last().map_or(mark, |(mark, _)| *mark);
+    let mut batches = Vec::new();
+    let rest = journal.get(last.at as usize..).unwrap_or_default();
+    for at in (0..rest.len()).step_by(BLOCK as usize) {
+        let Some(head) = Head::of(shape, &rest[at..]).filter(|head| head.seq > last.seq) else {
+            continue;
+        };
+        let before = Mark {
+            seq: head.seq - 1,
+            at: last.at,
+            chain: head.chain,
+        };
+        if let Some((head, body, _)) = whole(shape, before, &rest[at..])
+            && head.version == [codec::VERSION, codec::BINCODE]
+            && let Some(batch) = codec::decode_batch(body)
+        {
+            last.seq = head.seq;
+            batches.push(batch);
+        }
+    }
+    batches
+}
+
+/// The mark before the first record of a journal; `None` where there is none.
+pub(super) fn first(shape: Shape, journal: &[u8]) -> Option<Mark> {
+    let seq = Head::of(shape, journal)?.seq.checked_sub(1)?;
+    Some(Mark {
+        seq,
+        ..Mark::default()
+    })
+}
+
+/// The record that follows a mark, if all of it is there.
+fn whole(shape: Shape, mark: Mark, rest: &[u8]) -> Option<(Head, &[u8], usize)> {
+    let head = Head::of(shape, rest)?;
+    let body = rest.get(HEAD_LEN..)?.get(..head.body_len)?;
+    let len = record_len(head.body_len).filter(|len| fits(shape, mark, *len))?;
+    let follows = head.seq == mark.seq + 1 || cfg!(planted = "journal_order_ignored");
+    let is_whole =
+        body_crc(mark.chain, body) == head.body_crc || cfg!(planted = "journal_not_checked");
+    (follows && is_whole).then_some((head, body, len))
+}
+
+/// True when a record lies there that was written after the one which should follow the mark: that one was durable then,
+/// and is damaged now. What is left of earlier rounds has lower numbers.
+fn has_later(shape: Shape, mark: Mark, rest: &[u8]) -> bool {
+    let later = |block: &[u8]| Head::of(shape, block).is_some_and(|head| head.seq > mark.seq + 1);
+    rest.chunks(BLOCK as usize).any(later) && !cfg!(planted = "journal_gap_unseen")
+}
+
+#[cfg(test)]
+mod tests;
