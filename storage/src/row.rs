@@ -19,7 +19,8 @@ mod value;
 
 pub use ask::AskRow;
 #[cfg(feature = "redb")]
-pub(crate) use bytes::{UserBytes, chance, user};
+pub(crate) use bytes::chance;
+pub(crate) use bytes::{UserBytes, user};
 pub(crate) use deadline::last as last_moment;
 pub use deadline::{Deadline, Line, Times};
 pub use event::{EventKind, EventRow};

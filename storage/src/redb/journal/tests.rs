@@ -119,7 +119,7 @@ fn every_write() -> Vec<Commit> {
 #[test]
 fn a_record_has_its_golden_bytes_and_says_what_was_written() {
     let batch = every_write();
-    let (journal, marks) = written(&[batch.clone()]);
+    let (journal, marks) = written(std::slice::from_ref(&batch));
     let body_len = Head::of(shape(), &journal).unwrap().body_len;
     assert_golden("journal.record", &journal[..HEAD_LEN + body_len]);
     assert!(journal[HEAD_LEN + body_len..].iter().all(|byte| *byte == 0));
