@@ -395,6 +395,7 @@ fn is_told(report: &SalvageReport, wrong: &str) -> bool {
     // What followed a damaged record of the journal is not there: it goes on from what was before it, and begins anew.
     let anew = wrong.starts_with("listed ")
         || wrong.contains(" steps: ")
+        || wrong.contains(" stream ")
         || wrong.contains(" ended with ");
     if report.journal.is_broken && (anew || stands.iter().any(|what| wrong.contains(what))) {
         return true;
