@@ -14,9 +14,10 @@ use tokio::sync::oneshot;
 
 pub use outlive_storage::redb::{
     CompactReport, CopyError, CopyReport, DefinitionInfo, EXPORT_VERSION, ExportReport,
-    FINDINGS_MAX, Finding, Findings, FoundBy, Holder, ImportError, ImportReport, Inside, LineFault,
-    OnRepair, OpenError, Opened, PageCheck, Progress, RepairReport, ResealError, ResealReport,
-    SalvageReport, StoreInfo, TableCount, TableSaved, VerifyReport, Watch, Wrong,
+    FINDINGS_MAX, Finding, Findings, FoundBy, Holder, ImportError, ImportReport, Inside,
+    JournalSaved, LineFault, OnRepair, OpenError, Opened, PageCheck, Progress, RepairReport,
+    ResealError, ResealReport, SalvageReport, StoreInfo, TableCount, TableSaved, VerifyReport,
+    Watch, Wrong,
 };
 
 /// A chance number of this call, and the time as the system has it: both are for the lock file.

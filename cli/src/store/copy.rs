@@ -83,6 +83,9 @@ pub(super) fn salvage(app: &App, (from, to): (&Path, &Path)) -> Result<Exit, Cli
         .say_in(Tone::Good, "saved", report.saved())
         .say_in(lost_tone, "lost", report.lost())
         .say("outdated", report.outdated)
+        .say("journal_done", report.journal.done)
+        .say("journal_refused", report.journal.refused)
+        .say("journal_broken", report.journal.is_broken)
         .list("tables", Tone::Faint, tables)
         .list("findings", Tone::Bad, named(&report.findings));
     facts.tell(app)?;
@@ -104,7 +107,9 @@ fn lacks(report: &SalvageReport) -> Option<&'static str> {
     if cfg!(planted = "cli_loss_is_done") {
         return None;
     }
-    let is_less = report.lost() + report.outdated > 0 || !report.findings.is_empty();
+    let of_journal = report.journal.is_broken || report.journal.refused > 0;
+    let of_journal = of_journal && !cfg!(planted = "cli_broken_journal_is_whole");
+    let is_less = report.lost() + report.outdated > 0 || !report.findings.is_empty() || of_journal;
     match (report.saved(), &report.found) {
         // The trees were found and had nothing in them: so it was before.
         (0, FoundBy::ByHeader) if !is_less => None,

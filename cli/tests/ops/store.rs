@@ -1,6 +1,8 @@
 //! Each verb of `store` on a file that is whole, damaged, live, or large.
 
-use crate::the::{directory, done, echo, files, filled, large, later, on, program, run, said};
+use crate::the::{
+    ECHO, directory, done, echo, files, filled, large, later, on, program, run, said,
+};
 use outlive::{Engine, store as library};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -153,6 +155,35 @@ fn a_reader_that_has_read_enough_is_no_failure() {
     drop(child.stdout.take());
     let (code, _, err) = said(child.wait_with_output().unwrap());
     assert_eq!((code, err.as_str()), (0, ""));
+}
+
+/// What a killed program leaves: its tasks are in the journal alone, of which one record is damaged.
+#[test]
+fn a_damaged_record_of_the_journal_is_no_whole_salvage() {
+    const BLOCK: usize = 4096;
+    let directory = directory();
+    let live = directory.path().join("live.redb");
+    let killed = directory.path().join("killed.redb");
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let engine = echo(Engine::builder(&live)).open().await.unwrap();
+        for id in ["a", "b", "c"] {
+            engine.run(ECHO, id, &"short".to_owned()).await.unwrap();
+        }
+        fs::copy(&live, &killed).unwrap();
+        engine.shutdown(Duration::ZERO).await;
+    });
+    // After the head of the file lie the records, each in a block of its own.
+    let mut bytes = fs::read(&killed).unwrap();
+    bytes[2 * BLOCK + 40] ^= 1;
+    fs::write(&killed, bytes).unwrap();
+    let saved = directory.path().join("saved");
+    let salvage = ["store", "salvage", saved.to_str().unwrap(), "-o", "json"];
+    let (code, out, err) = on(&killed, &salvage);
+    assert_eq!(code, 8, "not all of it was saved: {out}{err}");
+    let told: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(told["journal_broken"], true, "{told}");
+    assert!(told["journal_done"].as_u64().unwrap() > 0, "{told}");
 }
 
 #[test]

@@ -123,8 +123,9 @@ impl RedbStore {
             .collect();
         let next = journal::record(disk.shape(), reached.mark, &commits, &mut reached.record)?;
         let Some(next) = next else {
-            // It was larger than any that is put.
-            reached.record = Vec::new();
+            // Of one that is larger than any that is put, nothing is kept in memory.
+            reached.record.clear();
+            reached.record.shrink_to(disk.shape().journal as usize);
             let rewound = reached.mark.rewound();
             replay::put_mark(txn, rewound)?;
             return Ok(rewound);
