@@ -24,7 +24,7 @@ use serde::de::DeserializeOwned;
 /// The newest format of an entry this version reads, and the one it writes.
 pub(crate) const VERSION: u8 = 1;
 /// Largest encoded body, in bytes: far above any row whose payloads are inline, far below a hostile length.
-const BODY_MAX: usize = 4 << 20;
+pub(crate) const BODY_MAX: usize = 4 << 20;
 /// Most that a batch of the journal takes in memory, in bytes: a few times what the largest journal holds.
 const BATCH_MAX: usize = 256 << 20;
 /// Largest large value, in bytes.

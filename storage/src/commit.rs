@@ -179,7 +179,7 @@ pub enum Write {
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Bears<'w> {
     /// The row of the task.
-    Row(&'w TaskRow),
+    Row(&'w Arc<TaskRow>),
     /// An entry in the log of transitions.
     Event(&'w EventRow),
     /// A segment of the stream, under the number of its first entry.

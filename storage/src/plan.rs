@@ -8,8 +8,9 @@ use crate::header::Header;
 use crate::id::TaskId;
 use crate::row::{Etag, Generation, Place, State, TaskNumber, TaskRow};
 use crate::store::StoreError;
-use std::borrow::Cow;
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::sync::Arc;
 
 /// Most entries that hang on a task and go in the commit that removes it: what nearly every task has, and little enough
 /// that a batch of removals stays one short transaction. The rest goes with `Store::tidy`.
@@ -39,7 +40,7 @@ pub(crate) struct Accepted<'a> {
 }
 
 /// What the removal of a task must know of its row beyond the header: the rest of its index entries.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Removed {
     /// The caller's id.
     pub(crate) id: TaskId,
@@ -67,12 +68,28 @@ pub(crate) struct Plan<'a> {
     pub(crate) etag: Etag,
     /// The highest generation the batch brings.
     pub(crate) generation: Generation,
+    /// What becomes of the rows it touches.
+    pub(crate) tasks: HashMap<TaskNumber, Net>,
+    /// Ids it has given (`Some`) or freed (`None`).
+    pub(crate) ids: HashMap<TaskId, Option<TaskNumber>>,
 }
 
-/// A task as an earlier commit of the batch leaves it.
-enum Left<'a> {
-    Row(Header, &'a TaskRow),
-    Removed,
+/// What several commits come to for the row of one task: those between the first and the last need not be written.
+#[derive(Debug)]
+pub(crate) struct Net {
+    /// The header of the row before them; `None` when they start the task.
+    pub(crate) was: Option<Header>,
+    /// How they leave it.
+    pub(crate) is: Left,
+}
+
+/// A task as the last commit for it leaves it.
+#[derive(Debug)]
+pub(crate) enum Left {
+    /// With this row.
+    Row(Header, Arc<TaskRow>),
+    /// Removed.
+    Removed(Removed),
 }
 
 /// Decides a batch.
@@ -85,15 +102,12 @@ pub(crate) fn plan<'a>(batch: &'a [Commit], rows: &impl Rows) -> Result<Plan<'a>
         answers: Vec::with_capacity(batch.len()),
         ..Plan::default()
     };
-    let mut left = Batch {
-        rows,
-        tasks: HashMap::with_capacity(batch.len()),
-        ids: HashMap::with_capacity(batch.len()),
-    };
+    plan.tasks.reserve(batch.len());
     for commit in batch {
         check_shape(commit)?;
-        match left.expected(commit)? {
-            Ok(met) => plan.accept(commit, met, &mut left)?,
+        let seen = Seen { plan: &plan, rows };
+        match seen.expected(commit)? {
+            Ok(met) => plan.accept(commit, met)?,
             Err(_) if cfg!(planted = "batch_neighbour_hindered") => {
                 return Err(StoreError::Malformed {
                     what: "a planted bug",
@@ -106,11 +120,10 @@ pub(crate) fn plan<'a>(batch: &'a [Commit], rows: &impl Rows) -> Result<Plan<'a>
 }
 
 impl<'a> Plan<'a> {
-    fn accept<R: Rows>(
+    fn accept(
         &mut self,
         commit: &'a Commit,
         Met { old, removed }: Met,
-        left: &mut Batch<'a, '_, R>,
     ) -> Result<(), StoreError> {
         let mut header = old;
         let mut last = None;
@@ -135,26 +148,48 @@ impl<'a> Plan<'a> {
             });
         };
         self.etag = self.etag.max(header.etag).max(Etag(commit.task.0));
-        let accepted = Accepted {
+        let left = match (&removed, last) {
+            (Some(removed), _) => Some(Left::Removed(removed.clone())),
+            (None, Some(row)) => Some(Left::Row(header, Arc::clone(row))),
+            (None, None) => None,
+        };
+        if let Some(left) = left {
+            self.leave(commit.task, (old, left));
+        }
+        self.accepted.push(Accepted {
             commit,
             old,
             removed,
-        };
-        if !cfg!(planted = "batch_unseen") {
-            left.see(&accepted, last.map(|row| Left::Row(header, row)));
-        }
-        self.accepted.push(accepted);
+        });
         self.answers.push(Ok(Applied { etag: header.etag }));
         Ok(())
+    }
+
+    /// Remembers what an accepted commit makes of its task.
+    fn leave(&mut self, task: TaskNumber, (old, left): (Option<Header>, Left)) {
+        match &left {
+            Left::Removed(removed) => drop(self.ids.insert(removed.id.clone(), None)),
+            Left::Row(_, row) if old.is_none() => drop(self.ids.insert(row.id.clone(), Some(task))),
+            Left::Row(..) => {}
+        }
+        Net::put(&mut self.tasks, task, Net { was: old, is: left });
+    }
+}
+
+impl Net {
+    /// What a task has come to before, and now: the row before it all stays what it was.
+    pub(crate) fn put(tasks: &mut HashMap<TaskNumber, Net>, task: TaskNumber, net: Net) {
+        match tasks.entry(task) {
+            Entry::Occupied(mut there) => there.get_mut().is = net.is,
+            Entry::Vacant(none) => drop(none.insert(net)),
+        }
     }
 }
 
 /// The store as the accepted commits so far would leave it.
-struct Batch<'a, 'r, R> {
-    rows: &'r R,
-    tasks: HashMap<TaskNumber, Left<'a>>,
-    /// Ids the batch has given (`Some`) or freed (`None`).
-    ids: HashMap<Cow<'a, str>, Option<TaskNumber>>,
+struct Seen<'p, 'a, R> {
+    plan: &'p Plan<'a>,
+    rows: &'p R,
 }
 
 /// A commit whose expectation is met.
@@ -168,25 +203,7 @@ struct Met {
 
 type Expected = Result<Met, Conflict>;
 
-impl<'a, R: Rows> Batch<'a, '_, R> {
-    /// Remembers what an accepted commit, whose last row this is, makes of its task.
-    fn see(&mut self, accepted: &Accepted<'a>, last: Option<Left<'a>>) {
-        let task = accepted.commit.task;
-        if let Some(removed) = &accepted.removed {
-            if !cfg!(planted = "removal_unseen_in_batch") {
-                self.tasks.insert(task, Left::Removed);
-                self.ids
-                    .insert(Cow::Owned(removed.id.as_str().to_owned()), None);
-            }
-            return;
-        }
-        let Some(last) = last else { return };
-        if let (Left::Row(_, row), None) = (&last, accepted.old) {
-            self.ids.insert(Cow::Borrowed(row.id.as_str()), Some(task));
-        }
-        self.tasks.insert(task, last);
-    }
-
+impl<R: Rows> Seen<'_, '_, R> {
     /// The header of the row to replace, or the conflict.
     fn expected(&self, commit: &Commit) -> Result<Expected, StoreError> {
         if commit.expect == Expect::Absent {
@@ -248,7 +265,8 @@ impl<'a, R: Rows> Batch<'a, '_, R> {
         if cfg!(planted = "store_ignores_absent") {
             return Ok(Ok(Met::default()));
         }
-        let taken = match self.ids.get(row.id.as_str()) {
+        let seen = self.plan.ids.get(&row.id).filter(|left| is_seen(left.is_none()));
+        let taken = match seen {
             Some(left) => *left,
             None => self.rows.number(&row.id)?,
         };
@@ -262,21 +280,31 @@ impl<'a, R: Rows> Batch<'a, '_, R> {
     }
 
     fn header(&self, task: TaskNumber) -> Result<Option<Result<Header, StoreError>>, StoreError> {
-        match self.tasks.get(&task) {
+        match self.left(task) {
             Some(Left::Row(header, _)) => Ok(Some(Ok(*header))),
-            Some(Left::Removed) => Ok(None),
+            Some(Left::Removed(_)) => Ok(None),
             None => self.rows.header(task),
         }
     }
 
+    fn left(&self, task: TaskNumber) -> Option<&Left> {
+        let left = self.plan.tasks.get(&task).map(|net| &net.is);
+        left.filter(|left| is_seen(matches!(left, Left::Removed(_))))
+    }
+
     fn conflict(&self, task: TaskNumber) -> Result<Conflict, StoreError> {
-        let found = match self.tasks.get(&task) {
-            Some(Left::Row(_, row)) => Ok(Some(Box::new((*row).clone()))),
-            Some(Left::Removed) => Ok(None),
+        let found = match self.left(task) {
+            Some(Left::Row(_, row)) => Ok(Some(Box::new(TaskRow::clone(row)))),
+            Some(Left::Removed(_)) => Ok(None),
             None => self.rows.row(task)?,
         };
         Ok(Conflict { task, found })
     }
+}
+
+/// Later commits of a batch see what earlier ones have done.
+fn is_seen(is_removal: bool) -> bool {
+    !cfg!(planted = "batch_unseen") && !(is_removal && cfg!(planted = "removal_unseen_in_batch"))
 }
 
 fn check_shape(commit: &Commit) -> Result<(), StoreError> {

@@ -1,7 +1,8 @@
-//! The open tables of one batch, and what its commits write to them.
+//! The open tables of one transaction, and what commits write to them.
 
 use super::families::Families;
 use super::hanging::Hanging;
+use super::lot::{Beside, Lot};
 use super::tables::{BY_DEFINITION, BY_LABEL, DUE, EVENTS, EXPIRY, GARBAGE, IDS, RUNNING, TASKS};
 use super::{fault, seal};
 use crate::codec;
@@ -9,7 +10,7 @@ use crate::commit::Write;
 use crate::due::DueKey;
 use crate::header::{Entry, Header};
 use crate::id::TaskId;
-use crate::plan::{Accepted, Removed, Rows, SWEPT_AT_ONCE};
+use crate::plan::{Left, Removed, Rows, SWEPT_AT_ONCE};
 use crate::row::{EventRow, Family, TaskNumber, TaskRow};
 use crate::slot::Slot;
 use crate::store::StoreError;
@@ -18,7 +19,7 @@ use redb::{ReadableTable, Table, TableError, WriteTransaction};
 /// An encoded entry.
 pub(super) type Bytes = &'static [u8];
 
-/// The tables of one batch, each opened once; those of few commits only when one needs them.
+/// The tables of one transaction, each opened once; those of few commits only when one needs them.
 pub(super) struct Tables<'t> {
     txn: &'t WriteTransaction,
     tasks: Table<'t, u64, Bytes>,
@@ -70,28 +71,33 @@ impl<'t> Tables<'t> {
         self.bytes + self.hanging.bytes()
     }
 
-    /// Writes the accepted commits of a batch, in order.
+    /// Writes what a lot comes to.
     ///
     /// # Errors
     /// [`StoreError::Malformed`] for a row too large; what redb fails with.
-    pub(super) fn write(&mut self, accepted: &[Accepted<'_>]) -> Result<(), StoreError> {
-        for accepted in accepted {
-            match &accepted.removed {
-                Some(removed) => self.remove(accepted, removed)?,
-                None => self.put(accepted)?,
+    pub(super) fn write(&mut self, lot: &Lot) -> Result<(), StoreError> {
+        for (task, beside) in &lot.beside {
+            self.put_beside(*task, beside)?;
+        }
+        let mut tasks: Vec<_> = lot.tasks.iter().collect();
+        // Neighbours in their tables one after the other.
+        tasks.sort_unstable_by_key(|(task, _)| **task);
+        for (task, net) in tasks {
+            match (&net.was, &net.is) {
+                (was, Left::Row(header, row)) => self.put_row(*task, (header, row), was.as_ref())?,
+                (Some(was), Left::Removed(removed)) => self.remove_row(*task, was, removed)?,
+                // It came and went within the lot.
+                (None, Left::Removed(_)) => {}
             }
         }
         Ok(())
     }
 
-    fn put(&mut self, accepted: &Accepted<'_>) -> Result<(), StoreError> {
-        let task = accepted.commit.task;
-        let mut old = accepted.old;
-        for write in &accepted.commit.writes {
-            match write {
-                Write::Row(row) => old = Some(self.put_row(task, row, old.as_ref())?),
+    fn put_beside(&mut self, task: TaskNumber, beside: &Beside) -> Result<(), StoreError> {
+        match beside {
+            Beside::Write(write) => match write {
                 Write::Event(_) | Write::ChildEnded(_) | Write::FamilyOver { .. } => {
-                    self.tell(task, write)?;
+                    self.tell(task, write)
                 }
                 Write::Value { .. }
                 | Write::RemoveValue(_)
@@ -109,50 +115,53 @@ impl<'t> Tables<'t> {
                 | Write::RemoveAsk { .. }
                 | Write::RemoveAsks
                 | Write::Segment { .. }
-                | Write::EvictSegments { .. } => self.hanging.write(task, write)?,
-                // Decided in the plan: such a commit is not put but removed.
-                Write::RemoveTask => {}
+                | Write::EvictSegments { .. } => self.hanging.write(task, write),
+                // Theirs is a place of its own in a lot.
+                Write::Row(_) | Write::RemoveTask => Ok(()),
+            },
+            Beside::Moved { from, to } => {
+                if let Some(from) = from {
+                    self.families.unlist(*from, task)?;
+                }
+                match to {
+                    Some(to) => self.families.list(*to, task),
+                    None => Ok(()),
+                }
+            }
+            Beside::Removed(family) => {
+                if let Some(family) = family {
+                    self.families.unlist(*family, task)?;
+                }
+                self.sweep(task)
             }
         }
-        Ok(())
     }
 
     fn put_row(
         &mut self,
         task: TaskNumber,
-        row: &TaskRow,
-        old: Option<&Header>,
-    ) -> Result<Header, StoreError> {
-        let new = Header::of(row);
-        codec::encode_row(task, (&new, row), &mut self.buffer)?;
+        (new, row): (&Header, &TaskRow),
+        was: Option<&Header>,
+    ) -> Result<(), StoreError> {
+        codec::encode_row(task, (new, row), &mut self.buffer)?;
         self.tasks
             .insert(task.0, self.buffer.as_slice())
             .map_err(fault)?;
         self.writes += 1;
         self.bytes += self.buffer.len() as u64;
-        let was_of = old.and_then(|old| old.family);
-        if new.family != was_of {
-            if let Some(family) = was_of {
-                self.families.unlist(family, task)?;
-            }
-            if let Some(family) = new.family {
-                self.families.list(family, task)?;
-            }
-        }
         let entry = new.entry(task);
-        let Some(old) = old else {
+        let Some(was) = was else {
             self.put_identity(task, row)?;
-            self.list(entry)?;
-            return Ok(new);
+            return self.list(entry);
         };
-        let old_entry = old.entry(task);
-        if old_entry != entry {
+        let before = was.entry(task);
+        if before != entry {
             if !cfg!(planted = "due_entry_leaks") {
-                self.unlist(old_entry)?;
+                self.unlist(before)?;
             }
             self.list(entry)?;
         }
-        Ok(new)
+        Ok(())
     }
 
     /// The index entries that a task keeps from its start to its removal.
@@ -173,24 +182,24 @@ impl<'t> Tables<'t> {
         Ok(())
     }
 
-    /// Removes a task. The commit's last row, where it has one, is never written: it would be gone at once.
-    fn remove(&mut self, accepted: &Accepted<'_>, removed: &Removed) -> Result<(), StoreError> {
-        let task = accepted.commit.task;
+    /// Removes the row of a task, its id and its index entries.
+    fn remove_row(
+        &mut self,
+        task: TaskNumber,
+        was: &Header,
+        removed: &Removed,
+    ) -> Result<(), StoreError> {
         self.tasks.remove(task.0).map_err(fault)?;
         self.writes += 1;
         if !cfg!(planted = "removed_task_keeps_its_id") {
             self.ids.remove(removed.id.as_str()).map_err(fault)?;
             self.writes += 1;
         }
-        // First: what is counted for a family goes with the last of its children.
-        for write in &accepted.commit.writes {
-            if !cfg!(planted = "last_words_lost") {
-                self.tell(task, write)?;
-            }
-        }
-        if let Some(old) = &accepted.old {
-            self.remove_listed(task, old, removed)?;
-        }
+        self.remove_listed(task, was, removed)
+    }
+
+    /// Removes what hangs on a removed task, as far as it is little; the rest is left to be tidied up.
+    fn sweep(&mut self, task: TaskNumber) -> Result<(), StoreError> {
         self.hanging.remove_asks(task)?;
         let mut room = SWEPT_AT_ONCE;
         let more = self.hanging.sweep(task, &mut room)?;
@@ -229,9 +238,6 @@ impl<'t> Tables<'t> {
                 .map_err(fault)?;
             self.writes += 1;
             self.unlist(old.entry(task))?;
-        }
-        if let Some(family) = old.family {
-            self.families.unlist(family, task)?;
         }
         for label in &removed.labels {
             if cfg!(planted = "label_entry_leaks") {

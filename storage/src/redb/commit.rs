@@ -1,27 +1,33 @@
-//! One batch in one write transaction: plan it on what the transaction sees, then write what was accepted.
+//! One batch: plan it on what is durable, make it durable in the journal, and let the database have it later.
 
-use super::batch::Tables;
+use super::ahead::Ahead;
+use super::batch::{Bytes, Tables};
 use super::journal::{self, Mark};
+use super::lot::Lot;
 use super::open::Facts;
-use super::tables::{ETAGS, GENERATIONS};
-use super::{RedbStore, fault, replay};
+use super::seal::SealedTask;
+use super::tables::{ETAGS, GENERATIONS, IDS, TASKS};
+use super::{RedbStore, fault, replay, seal};
+use crate::codec;
 use crate::commit::{Applied, Commit, Conflict};
-use crate::plan::{Plan, plan};
-use crate::row::{Etag, Generation};
+use crate::header::Header;
+use crate::id::TaskId;
+use crate::plan::{Left, Plan, Rows, plan};
+use crate::row::{Etag, Generation, TaskNumber, TaskRow};
 use crate::store::{Counters, StoreError};
-use redb::{Durability, WriteTransaction};
+use parking_lot::MutexGuard;
+use redb::{Durability, ReadOnlyTable, WriteTransaction};
+use std::cell::OnceCell;
 use std::sync::atomic::Ordering;
 
 /// How many etags and generations are reserved at once: one more write per this many transitions, and as many
 /// numbers skipped at an open.
 const RESERVE_BLOCK: u64 = 65_536;
 
-/// How far a file is.
+/// How far a file is in its journal.
 #[derive(Debug)]
 pub(crate) struct Reached {
-    /// The numbers it reserves.
-    pub(super) counters: Counters,
-    /// How far the database is in its journal.
+    /// Behind the last record.
     pub(super) mark: Mark,
     /// The last record, whose memory the next one takes.
     record: Vec<u8>,
@@ -31,7 +37,6 @@ impl Reached {
     /// As a file says when it is opened.
     pub(super) fn of(facts: &Facts) -> Reached {
         Reached {
-            counters: facts.counters,
             mark: facts.mark,
             record: Vec::new(),
         }
@@ -41,13 +46,25 @@ impl Reached {
 type Answers = Vec<Result<Applied, Conflict>>;
 
 impl RedbStore {
-    /// Begins a durable write transaction.
-    pub(crate) fn begin_write(&self) -> Result<WriteTransaction, StoreError> {
+    /// Refuses to write to a file that is no longer the one under its path, or where there is no room for what is held.
+    fn check_writable(&self) -> Result<(), StoreError> {
         self.medium.check_in_place()?;
         if let Some(disk) = self.disk() {
             let made = disk.make_room();
             made.map_err(|error| fault(redb::StorageError::from(error)))?;
         }
+        Ok(())
+    }
+
+    /// Begins a durable write transaction on a database that has everything that is durable.
+    pub(crate) fn begin_write(&self) -> Result<WriteTransaction, StoreError> {
+        self.catch_up()?;
+        self.begin_write_behind()
+    }
+
+    /// Begins a durable write transaction on the database as it is.
+    fn begin_write_behind(&self) -> Result<WriteTransaction, StoreError> {
+        self.check_writable()?;
         let begun = self.database(|database| database.begin_write())?;
         let mut txn = begun.map_err(fault)?;
         let durability = if cfg!(planted = "commit_not_synced") {
@@ -66,30 +83,84 @@ impl RedbStore {
             return Ok(Vec::new());
         }
         let mut reached = self.reached.lock();
-        let mut txn = self.begin_write()?;
-        let mut tables = Tables::open(&txn)?;
-        let plan = match plan(batch, &tables) {
-            Ok(plan) if !plan.accepted.is_empty() => plan,
-            refused => {
-                drop(tables);
-                txn.abort().map_err(fault)?;
-                return refused.map(|plan| plan.answers);
-            }
-        };
-        let written = tables.write(&plan.accepted);
-        let (writes, bytes) = (tables.writes(), tables.bytes());
-        drop(tables);
-        if let Err(malformed) = written {
-            txn.abort().map_err(fault)?;
-            return Err(malformed);
+        self.check_writable()?;
+        let mut plan = plan(batch, &Standing::of(self))?;
+        let answers = std::mem::take(&mut plan.answers);
+        if plan.accepted.is_empty() {
+            return Ok(answers);
         }
-        let counters = reserve(&txn, (self.incarnation, reached.counters), &plan)?;
-        let mark = self.put_record(&mut txn, &plan, &mut reached)?;
-        txn.commit().map_err(fault)?;
-        (reached.counters, reached.mark) = (counters, mark);
-        self.btree_writes.fetch_add(writes, Ordering::Relaxed);
-        self.entry_bytes.fetch_add(bytes, Ordering::Relaxed);
-        Ok(plan.answers)
+        match self.put_record(&plan, &mut reached)? {
+            Some(mark) => {
+                reached.mark = mark;
+                self.ahead.lock().add(plan, mark);
+            }
+            None => self.put_through(plan, &mut reached)?,
+        }
+        Ok(answers)
+    }
+
+    /// Makes a batch durable in the journal. `None`: there is no journal, or no room in it.
+    fn put_record(
+        &self,
+        plan: &Plan<'_>,
+        reached: &mut Reached,
+    ) -> Result<Option<Mark>, StoreError> {
+        let Some(disk) = self.disk().filter(|disk| disk.shape().journal > 0) else {
+            return Ok(None);
+        };
+        let commits: Vec<&Commit> = (plan.accepted.iter())
+            .map(|accepted| accepted.commit)
+            .collect();
+        let next = journal::record(disk.shape(), reached.mark, &commits, &mut reached.record)?;
+        if next.is_none() {
+            // Of one that is larger than any that is put, nothing is kept in memory.
+            reached.record.clear();
+            reached.record.shrink_to(disk.shape().journal as usize);
+            return Ok(None);
+        }
+        let put = disk.put_record(reached.mark.at(), &reached.record);
+        put.map_err(|error| fault(redb::StorageError::from(error)))?;
+        Ok(next)
+    }
+
+    /// Makes a batch durable in the database, and all that came before it. The journal begins anew.
+    fn put_through(&self, plan: Plan<'_>, reached: &mut Reached) -> Result<(), StoreError> {
+        self.catch_up()?;
+        let mut reserved = self.reserved.lock();
+        let txn = self.begin_write_behind()?;
+        let lot = Lot::of(plan, reached.mark.rewound());
+        match self.put_lot(&txn, &lot, *reserved) {
+            Ok(next) => {
+                txn.commit().map_err(fault)?;
+                *reserved = next;
+                reached.mark = lot.mark;
+                Ok(())
+            }
+            Err(malformed) => {
+                txn.abort().map_err(fault)?;
+                Err(malformed)
+            }
+        }
+    }
+
+    /// Lets the database have everything that is durable. It need not be made durable there: the journal has it.
+    pub(super) fn catch_up(&self) -> Result<(), StoreError> {
+        if self.ahead.lock().is_empty() {
+            return Ok(());
+        }
+        let mut reserved = self.reserved.lock();
+        loop {
+            let Some(lot) = self.ahead.lock().next() else {
+                return Ok(());
+            };
+            let mut txn = self.begin_write_behind()?;
+            txn.set_durability(Durability::None).map_err(fault)?;
+            txn.set_quick_repair(false);
+            let next = self.put_lot(&txn, &lot, *reserved)?;
+            txn.commit().map_err(fault)?;
+            *reserved = next;
+            self.ahead.lock().done();
+        }
     }
 
     /// Makes durable in the database what is durable in the journal alone.
@@ -105,57 +176,117 @@ impl RedbStore {
         Ok(())
     }
 
-    /// Makes a batch durable in the journal, so that redb need not. Where there is none, or no room in it, redb makes durable
-    /// all there is, and the journal begins anew.
-    fn put_record(
+    /// Writes a lot, and the numbers that are reserved then.
+    fn put_lot(
         &self,
-        txn: &mut WriteTransaction,
-        plan: &Plan<'_>,
-        reached: &mut Reached,
-    ) -> Result<Mark, StoreError> {
-        let Some(disk) = self.disk().filter(|disk| disk.shape().journal > 0) else {
-            return Ok(reached.mark);
-        };
-        let commits: Vec<&Commit> = plan
-            .accepted
-            .iter()
-            .map(|accepted| accepted.commit)
-            .collect();
-        let next = journal::record(disk.shape(), reached.mark, &commits, &mut reached.record)?;
-        let Some(next) = next else {
-            // Of one that is larger than any that is put, nothing is kept in memory.
-            reached.record.clear();
-            reached.record.shrink_to(disk.shape().journal as usize);
-            let rewound = reached.mark.rewound();
-            replay::put_mark(txn, rewound)?;
-            return Ok(rewound);
-        };
-        replay::put_mark(txn, next)?;
-        let put = disk.put_record(reached.mark.at(), &reached.record);
-        put.map_err(|error| fault(redb::StorageError::from(error)))?;
-        // Before the commit, which shows the batch to readers: what they see is durable.
-        txn.set_durability(Durability::None).map_err(fault)?;
-        txn.set_quick_repair(false);
-        Ok(next)
+        txn: &WriteTransaction,
+        lot: &Lot,
+        reserved: Counters,
+    ) -> Result<Counters, StoreError> {
+        let mut tables = Tables::open(txn)?;
+        tables.write(lot)?;
+        self.btree_writes
+            .fetch_add(tables.writes(), Ordering::Relaxed);
+        self.entry_bytes.fetch_add(tables.bytes(), Ordering::Relaxed);
+        drop(tables);
+        if self.disk().is_some_and(|disk| disk.shape().journal > 0) {
+            replay::put_mark(txn, lot.mark)?;
+        }
+        reserve(txn, (self.incarnation, reserved), lot)
     }
 }
 
-/// Writes new reservations when the batch brings numbers beyond the present ones.
+/// The rows as they are durable: what the journal is ahead of the database, and the database.
+struct Standing<'s> {
+    store: &'s RedbStore,
+    /// Held to the end of the plan: what is not found here is in the database then.
+    ahead: MutexGuard<'s, Ahead>,
+    tasks: OnceCell<ReadOnlyTable<u64, Bytes>>,
+    ids: OnceCell<ReadOnlyTable<&'static str, SealedTask>>,
+}
+
+impl Standing<'_> {
+    fn of(store: &RedbStore) -> Standing<'_> {
+        Standing {
+            store,
+            ahead: store.ahead.lock(),
+            tasks: OnceCell::new(),
+            ids: OnceCell::new(),
+        }
+    }
+
+    fn tasks(&self) -> Result<&ReadOnlyTable<u64, Bytes>, StoreError> {
+        if let Some(tasks) = self.tasks.get() {
+            return Ok(tasks);
+        }
+        let txn = self.store.begin_read_behind()?;
+        let tasks = txn.open_table(TASKS).map_err(fault)?;
+        Ok(self.tasks.get_or_init(|| tasks))
+    }
+
+    fn ids(&self) -> Result<&ReadOnlyTable<&'static str, SealedTask>, StoreError> {
+        if let Some(ids) = self.ids.get() {
+            return Ok(ids);
+        }
+        let txn = self.store.begin_read_behind()?;
+        let ids = txn.open_table(IDS).map_err(fault)?;
+        Ok(self.ids.get_or_init(|| ids))
+    }
+}
+
+impl Rows for Standing<'_> {
+    fn number(&self, id: &TaskId) -> Result<Option<TaskNumber>, StoreError> {
+        if let Some(known) = self.ahead.number(id) {
+            return Ok(known);
+        }
+        let found = self.ids()?.get(id.as_str()).map_err(fault)?;
+        let number = found.map(|found| seal::open_id(id.as_str(), found.value()));
+        Ok(number.transpose()?.map(TaskNumber))
+    }
+
+    fn header(&self, task: TaskNumber) -> Result<Option<Result<Header, StoreError>>, StoreError> {
+        match self.ahead.left(task) {
+            Some(Left::Row(header, _)) => return Ok(Some(Ok(*header))),
+            Some(Left::Removed(_)) => return Ok(None),
+            None => {}
+        }
+        let found = self.tasks()?.get(task.0).map_err(fault)?;
+        Ok(found.map(|bytes| codec::header(task, bytes.value())))
+    }
+
+    fn row(
+        &self,
+        task: TaskNumber,
+    ) -> Result<Result<Option<Box<TaskRow>>, StoreError>, StoreError> {
+        match self.ahead.left(task) {
+            Some(Left::Row(_, row)) => return Ok(Ok(Some(Box::new(TaskRow::clone(row))))),
+            Some(Left::Removed(_)) => return Ok(Ok(None)),
+            None => {}
+        }
+        let found = self.tasks()?.get(task.0).map_err(fault)?;
+        let row = found
+            .map(|bytes| codec::decode_row(task, bytes.value()))
+            .transpose();
+        Ok(row.map(|row| row.map(Box::new)))
+    }
+}
+
+/// Writes new reservations when a lot brings numbers beyond the present ones.
 pub(super) fn reserve(
     txn: &WriteTransaction,
     (incarnation, mut reserved): (u128, Counters),
-    plan: &Plan<'_>,
+    lot: &Lot,
 ) -> Result<Counters, StoreError> {
     if cfg!(planted = "counters_not_reserved") {
         return Ok(reserved);
     }
-    if plan.etag > reserved.etag {
-        reserved.etag = Etag(plan.etag.0.saturating_add(RESERVE_BLOCK));
+    if lot.etag > reserved.etag {
+        reserved.etag = Etag(lot.etag.0.saturating_add(RESERVE_BLOCK));
         let mut etags = txn.open_table(ETAGS).map_err(fault)?;
         etags.insert(incarnation, reserved.etag.0).map_err(fault)?;
     }
-    if plan.generation > reserved.generation {
-        reserved.generation = Generation(plan.generation.0.saturating_add(RESERVE_BLOCK));
+    if lot.generation > reserved.generation {
+        reserved.generation = Generation(lot.generation.0.saturating_add(RESERVE_BLOCK));
         let mut generations = txn.open_table(GENERATIONS).map_err(fault)?;
         generations
             .insert(incarnation, reserved.generation.0)

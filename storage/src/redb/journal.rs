@@ -88,6 +88,10 @@ pub(super) fn record(
     out.resize(HEAD_LEN, 0);
     codec::encode_batch(batch, out)?;
     let body_len = out.len() - HEAD_LEN;
+    // What is in the journal, the database must be able to have: a larger one goes there at once, which may refuse it.
+    if body_len > codec::BODY_MAX && !cfg!(planted = "journal_takes_anything") {
+        return Ok(None);
+    }
     let Some(len) = record_len(body_len).filter(|len| fits(shape, mark, *len)) else {
         return Ok(None);
     };

@@ -1,6 +1,7 @@
 //! The store on one redb file, for one process at a time. It has so many lines because each call of `Store` is kept here.
 
 mod absent;
+mod ahead;
 mod asks;
 mod backend;
 mod backup;
@@ -25,6 +26,7 @@ mod listed;
 mod lists;
 mod lives;
 mod lock;
+mod lot;
 mod medium;
 mod open;
 mod open_error;
@@ -117,8 +119,12 @@ pub struct RedbStore {
     incarnation: u128,
     options: RedbOptions,
     opened: Opened,
-    /// What the file reserves, and how far it is in its journal; held throughout a commit.
+    /// How far the journal is; held throughout a commit.
     reached: Mutex<commit::Reached>,
+    /// How far it is ahead of the database; held while a batch is decided, and never while something is written.
+    ahead: Mutex<ahead::Ahead>,
+    /// The numbers the database reserves; held while commits are put into it.
+    reserved: Mutex<Counters>,
     /// The first failure, after which nothing is tried before the file was opened again.
     failure: current::Failure,
     io: Arc<backend::Counters>,
@@ -167,6 +173,8 @@ impl RedbStore {
             options,
             opened: parts.opened,
             reached: Mutex::new(commit::Reached::of(&parts.facts)),
+            ahead: Mutex::default(),
+            reserved: Mutex::new(parts.facts.counters),
             failure: current::Failure::default(),
             io: parts.io,
             btree_writes: AtomicU64::new(0),
@@ -197,15 +205,24 @@ impl RedbStore {
     /// Entries put into or removed from tables since the open; reservations of numbers not counted.
     ///
     /// A start costs 4 (row, id, definition, place), the end of a task 3 (row, out of one place, into another); each
-    /// label of a start and each event of the log costs 1 more.
+    /// label of a start and each event of the log costs 1 more. Commits that come to the tables together cost what they
+    /// come to: a task that begins and ends between two calls of this costs 4. What only the journal has is first put into
+    /// the tables, as for any read.
     pub fn btree_writes(&self) -> u64 {
+        self.catch_up_to_count();
         self.btree_writes.load(Ordering::Relaxed)
     }
 
     /// Bytes of the encoded values of those entries. What the file is written is more, by the pages around them: see
     /// [`RedbStore::io`].
     pub fn entry_bytes(&self) -> u64 {
+        self.catch_up_to_count();
         self.entry_bytes.load(Ordering::Relaxed)
+    }
+
+    /// A store that has failed counts no further.
+    fn catch_up_to_count(&self) {
+        let _ = self.reading(|| self.catch_up());
     }
 
     /// Runs one call: refused after an earlier failure, and remembered if it fails itself.
@@ -247,6 +264,9 @@ impl RedbStore {
             });
         }
         *self.reached.lock() = commit::Reached::of(&facts);
+        // The journal has it, and so has the database now.
+        *self.ahead.lock() = ahead::Ahead::default();
+        *self.reserved.lock() = facts.counters;
         tracing::warn!(path = %self.path.display(), "store opened again after a failure");
         Ok(())
     }
@@ -342,7 +362,10 @@ impl Store for RedbStore {
     }
 
     fn counters(&self) -> Result<Counters, StoreError> {
-        self.guarded(|| Ok(self.reached.lock().counters))
+        self.reading(|| {
+            self.catch_up()?;
+            Ok(*self.reserved.lock())
+        })
     }
 
     fn define(&self, names: &[&str]) -> Result<Vec<DefNumber>, StoreError> {

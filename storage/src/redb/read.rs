@@ -7,6 +7,7 @@ use super::tables::{
 use super::{RedbStore, fault, ids, seal};
 use crate::codec;
 use crate::id::{InputId, TaskId};
+use crate::plan::Left;
 use crate::receipt::KeptReceipt;
 use crate::row::{
     DefNumber, Etag, InputRow, Receipt, RunRow, StepRow, TaskNumber, TaskRow, TurnRow, ValueKey,
@@ -21,7 +22,16 @@ use std::ops::Bound;
 type Result<T> = std::result::Result<T, StoreError>;
 
 impl RedbStore {
+    /// Begins to read the database, when it has everything that is durable.
     pub(super) fn begin_read(&self) -> Result<ReadTransaction> {
+        if !cfg!(planted = "journal_unread") {
+            self.catch_up()?;
+        }
+        self.begin_read_behind()
+    }
+
+    /// Begins to read the database as it is, for who has asked before what the journal is [ahead](super::ahead) of it.
+    pub(super) fn begin_read_behind(&self) -> Result<ReadTransaction> {
         self.database(|database| database.begin_read())?
             .map_err(fault)
     }
@@ -55,7 +65,10 @@ impl RedbStore {
     }
 
     pub(crate) fn read_number(&self, id: &TaskId) -> Result<Option<TaskNumber>> {
-        let txn = self.begin_read()?;
+        if let Some(known) = self.ahead.lock().number(id) {
+            return Ok(known);
+        }
+        let txn = self.begin_read_behind()?;
         let table = txn.open_table(IDS).map_err(fault)?;
         ids::number(&table, || txn.open_table(TASKS).map_err(fault), id.as_str())
     }
@@ -66,7 +79,13 @@ impl RedbStore {
     }
 
     pub(crate) fn read_row(&self, task: TaskNumber) -> Result<Option<TaskRow>> {
-        let table = self.begin_read()?.open_table(TASKS).map_err(fault)?;
+        match self.ahead.lock().left(task) {
+            Some(Left::Row(_, row)) => return Ok(Some(TaskRow::clone(row))),
+            Some(Left::Removed(_)) => return Ok(None),
+            None => {}
+        }
+        let txn = self.begin_read_behind()?;
+        let table = txn.open_table(TASKS).map_err(fault)?;
         let found = table.get(task.0).map_err(fault)?;
         if found.is_none() {
             self.check_absent(&table, Shelf::Tasks, (task.0, task.0))?;

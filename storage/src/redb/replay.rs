@@ -4,6 +4,7 @@ use super::batch::Tables;
 use super::commit::reserve;
 use super::fault;
 use super::journal::{Behind, Mark};
+use super::lot::Lot;
 use super::tables::{JOURNALLED, META};
 use crate::commit::{Commit, Conflict, Expect};
 use crate::plan::plan;
@@ -28,8 +29,8 @@ pub(super) fn replay(
     let mut txn = database.begin_write().map_err(fault)?;
     txn.set_durability(Durability::Immediate).map_err(fault)?;
     txn.set_quick_repair(true);
-    for (_, batch) in &behind.batches {
-        reserved = again(&txn, batch, (incarnation, reserved))?;
+    for (mark, batch) in &behind.batches {
+        reserved = again(&txn, (*mark, batch), (incarnation, reserved))?;
     }
     put_mark(&txn, *mark)?;
     txn.commit().map_err(fault)?;
@@ -40,7 +41,7 @@ pub(super) fn replay(
 /// to others is done: its task is damaged, and all others go on.
 fn again(
     txn: &WriteTransaction,
-    batch: &[Commit],
+    (mark, batch): (Mark, &[Commit]),
     reserved: (u128, Counters),
 ) -> Result<Counters, StoreError> {
     let mut tables = Tables::open(txn)?;
@@ -66,9 +67,10 @@ fn again(
             tables.tell(commit.task, write)?;
         }
     }
-    tables.write(&plan.accepted)?;
+    let lot = Lot::of(plan, mark);
+    tables.write(&lot)?;
     drop(tables);
-    reserve(txn, reserved, &plan)
+    reserve(txn, reserved, &lot)
 }
 
 /// Says in the database how far it is in its journal.

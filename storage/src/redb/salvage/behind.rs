@@ -7,6 +7,7 @@ use crate::redb::batch::Tables;
 use crate::redb::copy_error::CopyError;
 use crate::redb::fresh::GAP;
 use crate::redb::journal::{self, Mark};
+use crate::redb::lot::Lot;
 use crate::row::Etag;
 use crate::store::{Counters, StoreError};
 use redb::WriteTransaction;
@@ -78,11 +79,12 @@ fn one(
         Err(StoreError::Malformed { .. }) => return Ok(false),
         planned => planned?,
     };
-    tables.write(&plan.accepted)?;
+    let is_done = !plan.accepted.is_empty();
     counters.etag.0 = counters.etag.0.max(plan.etag.0.saturating_add(GAP));
     let generation = plan.generation.0.saturating_add(GAP);
     counters.generation.0 = counters.generation.0.max(generation);
-    Ok(!plan.accepted.is_empty())
+    tables.write(&Lot::of(plan, Mark::default()))?;
+    Ok(is_done)
 }
 
 fn failed(error: StoreError) -> CopyError {

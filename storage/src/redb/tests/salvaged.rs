@@ -31,7 +31,12 @@ fn output(chat: u64, turn: u64) -> Vec<u8> {
 
 /// A closed file of chats that keep the output of their last turn.
 fn chats(path: &Path) {
-    let store = open(path).unwrap();
+    // Each turn is to lie in the database, and not only the last one.
+    let options = RedbOptions {
+        journal_bytes: 0,
+        ..RedbOptions::default()
+    };
+    let store = RedbStore::open(path, options, 1, 0).unwrap();
     store.define(&["chat"]).unwrap();
     for chat in 1..=CHATS {
         let row = labelled(chat, &format!("chat-{chat:02}"), &[]);

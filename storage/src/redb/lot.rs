@@ -1,0 +1,126 @@
+//! What some commits come to, in the order and in the shape in which the database gets it.
+//!
+//! A task that begins, runs and ends within one lot is written to the database once, as it ended, and its index entries in
+//! between never are. What hangs on tasks, and what is said to others, goes in the order of the commits: some of it
+//! depends on what is there.
+
+use super::journal::Mark;
+use crate::commit::Write;
+use crate::id::TaskId;
+use crate::plan::{Accepted, Net, Plan};
+use crate::row::{Etag, Family, Generation, TaskNumber, TaskRow};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// One change beside the rows.
+#[derive(Debug)]
+pub(super) enum Beside {
+    /// A write of any other kind.
+    Write(Write),
+    /// The task is another turn's child than it was.
+    Moved {
+        from: Option<Family>,
+        to: Option<Family>,
+    },
+    /// The task is removed, and goes from among the children of this turn.
+    Removed(Option<Family>),
+}
+
+/// What some commits come to.
+#[derive(Debug, Default)]
+pub(super) struct Lot {
+    /// What becomes of rows.
+    pub(super) tasks: HashMap<TaskNumber, Net>,
+    /// Ids given (`Some`) or freed (`None`).
+    pub(super) ids: HashMap<TaskId, Option<TaskNumber>>,
+    /// Everything else, in its order.
+    pub(super) beside: Vec<(TaskNumber, Beside)>,
+    /// The highest etag or task number in it.
+    pub(super) etag: Etag,
+    /// The highest generation in it.
+    pub(super) generation: Generation,
+    /// How far the database is in its journal when it has all this.
+    pub(super) mark: Mark,
+}
+
+impl Lot {
+    /// What one batch comes to.
+    pub(super) fn of(plan: Plan<'_>, mark: Mark) -> Lot {
+        let mut lot = Lot::default();
+        lot.take(plan, mark);
+        lot
+    }
+
+    /// Adds a batch, which was decided on what is in the lot.
+    pub(super) fn take(&mut self, plan: Plan<'_>, mark: Mark) {
+        for accepted in &plan.accepted {
+            self.take_beside(accepted);
+        }
+        for (task, net) in plan.tasks {
+            Net::put(&mut self.tasks, task, net);
+        }
+        self.ids.extend(plan.ids);
+        self.etag = self.etag.max(plan.etag);
+        self.generation = self.generation.max(plan.generation);
+        self.mark = mark;
+    }
+
+    /// True when there is nothing in it.
+    pub(super) fn is_empty(&self) -> bool {
+        self.tasks.is_empty() && self.beside.is_empty()
+    }
+
+    fn take_beside(&mut self, accepted: &Accepted<'_>) {
+        let task = accepted.commit.task;
+        let mut family = accepted.old.and_then(|old| old.family);
+        let is_removed = accepted.removed.is_some();
+        for write in &accepted.commit.writes {
+            match write {
+                // The last row of a task that is removed is never written: it would be gone at once.
+                Write::Row(_) if is_removed => {}
+                Write::Row(row) => {
+                    let from = std::mem::replace(&mut family, family_of(row));
+                    if from != family {
+                        let moved = Beside::Moved { from, to: family };
+                        self.beside.push((task, moved));
+                    }
+                }
+                Write::Event(_) | Write::ChildEnded(_) | Write::FamilyOver { .. } => {
+                    if !(is_removed && cfg!(planted = "last_words_lost")) {
+                        self.beside.push((task, Beside::Write(write.clone())));
+                    }
+                }
+                Write::RemoveTask => {}
+                Write::Value { .. }
+                | Write::RemoveValue(_)
+                | Write::PushInput { .. }
+                | Write::PopInput { .. }
+                | Write::Receipt { .. }
+                | Write::KeepReceipt { .. }
+                | Write::RemoveReceipt { .. }
+                | Write::Turn { .. }
+                | Write::Run(_)
+                | Write::Step { .. }
+                | Write::RemoveStep { .. }
+                | Write::ForgetSteps { .. }
+                | Write::Ask { .. }
+                | Write::RemoveAsk { .. }
+                | Write::RemoveAsks
+                | Write::Segment { .. }
+                | Write::EvictSegments { .. } => {
+                    if !is_removed {
+                        self.beside.push((task, Beside::Write(write.clone())));
+                    }
+                }
+            }
+        }
+        // Last: what is counted for a family goes with the last of its children.
+        if is_removed {
+            self.beside.push((task, Beside::Removed(family)));
+        }
+    }
+}
+
+fn family_of(row: &Arc<TaskRow>) -> Option<Family> {
+    row.parent.as_ref().map(|parent| parent.family)
+}
