@@ -96,6 +96,10 @@ impl Batcher {
         }
     }
 
+    pub(crate) fn store(&self) -> &Arc<dyn Store> {
+        &self.store
+    }
+
     pub(crate) fn clock(&self) -> &Clock {
         &self.clock
     }

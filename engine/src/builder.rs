@@ -414,12 +414,12 @@ impl Builder {
         self.file_options(|options| options.quick_repair = on)
     }
 
-    /// Bytes of the journal that the file gets when it is created, rounded up to 4 KiB and at most 64 MiB; by default 1 MiB.
+    /// Bytes of the journal that the file gets when it is created, rounded up to 4 KiB and at most 64 MiB; by default 2 MiB.
     ///
-    /// A commit is durable with one write and one sync of what it changes, and the pages of the database follow when the
-    /// journal is full or the engine is shut down. The open after a crash does again what is in the journal alone, some
-    /// 10 ms for a full one of 1 MiB: a larger one makes commits a little cheaper and such an open longer. With zero the
-    /// file is a plain redb database, and each commit is one of redb's. A file keeps what it was created with.
+    /// A commit is durable with one write and one sync of what it changes, and the pages of the database follow in lots: when
+    /// they are read, when the journal is half full, or when the engine is shut down. The open after a crash does again what
+    /// is in the journal alone, some 10 ms for 1 MiB: a larger one makes commits a little cheaper and such an open longer.
+    /// With zero the file is a plain redb database, and each commit is one of redb's. A file keeps what it was created with.
     #[cfg(feature = "redb")]
     pub fn journal_bytes(self, bytes: u32) -> Builder {
         self.file_options(|options| options.journal_bytes = bytes)

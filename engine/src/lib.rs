@@ -94,6 +94,7 @@ mod fault;
 mod feed;
 #[cfg(feature = "runtime")]
 mod flow;
+mod follower;
 #[cfg(feature = "runtime")]
 mod gather;
 #[cfg(feature = "runtime")]
@@ -182,6 +183,7 @@ mod snapshot;
 mod span;
 #[cfg(feature = "runtime")]
 mod start;
+mod start_many;
 #[cfg(feature = "runtime")]
 mod startable;
 #[cfg(feature = "runtime")]

@@ -124,4 +124,16 @@ impl Front for Patient {
             tidied => tidied,
         }
     }
+
+    fn catch_up(&self) -> Result<()> {
+        let done = self.store.catch_up();
+        if done
+            .as_ref()
+            .is_err_and(|failure| !failure.is_of_one_entry())
+        {
+            // Whether it opens is seen by the next call.
+            let _ = self.store.reopen();
+        }
+        done
+    }
 }

@@ -18,15 +18,11 @@ use outlive_storage::id::{InputId, TaskId};
 use outlive_storage::row::{Deadline, DefNumber, Delivery, Etag, Facts, Micros};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use std::collections::VecDeque;
 use std::future::{Future, IntoFuture};
 use std::marker::PhantomData;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
-
-/// Starts under way at once in [`Engine::start_many`].
-const MANY_UNDER_WAY: usize = 1024;
 
 /// The id for a task to start: a string, a [`TaskId`], or `()` for a generated one.
 #[derive(Debug, Clone)]
@@ -274,12 +270,17 @@ impl<O, S> Start<O, S> {
         self
     }
 
-    fn prepare(self) -> Result<Prepared<O, S>, StartError> {
+    pub(crate) fn prepare(self) -> Result<Prepared<O, S>, StartError> {
         let dispatcher = &self.shared.dispatcher;
         let is_made = self.id.0.is_none();
         let id = TaskId::new(self.id.0.unwrap_or_else(env::fresh_id))?;
         let input_id_given = self.input_id.is_some();
-        let input_id = InputId::new(self.input_id.unwrap_or_else(env::fresh_id))?;
+        let input_id = match self.input_id {
+            Some(given) => InputId::new(given)?,
+            // Nobody else has this id, nor has the task an input before this one.
+            None if is_made => InputId::from(&id),
+            None => InputId::new(env::fresh_id())?,
+        };
         let after = self.after.map(InputId::new).transpose()?;
         let bytes = self.input?;
         let Some((def, of)) = dispatcher.registry.startable(self.def) else {
@@ -390,15 +391,15 @@ impl<O: DeserializeOwned + 'static, S: 'static> Start<O, S> {
 }
 
 /// A start with everything checked that can be checked without the store.
-struct Prepared<O, S> {
-    wanted: Wanted,
-    draft: Draft,
+pub(crate) struct Prepared<O, S> {
+    pub(crate) wanted: Wanted,
+    pub(crate) draft: Draft,
     output: PhantomData<fn() -> (O, S)>,
 }
 
 /// What was asked of the writer.
-struct Wanted {
-    shared: Arc<Shared>,
+pub(crate) struct Wanted {
+    pub(crate) shared: Arc<Shared>,
     id: TaskId,
     input_id: InputId,
     /// Why there is nothing to create the task with.
@@ -406,7 +407,7 @@ struct Wanted {
 }
 
 impl Wanted {
-    fn answered<O, S>(self, told: Told) -> Result<Run<O, S>, StartError> {
+    pub(crate) fn answered<O, S>(self, told: Told) -> Result<Run<O, S>, StartError> {
         let Wanted {
             shared,
             id,
@@ -431,59 +432,6 @@ impl Wanted {
                 let name = |def: DefNumber| registry.name(def).to_owned();
                 Err(StartError::from_refused(refused, id, input_id, name))
             }
-        }
-    }
-}
-
-type UnderWay<O, S> = Pin<Box<dyn Future<Output = Result<Run<O, S>, StartError>> + Send>>;
-
-/// Many starts, a bounded number of them under way.
-pub(crate) struct StartMany<O, S> {
-    under_way: VecDeque<UnderWay<O, S>>,
-    answers: Vec<Result<Run<O, S>, StartError>>,
-}
-
-impl<O, S> Default for StartMany<O, S> {
-    fn default() -> Self {
-        StartMany {
-            under_way: VecDeque::new(),
-            answers: Vec::new(),
-        }
-    }
-}
-
-impl<O: 'static, S: 'static> StartMany<O, S> {
-    pub(crate) async fn push(&mut self, start: Start<O, S>) {
-        if self.under_way.len() >= MANY_UNDER_WAY {
-            self.settle_one().await;
-        }
-        let one: UnderWay<O, S> = match start.prepare() {
-            Err(error) => Box::pin(std::future::ready(Err(error))),
-            Ok(Prepared { wanted, draft, .. }) => {
-                let writer = Arc::clone(&wanted.shared.dispatcher.writer);
-                let sent = writer.send(Origin::Caller, draft).await;
-                Box::pin(async move {
-                    let told = match sent {
-                        Ok(answer) => answer.await,
-                        Err(refused) => Err(refused),
-                    };
-                    wanted.answered(told)
-                })
-            }
-        };
-        self.under_way.push_back(one);
-    }
-
-    pub(crate) async fn finish(mut self) -> Vec<Result<Run<O, S>, StartError>> {
-        while !self.under_way.is_empty() {
-            self.settle_one().await;
-        }
-        self.answers
-    }
-
-    async fn settle_one(&mut self) {
-        if let Some(oldest) = self.under_way.pop_front() {
-            self.answers.push(oldest.await);
         }
     }
 }

@@ -9,6 +9,7 @@
 use crate::batch::Batcher;
 use crate::company::Company;
 use crate::env::{self, Place, Spawner};
+use crate::follower::Follower;
 use crate::gather::{Gathered, Then, gather};
 use crate::hub::Expecting;
 use crate::machine::{Answer, Rejected};
@@ -307,6 +308,7 @@ pub(crate) fn drive(
     match receiver {
         Receiver::Thread(receiver) => {
             env::thread("outlive-writer", move || {
+                let mut follower = Follower::of(batcher.store());
                 let mut guarded = Guarded::new(batcher);
                 let mut company = Company::default();
                 loop {
@@ -324,9 +326,12 @@ pub(crate) fn drive(
                     if !goes_on {
                         break;
                     }
+                    follower.look();
                 }
                 guarded.refuse_rest(|| receiver.try_recv().ok());
                 drop(guarded);
+                // Whoever waits for the end may want the file to be closed then.
+                drop(follower);
                 let _ = ended.send(());
             })?;
         }

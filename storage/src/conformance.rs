@@ -5,7 +5,7 @@
 mod asks;
 mod commits;
 #[cfg(all(test, feature = "redb"))]
-mod differential;
+pub(crate) mod differential;
 mod families;
 mod hanging;
 mod indexes;

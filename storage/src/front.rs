@@ -85,6 +85,19 @@ pub trait Front: Send + Sync + 'static {
         self.behind().tidy(events, limit)
     }
 
+    /// [`Store::is_behind`].
+    fn is_behind(&self) -> bool {
+        self.behind().is_behind()
+    }
+
+    /// [`Store::catch_up`].
+    ///
+    /// # Errors
+    /// As there.
+    fn catch_up(&self) -> Result<(), StoreError> {
+        self.behind().catch_up()
+    }
+
     /// [`Store::leaving`].
     fn leaving(&self, still_running: usize) {
         self.behind().leaving(still_running);
@@ -282,6 +295,14 @@ impl<F: Front> Store for F {
 
     fn tidy(&self, events: EventsKept, limit: usize) -> Result<bool, StoreError> {
         Front::tidy(self, events, limit)
+    }
+
+    fn is_behind(&self) -> bool {
+        Front::is_behind(self)
+    }
+
+    fn catch_up(&self) -> Result<(), StoreError> {
+        Front::catch_up(self)
     }
 
     fn leaving(&self, still_running: usize) {

@@ -157,3 +157,10 @@ id! {
     /// ```
     InputId
 }
+
+impl From<&TaskId> for InputId {
+    /// The same text, which is not copied: the rules of both are the same.
+    fn from(id: &TaskId) -> InputId {
+        InputId(Arc::clone(&id.0))
+    }
+}

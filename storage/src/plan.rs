@@ -120,11 +120,7 @@ pub(crate) fn plan<'a>(batch: &'a [Commit], rows: &impl Rows) -> Result<Plan<'a>
 }
 
 impl<'a> Plan<'a> {
-    fn accept(
-        &mut self,
-        commit: &'a Commit,
-        Met { old, removed }: Met,
-    ) -> Result<(), StoreError> {
+    fn accept(&mut self, commit: &'a Commit, Met { old, removed }: Met) -> Result<(), StoreError> {
         let mut header = old;
         let mut last = None;
         for write in &commit.writes {
@@ -265,7 +261,11 @@ impl<R: Rows> Seen<'_, '_, R> {
         if cfg!(planted = "store_ignores_absent") {
             return Ok(Ok(Met::default()));
         }
-        let seen = self.plan.ids.get(&row.id).filter(|left| is_seen(left.is_none()));
+        let seen = self
+            .plan
+            .ids
+            .get(&row.id)
+            .filter(|left| is_seen(left.is_none()));
         let taken = match seen {
             Some(left) => *left,
             None => self.rows.number(&row.id)?,
@@ -304,7 +304,8 @@ impl<R: Rows> Seen<'_, '_, R> {
 
 /// Later commits of a batch see what earlier ones have done.
 fn is_seen(is_removal: bool) -> bool {
-    !cfg!(planted = "batch_unseen") && !(is_removal && cfg!(planted = "removal_unseen_in_batch"))
+    let unseen_removal = is_removal && cfg!(planted = "removal_unseen_in_batch");
+    !unseen_removal && !cfg!(planted = "batch_unseen")
 }
 
 fn check_shape(commit: &Commit) -> Result<(), StoreError> {

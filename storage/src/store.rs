@@ -563,6 +563,21 @@ pub trait Store: Send + Sync + 'static {
     /// As for [`Store::commit`].
     fn tidy(&self, events: EventsKept, limit: usize) -> Result<bool, StoreError>;
 
+    /// True when a thread beside the one that commits should [catch up](Store::catch_up) by now, because commits would have to
+    /// wait for it later. Cheap: asked after each commit.
+    fn is_behind(&self) -> bool {
+        false
+    }
+
+    /// Does what commits have put off, beside them: it may be called while another thread commits or reads. Nobody needs to:
+    /// a commit or a read does itself what it cannot do without.
+    ///
+    /// # Errors
+    /// As for [`Store::commit`]: the handle takes no more, and nothing of what is durable is lost.
+    fn catch_up(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     /// The engine has stopped but for so many handlers that do not end: a store that only one process may open says so
     /// to whoever comes second.
     fn leaving(&self, still_running: usize) {

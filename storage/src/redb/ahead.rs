@@ -12,18 +12,46 @@ use crate::row::TaskNumber;
 use std::sync::Arc;
 
 /// How far the journal is ahead of the database.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Ahead {
     /// What is being put into the database, until readers see it there.
     going: Option<Arc<Lot>>,
     /// What came after it.
     fresh: Lot,
+    /// How far in its journal the database is for its readers.
+    seen: Mark,
+    /// How far it is on the disk.
+    durable: Mark,
 }
 
 impl Ahead {
+    /// Of a database that is so far, also on the disk.
+    pub(super) fn of(mark: Mark) -> Ahead {
+        Ahead {
+            going: None,
+            fresh: Lot::default(),
+            seen: mark,
+            durable: mark,
+        }
+    }
+
     /// True when the database has everything.
     pub(super) fn is_empty(&self) -> bool {
         self.going.is_none() && self.fresh.is_empty()
+    }
+
+    /// How far the database is on the disk.
+    pub(super) fn durable(&self) -> Mark {
+        self.durable
+    }
+
+    /// How far the journal is.
+    pub(super) fn reached(&self) -> Mark {
+        match (&self.going, self.fresh.is_empty()) {
+            (_, false) => self.fresh.mark,
+            (Some(going), true) => going.mark,
+            (None, true) => self.seen,
+        }
     }
 
     /// Adds a batch that is durable.
@@ -55,6 +83,13 @@ impl Ahead {
 
     /// The database has what was to be put into it.
     pub(super) fn done(&mut self) {
-        self.going = None;
+        if let Some(going) = self.going.take() {
+            self.seen = going.mark;
+        }
+    }
+
+    /// All that the database has is on the disk.
+    pub(super) fn is_durable(&mut self) {
+        self.durable = self.seen;
     }
 }

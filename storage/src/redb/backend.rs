@@ -72,6 +72,9 @@ pub(crate) struct Disk {
     medium: Arc<dyn Medium>,
     /// The handle is given up: redb, which tidies up when it is dropped, changes nothing any more.
     given_up: AtomicBool,
+    /// One sync at a time: the system tells of a failed one only once, and whoever is not told would take for durable what is
+    /// lost.
+    syncing: Mutex<()>,
 }
 
 impl Disk {
@@ -93,6 +96,7 @@ impl Disk {
             held: Mutex::new(Vec::new()),
             medium: Arc::clone(medium),
             given_up: AtomicBool::new(false),
+            syncing: Mutex::new(()),
         }))
     }
 
@@ -225,10 +229,14 @@ impl Disk {
 
     fn sync_through(&self) -> io::Result<()> {
         self.counters.syncs.fetch_add(1, Ordering::Relaxed);
+        let _alone = self.syncing.lock();
         self.check_in_use()?;
         let synced = self.file.sync_data();
         if synced.is_err() {
             self.medium.note_failed_sync();
+            if !cfg!(planted = "failed_sync_told_to_one") {
+                self.give_up();
+            }
         }
         synced
     }
@@ -377,3 +385,6 @@ impl StorageBackend for Backend {
         self.0.file.query_lock_range(start, end)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -84,7 +84,9 @@ impl<'t> Tables<'t> {
         tasks.sort_unstable_by_key(|(task, _)| **task);
         for (task, net) in tasks {
             match (&net.was, &net.is) {
-                (was, Left::Row(header, row)) => self.put_row(*task, (header, row), was.as_ref())?,
+                (was, Left::Row(header, row)) => {
+                    self.put_row(*task, (header, row), was.as_ref())?
+                }
                 (Some(was), Left::Removed(removed)) => self.remove_row(*task, was, removed)?,
                 // It came and went within the lot.
                 (None, Left::Removed(_)) => {}

@@ -58,7 +58,7 @@ impl RedbStore {
 
     /// Begins a durable write transaction on a database that has everything that is durable.
     pub(crate) fn begin_write(&self) -> Result<WriteTransaction, StoreError> {
-        self.catch_up()?;
+        self.bring()?;
         self.begin_write_behind()
     }
 
@@ -94,7 +94,7 @@ impl RedbStore {
                 reached.mark = mark;
                 self.ahead.lock().add(plan, mark);
             }
-            None => self.put_through(plan, &mut reached)?,
+            None => self.put_through(plan, &reached)?,
         }
         Ok(answers)
     }
@@ -111,29 +111,30 @@ impl RedbStore {
         let commits: Vec<&Commit> = (plan.accepted.iter())
             .map(|accepted| accepted.commit)
             .collect();
-        let next = journal::record(disk.shape(), reached.mark, &commits, &mut reached.record)?;
-        if next.is_none() {
+        let marks = (reached.mark, self.ahead.lock().durable());
+        let record = journal::record(disk.shape(), marks, &commits, &mut reached.record)?;
+        let Some((from, next)) = record else {
             // Of one that is larger than any that is put, nothing is kept in memory.
             reached.record.clear();
             reached.record.shrink_to(disk.shape().journal as usize);
             return Ok(None);
-        }
-        let put = disk.put_record(reached.mark.at(), &reached.record);
+        };
+        let put = disk.put_record(from, &reached.record);
         put.map_err(|error| fault(redb::StorageError::from(error)))?;
-        Ok(next)
+        Ok(Some(next))
     }
 
-    /// Makes a batch durable in the database, and all that came before it. The journal begins anew.
-    fn put_through(&self, plan: Plan<'_>, reached: &mut Reached) -> Result<(), StoreError> {
-        self.catch_up()?;
+    /// Makes a batch durable in the database, and all that came before it: then there is room in the journal.
+    fn put_through(&self, plan: Plan<'_>, reached: &Reached) -> Result<(), StoreError> {
+        self.bring()?;
         let mut reserved = self.reserved.lock();
         let txn = self.begin_write_behind()?;
-        let lot = Lot::of(plan, reached.mark.rewound());
+        let lot = Lot::of(plan, reached.mark);
         match self.put_lot(&txn, &lot, *reserved) {
             Ok(next) => {
                 txn.commit().map_err(fault)?;
                 *reserved = next;
-                reached.mark = lot.mark;
+                self.ahead.lock().is_durable();
                 Ok(())
             }
             Err(malformed) => {
@@ -144,7 +145,7 @@ impl RedbStore {
     }
 
     /// Lets the database have everything that is durable. It need not be made durable there: the journal has it.
-    pub(super) fn catch_up(&self) -> Result<(), StoreError> {
+    pub(super) fn bring(&self) -> Result<(), StoreError> {
         if self.ahead.lock().is_empty() {
             return Ok(());
         }
@@ -163,16 +164,34 @@ impl RedbStore {
         }
     }
 
-    /// Makes durable in the database what is durable in the journal alone.
-    pub(super) fn settle(&self, reached: &mut Reached) -> Result<(), StoreError> {
-        let rewound = reached.mark.rewound();
-        if reached.mark == rewound {
-            return Ok(());
+    /// True when half of the journal is behind what the database has on the disk.
+    pub(super) fn is_far_behind(&self) -> bool {
+        let Some(disk) = self.disk() else {
+            return false;
+        };
+        let ahead = self.ahead.lock();
+        let marks = (ahead.durable(), ahead.reached());
+        2 * journal::between(disk.shape(), marks) > u64::from(disk.shape().journal)
+    }
+
+    /// Makes durable in the database what is durable in the journal alone. What comes meanwhile may be left to the next time.
+    pub(super) fn settle(&self) -> Result<(), StoreError> {
+        let mut reserved = self.reserved.lock();
+        let lot = {
+            let mut ahead = self.ahead.lock();
+            if ahead.durable() == ahead.reached() {
+                return Ok(());
+            }
+            ahead.next()
+        };
+        let txn = self.begin_write_behind()?;
+        if let Some(lot) = lot {
+            *reserved = self.put_lot(&txn, &lot, *reserved)?;
         }
-        let txn = self.begin_write()?;
-        replay::put_mark(&txn, rewound)?;
         txn.commit().map_err(fault)?;
-        reached.mark = rewound;
+        let mut ahead = self.ahead.lock();
+        ahead.done();
+        ahead.is_durable();
         Ok(())
     }
 
@@ -187,7 +206,8 @@ impl RedbStore {
         tables.write(lot)?;
         self.btree_writes
             .fetch_add(tables.writes(), Ordering::Relaxed);
-        self.entry_bytes.fetch_add(tables.bytes(), Ordering::Relaxed);
+        self.entry_bytes
+            .fetch_add(tables.bytes(), Ordering::Relaxed);
         drop(tables);
         if self.disk().is_some_and(|disk| disk.shape().journal > 0) {
             replay::put_mark(txn, lot.mark)?;

@@ -90,8 +90,8 @@ impl RedbStore {
     /// Nothing of what was written is left in the journal. No batch gets in between: its record would be wiped.
     fn wipe_journal(&self) -> Result<(), StoreError> {
         let _current = self.current.read_recursive();
-        let mut reached = self.reached.lock();
-        self.settle(&mut reached)?;
+        let _reached = self.reached.lock();
+        self.settle()?;
         let Some(disk) = self.disk() else {
             return Ok(());
         };

@@ -1,9 +1,9 @@
 //! The journal before redb: one record for each batch, which is durable before redb's own pages are.
 //!
-//! Records follow each other from the beginning of the journal, each at a multiple of [`BLOCK`]. What the database has
-//! of them says its [`Mark`], which is put with every batch: the number of the last record, and where the next one goes.
-//! So whatever of the database is on the disk, what is missing there lies behind its mark. Where a batch finds no room,
-//! redb itself makes durable what is there, and the next record goes to the beginning again.
+//! Records follow each other, each at a multiple of [`BLOCK`], and go on at the beginning of the journal where one does not
+//! fit before its end. What the database has of them says its [`Mark`], which is put with every lot of batches: the number of
+//! the last record, and where it ends. So whatever of the database is on the disk, what is missing there lies behind its
+//! mark, and no record goes where one lies that is behind the mark on the disk.
 //!
 //! A record: `magic[2] version codec seq[8] body_len[4] chain[4] body_crc[4] head_crc[4]`, the body, zeros up to the next block.
 //! Numbers are little-endian. The head's checksum begins with the salt of the file, so that nothing in a payload passes
@@ -23,7 +23,7 @@ const HEAD_LEN: usize = 28;
 pub(crate) struct Mark {
     /// The number of the last record that is in the database. It never goes back.
     pub(super) seq: u64,
-    /// Where in the journal the next record goes.
+    /// Where in the journal the last record ends. The next one goes there, or to the beginning.
     at: u32,
     /// The checksum of the last record's body.
     chain: u32,
@@ -48,25 +48,29 @@ impl Mark {
         })
     }
 
-    /// The same number, and the next record at the beginning, where none goes before it.
-    pub(super) fn rewound(self) -> Mark {
-        Mark {
-            seq: self.seq,
-            ..Mark::default()
-        }
-    }
-
-    /// Where the next record goes.
-    pub(super) fn at(self) -> u64 {
+    fn at(self) -> u64 {
         u64::from(self.at)
     }
 
-    fn next(self, len: usize, body_crc: u32) -> Mark {
+    /// Behind the next record, which lies there.
+    fn next(self, from: u64, len: usize, body_crc: u32) -> Mark {
         Mark {
             seq: self.seq + 1,
-            at: self.at + len as u32,
+            at: (from as usize + len) as u32,
             chain: body_crc,
         }
+    }
+}
+
+/// The bytes of the journal between two marks, of which the second is later, or nearly: where records go on at the beginning,
+/// what is left free before its end counts as well.
+pub(super) fn between(shape: Shape, (before, after): (Mark, Mark)) -> u64 {
+    if before.seq == after.seq {
+        return 0;
+    }
+    match after.at().checked_sub(before.at()) {
+        Some(bytes) if bytes > 0 => bytes,
+        _ => u64::from(shape.journal) - before.at() + after.at(),
     }
 }
 
@@ -74,16 +78,19 @@ fn seal(said: u128) -> u32 {
     crc32fast::hash(&said.to_le_bytes())
 }
 
-/// Puts the record of a batch into `out`, which is emptied first. The mark behind it; `None` when there is no room for it.
+/// Puts the record of a batch into `out`, which is emptied first. Where it goes, and the mark behind it; `None` when there is
+/// no room for it.
+///
+/// `reached` is behind the last record, `durable` behind the last one that the database has on the disk.
 ///
 /// # Errors
 /// [`StoreError::Malformed`] when it cannot be encoded.
 pub(super) fn record(
     shape: Shape,
-    mark: Mark,
+    (reached, durable): (Mark, Mark),
     batch: &[&Commit],
     out: &mut Vec<u8>,
-) -> Result<Option<Mark>, StoreError> {
+) -> Result<Option<(u64, Mark)>, StoreError> {
     out.clear();
     out.resize(HEAD_LEN, 0);
     codec::encode_batch(batch, out)?;
@@ -92,21 +99,26 @@ pub(super) fn record(
     if body_len > codec::BODY_MAX && !cfg!(planted = "journal_takes_anything") {
         return Ok(None);
     }
-    let Some(len) = record_len(body_len).filter(|len| fits(shape, mark, *len)) else {
+    let Some(len) = record_len(body_len) else {
         return Ok(None);
     };
-    let body_crc = body_crc(mark.chain, &out[HEAD_LEN..]);
-    let next = mark.next(len, body_crc);
-    let mut head = MAGIC.to_vec();
-    head.extend_from_slice(&[codec::VERSION, codec::BINCODE]);
-    head.extend_from_slice(&next.seq.to_le_bytes());
-    head.extend_from_slice(&(body_len as u32).to_le_bytes());
-    head.extend_from_slice(&mark.chain.to_le_bytes());
-    head.extend_from_slice(&body_crc.to_le_bytes());
-    head.extend_from_slice(&head_crc(shape, &head).to_le_bytes());
+    let Some(from) = place(shape, (reached, durable), len as u64) else {
+        return Ok(None);
+    };
+    let body_crc = body_crc(reached.chain, &out[HEAD_LEN..]);
+    let next = reached.next(from, len, body_crc);
+    let mut head = [0; HEAD_LEN];
+    head[..2].copy_from_slice(&MAGIC);
+    head[2..4].copy_from_slice(&[codec::VERSION, codec::BINCODE]);
+    head[4..12].copy_from_slice(&next.seq.to_le_bytes());
+    head[12..16].copy_from_slice(&(body_len as u32).to_le_bytes());
+    head[16..20].copy_from_slice(&reached.chain.to_le_bytes());
+    head[20..24].copy_from_slice(&body_crc.to_le_bytes());
+    let crc = head_crc(shape, &head[..24]);
+    head[24..].copy_from_slice(&crc.to_le_bytes());
     out[..HEAD_LEN].copy_from_slice(&head);
     out.resize(len, 0);
-    Ok(Some(next))
+    Ok(Some((from, next)))
 }
 
 /// The bytes that a record takes; `None` for a body no journal has room for.
@@ -115,8 +127,21 @@ fn record_len(body_len: usize) -> Option<usize> {
     (HEAD_LEN + body_len).checked_next_multiple_of(BLOCK as usize)
 }
 
-fn fits(shape: Shape, mark: Mark, len: usize) -> bool {
-    mark.at() + len as u64 <= u64::from(shape.journal)
+/// Where a record of so many bytes goes: behind the last one or to the beginning, and never over one that the database does
+/// not have on the disk.
+fn place(shape: Shape, (reached, durable): (Mark, Mark), len: u64) -> Option<u64> {
+    let end = u64::from(shape.journal);
+    let (at, oldest) = (reached.at(), durable.at());
+    let has_all = reached.seq == durable.seq || cfg!(planted = "journal_written_over");
+    // A record never ends where the oldest one begins: a full journal would look like an empty one.
+    if !has_all && at <= oldest {
+        return (at + len < oldest).then_some(at);
+    }
+    if at + len <= end {
+        return Some(at);
+    }
+    let free = if has_all { end + 1 } else { oldest };
+    (len < free).then_some(0)
 }
 
 fn head_crc(shape: Shape, head: &[u8]) -> u32 {
@@ -189,9 +214,10 @@ impl Broken {
 pub(super) fn behind(shape: Shape, mut mark: Mark, journal: &[u8]) -> Behind {
     let mut batches = Vec::new();
     loop {
-        let rest = journal.get(mark.at as usize..).unwrap_or_default();
-        let Some((head, body, len)) = whole(shape, mark, rest) else {
-            let broken = has_later(shape, mark, rest).then_some(Broken::Gap);
+        let mut places = [mark.at(), 0].into_iter();
+        let found = places.find_map(|from| Some((from, whole(shape, mark, rest(journal, from))?)));
+        let Some((from, (head, body, len))) = found else {
+            let broken = has_later(shape, mark, journal).then_some(Broken::Gap);
             return Behind { batches, broken };
         };
         let known = head.version == [codec::VERSION, codec::BINCODE];
@@ -199,9 +225,13 @@ pub(super) fn behind(shape: Shape, mut mark: Mark, journal: &[u8]) -> Behind {
             let broken = Some(Broken::Unread);
             return Behind { batches, broken };
         };
-        mark = mark.next(len, head.body_crc);
+        mark = mark.next(from, len, head.body_crc);
         batches.push((mark, batch));
     }
+}
+
+fn rest(journal: &[u8], from: u64) -> &[u8] {
+    journal.get(from as usize..).unwrap_or_default()
 }
 
 /// The batches of a journal that are whole behind one that is damaged, for whoever takes what there is.
@@ -211,43 +241,43 @@ pub(super) fn beyond(
     mark: Mark,
     journal: &[u8],
 ) -> Vec<Vec<Commit>> {
-    let mut last = behind.batches.last().map_or(mark, |(mark, _)| *mark);
-    let mut batches = Vec::new();
-    let rest = journal.get(last.at as usize..).unwrap_or_default();
-    for at in (0..rest.len()).step_by(BLOCK as usize) {
-        let Some(head) = Head::of(shape, &rest[at..]).filter(|head| head.seq > last.seq) else {
-            continue;
-        };
-        let before = Mark {
-            seq: head.seq - 1,
-            at: last.at,
-            chain: head.chain,
-        };
-        if let Some((head, body, _)) = whole(shape, before, &rest[at..])
-            && head.version == [codec::VERSION, codec::BINCODE]
-            && let Some(batch) = codec::decode_batch(body)
-        {
-            last.seq = head.seq;
-            batches.push(batch);
-        }
-    }
-    batches
+    let last = behind.batches.last().map_or(mark, |(mark, _)| *mark);
+    let mut batches: Vec<(u64, Vec<Commit>)> = standing(shape, journal)
+        .filter(|(before, ..)| before.seq >= last.seq)
+        .filter(|(_, version, _)| *version == [codec::VERSION, codec::BINCODE])
+        .filter_map(|(before, _, body)| Some((before.seq, codec::decode_batch(body)?)))
+        .collect();
+    batches.sort_by_key(|(seq, _)| *seq);
+    batches.into_iter().map(|(_, batch)| batch).collect()
 }
 
 /// The mark before the first record of a journal; `None` where there is none.
 pub(super) fn first(shape: Shape, journal: &[u8]) -> Option<Mark> {
-    let seq = Head::of(shape, journal)?.seq.checked_sub(1)?;
-    Some(Mark {
-        seq,
-        ..Mark::default()
-    })
+    let marks = standing(shape, journal).map(|(before, ..)| before);
+    marks.min_by_key(|before| before.seq)
+}
+
+/// The records that are whole, wherever they lie: the mark before each, as it says itself, its version and its body.
+fn standing(shape: Shape, journal: &[u8]) -> impl Iterator<Item = (Mark, [u8; 2], &[u8])> {
+    (0..journal.len())
+        .step_by(BLOCK as usize)
+        .filter_map(move |at| {
+            let head = Head::of(shape, &journal[at..])?;
+            let before = Mark {
+                seq: head.seq.checked_sub(1)?,
+                at: at as u32,
+                chain: head.chain,
+            };
+            let (head, body, _) = whole(shape, before, &journal[at..])?;
+            Some((before, head.version, body))
+        })
 }
 
 /// The record that follows a mark, if all of it is there.
 fn whole(shape: Shape, mark: Mark, rest: &[u8]) -> Option<(Head, &[u8], usize)> {
     let head = Head::of(shape, rest)?;
     let body = rest.get(HEAD_LEN..)?.get(..head.body_len)?;
-    let len = record_len(head.body_len).filter(|len| fits(shape, mark, *len))?;
+    let len = record_len(head.body_len).filter(|len| *len <= rest.len())?;
     let follows = head.seq == mark.seq + 1 || cfg!(planted = "journal_order_ignored");
     let is_whole =
         body_crc(mark.chain, body) == head.body_crc || cfg!(planted = "journal_not_checked");
@@ -256,9 +286,9 @@ fn whole(shape: Shape, mark: Mark, rest: &[u8]) -> Option<(Head, &[u8], usize)> 
 
 /// True when a record lies there that was written after the one which should follow the mark: that one was durable then,
 /// and is damaged now. What is left of earlier rounds has lower numbers.
-fn has_later(shape: Shape, mark: Mark, rest: &[u8]) -> bool {
+fn has_later(shape: Shape, mark: Mark, journal: &[u8]) -> bool {
     let later = |block: &[u8]| Head::of(shape, block).is_some_and(|head| head.seq > mark.seq + 1);
-    rest.chunks(BLOCK as usize).any(later) && !cfg!(planted = "journal_gap_unseen")
+    journal.chunks(BLOCK as usize).any(later) && !cfg!(planted = "journal_gap_unseen")
 }
 
 #[cfg(test)]

@@ -100,8 +100,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A store on one redb file.
 ///
-/// The file and its lock file are readable by their owner only. Every commit is synced before it returns. Dropping
-/// the store closes the file and gives up the lock.
+/// The file and its lock file are readable by their owner only. Every commit is synced before it returns; what it comes to in
+/// the tables may follow later, and before any read that could tell. Dropping the store closes the file and gives up the
+/// lock.
 ///
 /// ```
 /// use outlive_storage::redb::{RedbOptions, RedbStore};
@@ -173,7 +174,7 @@ impl RedbStore {
             options,
             opened: parts.opened,
             reached: Mutex::new(commit::Reached::of(&parts.facts)),
-            ahead: Mutex::default(),
+            ahead: Mutex::new(ahead::Ahead::of(parts.facts.mark)),
             reserved: Mutex::new(parts.facts.counters),
             failure: current::Failure::default(),
             io: parts.io,
@@ -209,20 +210,20 @@ impl RedbStore {
     /// come to: a task that begins and ends between two calls of this costs 4. What only the journal has is first put into
     /// the tables, as for any read.
     pub fn btree_writes(&self) -> u64 {
-        self.catch_up_to_count();
+        self.bring_to_count();
         self.btree_writes.load(Ordering::Relaxed)
     }
 
     /// Bytes of the encoded values of those entries. What the file is written is more, by the pages around them: see
     /// [`RedbStore::io`].
     pub fn entry_bytes(&self) -> u64 {
-        self.catch_up_to_count();
+        self.bring_to_count();
         self.entry_bytes.load(Ordering::Relaxed)
     }
 
     /// A store that has failed counts no further.
-    fn catch_up_to_count(&self) {
-        let _ = self.reading(|| self.catch_up());
+    fn bring_to_count(&self) {
+        let _ = self.reading(|| self.bring());
     }
 
     /// Runs one call: refused after an earlier failure, and remembered if it fails itself.
@@ -265,7 +266,7 @@ impl RedbStore {
         }
         *self.reached.lock() = commit::Reached::of(&facts);
         // The journal has it, and so has the database now.
-        *self.ahead.lock() = ahead::Ahead::default();
+        *self.ahead.lock() = ahead::Ahead::of(facts.mark);
         *self.reserved.lock() = facts.counters;
         tracing::warn!(path = %self.path.display(), "store opened again after a failure");
         Ok(())
@@ -286,7 +287,7 @@ impl RedbStore {
     /// the journal.
     fn settle_in_order(&self) {
         if !cfg!(planted = "journal_left_at_close") {
-            let _ = self.guarded(|| panics::told(|| self.settle(&mut self.reached.lock())));
+            let _ = self.guarded(|| panics::told(|| self.settle()));
         }
     }
 
@@ -363,7 +364,7 @@ impl Store for RedbStore {
 
     fn counters(&self) -> Result<Counters, StoreError> {
         self.reading(|| {
-            self.catch_up()?;
+            self.bring()?;
             Ok(*self.reserved.lock())
         })
     }
@@ -551,6 +552,14 @@ impl Store for RedbStore {
 
     fn tidy(&self, events: EventsKept, limit: usize) -> Result<bool, StoreError> {
         self.guarded(|| self.tidy_once(events, limit))
+    }
+
+    fn is_behind(&self) -> bool {
+        self.is_far_behind()
+    }
+
+    fn catch_up(&self) -> Result<(), StoreError> {
+        self.guarded(|| panics::told(|| self.settle()))
     }
 
     fn reopen(&self) -> Result<(), StoreError> {

@@ -25,7 +25,7 @@ impl RedbStore {
     /// Begins to read the database, when it has everything that is durable.
     pub(super) fn begin_read(&self) -> Result<ReadTransaction> {
         if !cfg!(planted = "journal_unread") {
-            self.catch_up()?;
+            self.bring()?;
         }
         self.begin_read_behind()
     }

@@ -441,8 +441,22 @@ impl Store for SealedStore {
         self.inner.tidy(events, limit)
     }
 
+    fn is_behind(&self) -> bool {
+        self.inner.is_behind()
+    }
+
+    fn catch_up(&self) -> Result<()> {
+        self.inner.catch_up()
+    }
+
     fn leaving(&self, still_running: usize) {
         self.inner.leaving(still_running);
+    }
+
+    fn reached_at(&self, addresses: &[String]) {
+        if !cfg!(planted = "sealed_address_lost") {
+            self.inner.reached_at(addresses);
+        }
     }
 
     fn reopen(&self) -> Result<()> {

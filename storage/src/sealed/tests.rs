@@ -2,6 +2,7 @@
 #![cfg(all(feature = "seal", feature = "redb"))]
 
 mod at_rest;
+mod handed_on;
 mod moved;
 mod renewed;
 

@@ -4,6 +4,7 @@ use super::disk::{Entry, Journal};
 use outlive_storage::row::{DefNumber, IndexRow, LifeRow};
 use outlive_storage::{Applied, Commit, Conflict, EventsKept, Front, RedbStore, Store, StoreError};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::time::Instant;
 
 /// Something that writes.
@@ -19,6 +20,8 @@ pub enum Op {
     Indexes(Vec<IndexRow>),
     /// Upkeep.
     Tidy(EventsKept, usize),
+    /// What commits have put off.
+    CatchUp,
 }
 
 /// What came of it.
@@ -46,6 +49,7 @@ impl Op {
             Op::Life(life) => Answer::Put(store.put_life(life)),
             Op::Indexes(indexes) => Answer::Put(store.put_indexes(indexes)),
             Op::Tidy(kept, limit) => Answer::Tidied(store.tidy(*kept, *limit)),
+            Op::CatchUp => Answer::Put(store.catch_up()),
         }
     }
 }
@@ -55,13 +59,23 @@ impl Op {
 pub struct Witness {
     inner: RedbStore,
     journal: Journal,
+    /// After how many commits the store was behind.
+    behind: AtomicU64,
 }
+
+/// Of the commits after which the store is behind, each so many-th is followed by what a thread beside the engine would do: at
+/// the others the store has to help itself, sooner or later.
+const FOLLOWED: u64 = 3;
 
 impl Witness {
     /// Notes in this journal what this store is asked to write.
     pub fn new(inner: RedbStore, journal: &Journal) -> Arc<Witness> {
         let journal = journal.clone();
-        Arc::new(Witness { inner, journal })
+        Arc::new(Witness {
+            inner,
+            journal,
+            behind: AtomicU64::new(0),
+        })
     }
 
     /// The store itself: what it is asked there is not noted.
@@ -120,7 +134,12 @@ impl Front for Witness {
     }
 
     fn commit(&self, batch: &[Commit]) -> Result<Vec<Result<Applied, Conflict>>, StoreError> {
-        match self.noted(Op::Commit(batch.to_vec())) {
+        let answer = self.noted(Op::Commit(batch.to_vec()));
+        if self.inner.is_behind() && self.behind.fetch_add(1, Ordering::Relaxed) % FOLLOWED == 1 {
+            // A failure of it is met by the next commit.
+            self.noted(Op::CatchUp);
+        }
+        match answer {
             Answer::Committed(answers) => answers,
             answer => Err(other(&answer)),
         }

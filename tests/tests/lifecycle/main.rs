@@ -5,6 +5,7 @@ mod day;
 mod delayed;
 mod failed_turns;
 mod kept_turns;
+mod put_off;
 mod turns;
 
 use outlive::{Engine, Snapshot, TaskDef};

@@ -3,11 +3,12 @@
 use super::*;
 use crate::codec::tests::assert_golden;
 use crate::commit::{Expect, Write};
+use crate::conformance::differential::Chance;
 use crate::conformance::rows::{
     ask_row, by_etag, commit, event, input, input_id, moved, pending, removal, run_row, segment,
     start, step_row, turn_row, undecodable,
 };
-use crate::row::{Family, Fate, Generation, Micros, TaskNumber, ValueKey, ValueKind};
+use crate::row::{Family, Fate, Generation, Micros, Payload, TaskNumber, ValueKey, ValueKind};
 
 fn shape() -> Shape {
     Shape::new(64 << 10, 7)
@@ -15,18 +16,24 @@ fn shape() -> Shape {
 
 /// The journal of these batches, and the mark behind each.
 fn written(batches: &[Vec<Commit>]) -> (Vec<u8>, Vec<Mark>) {
-    let (mut journal, mut marks) = (Vec::new(), vec![Mark::default()]);
-    let mut record_bytes = Vec::new();
+    let mut journal = vec![0; shape().journal as usize];
+    let mut marks = vec![Mark::default()];
     for batch in batches {
-        let mark = marks[marks.len() - 1];
-        let commits: Vec<&Commit> = batch.iter().collect();
-        let next = record(shape(), mark, &commits, &mut record_bytes).unwrap();
+        let reached = marks[marks.len() - 1];
+        let next = put(&mut journal, (reached, marks[0]), batch);
         marks.push(next.expect("room"));
-        journal.truncate(mark.at as usize);
-        journal.extend_from_slice(&record_bytes);
     }
-    journal.resize(shape().journal as usize, 0);
     (journal, marks)
+}
+
+/// Writes a record into a journal, if there is room.
+fn put(journal: &mut [u8], marks: (Mark, Mark), batch: &[Commit]) -> Option<Mark> {
+    let shape = Shape::new(journal.len() as u32, 7);
+    let commits: Vec<&Commit> = batch.iter().collect();
+    let mut bytes = Vec::new();
+    let (from, next) = record(shape, marks, &commits, &mut bytes).unwrap()?;
+    journal[from as usize..][..bytes.len()].copy_from_slice(&bytes);
+    Some(next)
 }
 
 fn started(number: u64) -> Vec<Commit> {
@@ -201,18 +208,95 @@ fn a_record_follows_only_the_one_it_was_written_after() {
 #[test]
 fn what_is_left_of_an_earlier_round_is_not_read() {
     let (mut journal, marks) = written(&[started(10), started(20), started(30)]);
-    let rewound = marks[3].rewound();
-    assert_eq!(behind(shape(), rewound, &journal).batches, []);
+    // The database has all of it, and so much of the journal is taken that the next one goes to the beginning.
+    let durable = Mark {
+        at: shape().journal,
+        ..marks[3]
+    };
+    assert_eq!(behind(shape(), durable, &journal).batches, []);
     let batch = started(40);
-    let mut next = Vec::new();
-    let mark = record(shape(), rewound, &[&batch[0]], &mut next).unwrap();
-    journal[..next.len()].copy_from_slice(&next);
-    let found = behind(shape(), rewound, &journal);
+    let next = put(&mut journal, (durable, durable), &batch).expect("room");
+    assert_eq!(next.at, BLOCK as u32);
+    let found = behind(shape(), durable, &journal);
     let expected = Behind {
-        batches: vec![(mark.unwrap(), batch)],
+        batches: vec![(next, batch)],
         broken: None,
     };
     assert_eq!(found, expected);
+    assert_eq!(first(shape(), &journal).map(|first| first.seq), Some(1));
+}
+
+/// Of a batch of so many bytes or a little more.
+fn large(number: u64, bytes: usize) -> Vec<Commit> {
+    let mut row = pending(number, "large");
+    row.input = Payload::Inline(vec![7; bytes]);
+    vec![start(&row)]
+}
+
+/// Whatever the sizes of the records, and however far the database lags behind: what it does not have is never written over.
+#[test]
+fn a_record_goes_where_no_other_is_that_the_database_does_not_have() {
+    let mut chance = Chance::of(11);
+    let shape = Shape::new(12 * BLOCK as u32, 7);
+    let mut journal = vec![0; shape.journal as usize];
+    // What is behind the mark of the database, with the mark behind each.
+    let mut behind_it: std::collections::VecDeque<(Mark, Vec<Commit>)> = Default::default();
+    let (mut reached, mut durable) = (Mark::default(), Mark::default());
+    let (mut refused, mut wrapped) = (0, 0);
+    for number in 1..3_000 {
+        let blocks = chance.below(5) as usize;
+        let batch = large(number, blocks * BLOCK as usize);
+        match put(&mut journal, (reached, durable), &batch) {
+            Some(next) => {
+                wrapped += usize::from(next.at < reached.at);
+                reached = next;
+                behind_it.push_back((next, batch));
+                assert!(between(shape, (durable, reached)) <= u64::from(shape.journal));
+            }
+            None => {
+                refused += 1;
+                assert!(
+                    between(shape, (durable, reached)) > 0,
+                    "an empty one has room"
+                );
+            }
+        }
+        let found = behind(shape, durable, &journal);
+        assert_eq!(found.broken, None, "record {number}");
+        assert_eq!(
+            found.batches,
+            Vec::from(behind_it.clone()),
+            "record {number}"
+        );
+        // The database gets some of it, and more when there was no room.
+        for _ in 0..chance.below(4) {
+            if let Some((mark, _)) = behind_it.pop_front() {
+                durable = mark;
+            }
+        }
+    }
+    assert!(
+        refused > 100 && wrapped > 300,
+        "{refused} refused, {wrapped} wrapped"
+    );
+}
+
+#[test]
+fn a_damaged_record_is_told_wherever_the_later_ones_lie() {
+    let shape = Shape::new(4 * BLOCK as u32, 7);
+    let mut journal = vec![0; shape.journal as usize];
+    let start = Mark {
+        seq: 8,
+        at: 3 * BLOCK as u32,
+        chain: 1,
+    };
+    let damaged = put(&mut journal, (start, start), &started(10)).expect("room");
+    let later = put(&mut journal, (damaged, start), &started(20)).expect("room");
+    assert_eq!((damaged.at, later.at), (4 * BLOCK as u32, BLOCK as u32));
+    journal[3 * BLOCK as usize + HEAD_LEN] ^= 1;
+    let found = behind(shape, start, &journal);
+    assert_eq!((found.batches.len(), found.broken), (0, Some(Broken::Gap)));
+    assert_eq!(beyond(shape, &found, start, &journal), [started(20)]);
 }
 
 #[test]
@@ -225,14 +309,24 @@ fn a_record_of_another_file_is_none() {
 
 #[test]
 fn a_batch_without_room_has_no_record() {
-    let batch = started(10);
-    let mut bytes = Vec::new();
-    let small = Shape::new(4096, 7);
-    let first = record(small, Mark::default(), &[&batch[0]], &mut bytes).unwrap();
-    let first = first.expect("room for one");
-    assert_eq!(record(small, first, &[&batch[0]], &mut bytes), Ok(None));
-    assert!(
-        record(small, first.rewound(), &[&batch[0]], &mut bytes).is_ok_and(|mark| mark.is_some())
+    let mut journal = vec![0; BLOCK as usize];
+    let none = Mark::default();
+    let first = put(&mut journal, (none, none), &started(10)).expect("room for one");
+    assert_eq!(put(&mut journal, (first, none), &started(20)), None);
+    // The database has it: its place is free.
+    assert!(put(&mut journal, (first, first), &started(20)).is_some());
+    assert_eq!(put(&mut journal, (first, first), &large(30, 5_000)), None);
+}
+
+/// The database would refuse it, after it was acknowledged.
+#[test]
+fn a_batch_that_may_be_too_large_for_the_database_has_no_record() {
+    let mut journal = vec![0; 32 << 20];
+    let none = Mark::default();
+    assert!(put(&mut journal, (none, none), &large(10, 4_000_000)).is_some());
+    assert_eq!(
+        put(&mut journal, (none, none), &large(10, codec::BODY_MAX)),
+        None
     );
 }
 

@@ -3,7 +3,9 @@
 use super::shape::{BLOCK, Shape};
 use super::*;
 use crate::commit::Write;
-use crate::row::Payload;
+use crate::conformance::rows::{removal, task_id};
+use crate::row::{Micros, Payload};
+use std::sync::atomic::AtomicBool;
 
 /// A journal with room for so many small commits.
 fn with_room_for(commits: u32) -> RedbOptions {
@@ -279,4 +281,103 @@ fn a_damaged_row_keeps_no_other_commit_of_the_journal_back() {
         Err(StoreError::Corrupt { .. })
     ));
     assert_eq!(get(&left, 20), Some(other));
+}
+
+/// Whoever reads sees what was acknowledged, whether the tables have it or not, and whoever brings it there.
+#[test]
+fn what_was_acknowledged_is_read_while_others_commit_and_catch_up() {
+    let (_directory, path) = place();
+    let store = open_with(&path, with_room_for(9));
+    let acknowledged = AtomicU64::new(0);
+    let is_over = AtomicBool::new(false);
+    let over = || is_over.load(Ordering::SeqCst);
+    let last = std::thread::scope(|threads| {
+        threads.spawn(|| {
+            while !over() {
+                if store.is_behind() {
+                    store.catch_up().unwrap();
+                }
+                std::thread::yield_now();
+            }
+        });
+        for reads_tables in [false, true] {
+            let (store, acknowledged, over) = (&store, &acknowledged, &over);
+            threads.spawn(move || {
+                while !over() {
+                    let number = acknowledged.load(Ordering::SeqCst);
+                    if number == 0 {
+                        continue;
+                    }
+                    let id = task_id(&format!("task-{number}"));
+                    assert_eq!(store.find(&id), Ok(Some(TaskNumber(number))));
+                    assert!(store.get(TaskNumber(number)).unwrap().is_some());
+                    if reads_tables {
+                        let beyond = Some(TaskNumber(number + 1));
+                        let page = store.scan(Scan::All, beyond, 1).unwrap();
+                        assert_eq!(page.rows[0].task, TaskNumber(number));
+                        let runs = store.scan(Scan::Running, Some(TaskNumber(number - 1)), 1);
+                        assert_eq!(runs.unwrap().rows[0].task, TaskNumber(number));
+                    }
+                }
+            });
+        }
+        for number in 1..=400 {
+            let row = running(&pending(number, &format!("task-{number}")), number, number);
+            one(&store, start(&row)).unwrap();
+            acknowledged.store(number, Ordering::SeqCst);
+        }
+        is_over.store(true, Ordering::SeqCst);
+        400
+    });
+    let (_crash, copy) = crashed(&path);
+    let left = open(&copy).unwrap();
+    assert!((1..=last).all(|number| get(&left, number).is_some()));
+    drop(left);
+    assert!(verify(&copy, 2, 0).unwrap().is_whole());
+}
+
+/// What began and ended since the tables were last written is written to them as it ended.
+#[test]
+fn a_task_that_begins_and_ends_between_two_reads_is_written_once() {
+    let (_directory, path) = place();
+    let store = open_with(&path, RedbOptions::default());
+    let before = store.btree_writes();
+    let row = running(&pending(10, "a"), 10, 1);
+    one(&store, start(&row)).unwrap();
+    let done = moved(&row, 11, ended(Micros(900)));
+    let end = commit(10, Expect::Lease(Generation(1)), vec![put(&done)]);
+    one(&store, end).unwrap();
+    let gone = running(&pending(20, "b"), 20, 2);
+    one(&store, start(&gone)).unwrap();
+    one(&store, removal(20, 20)).unwrap();
+    assert_eq!(get(&store, 10).as_ref(), Some(&done));
+    assert_eq!(get(&store, 20), None);
+    assert_eq!(store.find(&gone.id), Ok(None));
+    assert_eq!(store.btree_writes() - before, 4);
+}
+
+/// Half of the journal is left for what comes while the rest is made durable in the tables.
+#[test]
+fn a_store_whose_journal_is_half_full_is_behind_until_it_has_caught_up() {
+    let (_directory, path) = place();
+    let store = open_with(&path, with_room_for(8));
+    let mut behind = Vec::new();
+    for number in 1..=10 {
+        started(&store, number, &format!("task-{number}"));
+        behind.push(store.is_behind());
+        if store.is_behind() {
+            let before = store.io().syncs;
+            store.catch_up().unwrap();
+            assert!(store.io().syncs > before, "it is durable");
+            assert!(!store.is_behind());
+        }
+    }
+    let five = [false, false, false, false, true];
+    assert_eq!(behind, [five, five].concat());
+    // Nothing is put off: nothing is written.
+    let before = store.io();
+    store.catch_up().unwrap();
+    store.catch_up().unwrap();
+    assert_eq!(store.io().syncs, before.syncs);
+    assert!(verify(&crashed(&path).1, 2, 0).unwrap().is_whole());
 }
