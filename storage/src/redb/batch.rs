@@ -16,6 +16,9 @@ use crate::slot::Slot;
 use crate::store::StoreError;
 use redb::{ReadableTable, Table, TableError, WriteTransaction};
 
+/// Rows that are written in one go: some 100 microseconds.
+const WRITTEN_AT_ONCE: usize = 16;
+
 /// An encoded entry.
 pub(super) type Bytes = &'static [u8];
 
@@ -76,13 +79,25 @@ impl<'t> Tables<'t> {
     /// # Errors
     /// [`StoreError::Malformed`] for a row too large; what redb fails with.
     pub(super) fn write(&mut self, lot: &Lot) -> Result<(), StoreError> {
+        self.write_politely(lot, |_| {})
+    }
+
+    /// As [`Tables::write`]; between some rows and the next it may give way to others, told how far it is, from 0 to 1.
+    pub(super) fn write_politely(
+        &mut self,
+        lot: &Lot,
+        mut give_way: impl FnMut(f64),
+    ) -> Result<(), StoreError> {
         for (task, beside) in &lot.beside {
             self.put_beside(*task, beside)?;
         }
         let mut tasks: Vec<_> = lot.tasks.iter().collect();
         // Neighbours in their tables one after the other.
         tasks.sort_unstable_by_key(|(task, _)| **task);
-        for (task, net) in tasks {
+        for (written, (task, net)) in tasks.into_iter().enumerate() {
+            if written % WRITTEN_AT_ONCE == 0 {
+                give_way(written as f64 / lot.tasks.len() as f64);
+            }
             match (&net.was, &net.is) {
                 (was, Left::Row(header, row)) => {
                     self.put_row(*task, (header, row), was.as_ref())?

@@ -24,6 +24,12 @@ use std::sync::atomic::Ordering;
 /// numbers skipped at an open.
 const RESERVE_BLOCK: u64 = 65_536;
 
+/// How much of the journal is taken when it is time to make room in it.
+const FOLLOWS_FROM: f64 = 0.5;
+
+/// How much of it may be taken when that is done: there must be time left to make it durable.
+const DONE_BY: f64 = 0.75;
+
 /// How far a file is in its journal.
 #[derive(Debug)]
 pub(crate) struct Reached {
@@ -89,7 +95,11 @@ impl RedbStore {
         if plan.accepted.is_empty() {
             return Ok(answers);
         }
-        match self.put_record(&plan, &mut reached)? {
+        let mut mark = self.put_record(&plan, &mut reached)?;
+        if mark.is_none() && self.has_been_made_room() {
+            mark = self.put_record(&plan, &mut reached)?;
+        }
+        match mark {
             Some(mark) => {
                 reached.mark = mark;
                 self.ahead.lock().add(plan, mark);
@@ -124,24 +134,23 @@ impl RedbStore {
         Ok(Some(next))
     }
 
+    /// Waits for whoever is making room in the journal. False when nobody did.
+    fn has_been_made_room(&self) -> bool {
+        let durable = || self.ahead.lock().durable();
+        let before = durable();
+        drop(self.reserved.lock());
+        durable() != before
+    }
+
     /// Makes a batch durable in the database, and all that came before it: then there is room in the journal.
     fn put_through(&self, plan: Plan<'_>, reached: &Reached) -> Result<(), StoreError> {
         self.bring()?;
         let mut reserved = self.reserved.lock();
         let txn = self.begin_write_behind()?;
         let lot = Lot::of(plan, reached.mark);
-        match self.put_lot(&txn, &lot, *reserved) {
-            Ok(next) => {
-                txn.commit().map_err(fault)?;
-                *reserved = next;
-                self.ahead.lock().is_durable();
-                Ok(())
-            }
-            Err(malformed) => {
-                txn.abort().map_err(fault)?;
-                Err(malformed)
-            }
-        }
+        self.commit_lot(txn, (&lot, false), &mut reserved)?;
+        self.ahead.lock().is_durable();
+        Ok(())
     }
 
     /// Lets the database have everything that is durable. It need not be made durable there: the journal has it.
@@ -157,53 +166,92 @@ impl RedbStore {
             let mut txn = self.begin_write_behind()?;
             txn.set_durability(Durability::None).map_err(fault)?;
             txn.set_quick_repair(false);
-            let next = self.put_lot(&txn, &lot, *reserved)?;
-            txn.commit().map_err(fault)?;
-            *reserved = next;
+            self.commit_lot(txn, (&lot, false), &mut reserved)?;
             self.ahead.lock().done();
         }
     }
 
     /// True when half of the journal is behind what the database has on the disk.
     pub(super) fn is_far_behind(&self) -> bool {
-        let Some(disk) = self.disk() else {
-            return false;
+        self.taken() > FOLLOWS_FROM
+    }
+
+    /// How much of the journal is behind what the database has on the disk, from 0 to 1.
+    fn taken(&self) -> f64 {
+        let Some(disk) = self.disk().filter(|disk| disk.shape().journal > 0) else {
+            return 0.0;
         };
         let ahead = self.ahead.lock();
-        let marks = (ahead.durable(), ahead.reached());
-        2 * journal::between(disk.shape(), marks) > u64::from(disk.shape().journal)
+        let taken = journal::between(disk.shape(), (ahead.durable(), ahead.reached()));
+        taken as f64 / f64::from(disk.shape().journal)
+    }
+
+    /// Who makes room in the journal, and is so far with it, lets others go on, as long as it is ahead of those who take it.
+    fn give_way(&self, done: f64) {
+        let pressed = (self.taken() - FOLLOWS_FROM) / (DONE_BY - FOLLOWS_FROM);
+        if done >= pressed {
+            std::thread::yield_now();
+        }
     }
 
     /// Makes durable in the database what is durable in the journal alone. What comes meanwhile may be left to the next time.
     pub(super) fn settle(&self) -> Result<(), StoreError> {
         let mut reserved = self.reserved.lock();
-        let lot = {
+        let (lot, reached) = {
             let mut ahead = self.ahead.lock();
-            if ahead.durable() == ahead.reached() {
+            let reached = ahead.reached();
+            if ahead.durable() == reached {
                 return Ok(());
             }
-            ahead.next()
+            (ahead.next(), reached)
         };
         let txn = self.begin_write_behind()?;
-        if let Some(lot) = lot {
-            *reserved = self.put_lot(&txn, &lot, *reserved)?;
+        match lot {
+            Some(lot) => self.commit_lot(txn, (&lot, true), &mut reserved)?,
+            // Readers have it all: what is left is to make it durable.
+            None => {
+                replay::put_mark(&txn, reached)?;
+                txn.commit().map_err(fault)?;
+            }
         }
-        txn.commit().map_err(fault)?;
         let mut ahead = self.ahead.lock();
         ahead.done();
         ahead.is_durable();
         Ok(())
     }
 
+    /// Writes a lot, giving way to others or not, and commits it; nothing of it, where it cannot be written.
+    fn commit_lot(
+        &self,
+        txn: WriteTransaction,
+        (lot, gives_way): (&Lot, bool),
+        reserved: &mut Counters,
+    ) -> Result<(), StoreError> {
+        match self.put_lot(&txn, (lot, gives_way), *reserved) {
+            Ok(next) => {
+                txn.commit().map_err(fault)?;
+                *reserved = next;
+                Ok(())
+            }
+            Err(failure) => {
+                txn.abort().map_err(fault)?;
+                Err(failure)
+            }
+        }
+    }
+
     /// Writes a lot, and the numbers that are reserved then.
     fn put_lot(
         &self,
         txn: &WriteTransaction,
-        lot: &Lot,
+        (lot, gives_way): (&Lot, bool),
         reserved: Counters,
     ) -> Result<Counters, StoreError> {
         let mut tables = Tables::open(txn)?;
-        tables.write(lot)?;
+        match gives_way {
+            true => tables.write_politely(lot, |done| self.give_way(done))?,
+            false => tables.write(lot)?,
+        }
         self.btree_writes
             .fetch_add(tables.writes(), Ordering::Relaxed);
         self.entry_bytes

@@ -1,6 +1,7 @@
 //! Two who sync one file.
 
 use super::*;
+use crate::redb::shape::BLOCK;
 use crate::store::StoreError;
 use redb::backends::InMemoryBackend;
 use std::sync::mpsc;
@@ -78,6 +79,7 @@ fn a_sync_beside_one_that_fails_is_no_success() {
         file: InMemoryBackend::new(),
         others: Mutex::new(Some(others)),
     };
+    file.file.set_len(2 * BLOCK).unwrap();
     let medium: Arc<dyn Medium> = Arc::new(Nowhere);
     let disk = Disk::held(Box::new(file), &Arc::default(), &medium).unwrap();
     disk.release().unwrap();

@@ -214,6 +214,12 @@ fn what_is_left_of_an_earlier_round_is_not_read() {
         ..marks[3]
     };
     assert_eq!(behind(shape(), durable, &journal).batches, []);
+    // Nor one that would follow by its checksum, and does not by its number.
+    let later = Mark {
+        seq: 7,
+        ..Mark::default()
+    };
+    assert_eq!(behind(shape(), later, &journal).batches, []);
     let batch = started(40);
     let next = put(&mut journal, (durable, durable), &batch).expect("room");
     assert_eq!(next.at, BLOCK as u32);

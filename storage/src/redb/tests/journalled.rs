@@ -114,16 +114,23 @@ fn who_only_looks_at_a_file_sees_what_its_journal_has() {
 
 #[test]
 fn a_file_that_was_closed_or_whose_engine_has_stopped_needs_no_journal() {
-    let (_directory, path) = place();
-    let store = open_with(&path, RedbOptions::default());
-    let row = started(&store, 10, "a");
-    let journal = Shape::JOURNAL_AT as usize..store.disk().unwrap().shape().database_at() as usize;
-    store.leaving(0);
-    let (_crash, stopped) = crashed(&path);
-    drop(store);
-    for path in [&stopped, &path] {
-        changed(path, |bytes| bytes[journal.clone()].fill(0));
-        assert_eq!(get(&open(path).unwrap(), 10).as_ref(), Some(&row));
+    for is_read in [false, true] {
+        let (_directory, path) = place();
+        let store = open_with(&path, RedbOptions::default());
+        let row = started(&store, 10, "a");
+        if is_read {
+            // Then the tables have it, but not on the disk.
+            store.entries();
+        }
+        let database_at = store.disk().unwrap().shape().database_at() as usize;
+        let journal = Shape::JOURNAL_AT as usize..database_at;
+        store.leaving(0);
+        let (_crash, stopped) = crashed(&path);
+        drop(store);
+        for path in [&stopped, &path] {
+            changed(path, |bytes| bytes[journal.clone()].fill(0));
+            assert_eq!(get(&open(path).unwrap(), 10).as_ref(), Some(&row));
+        }
     }
 }
 
