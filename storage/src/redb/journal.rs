@@ -10,6 +10,10 @@
 //! for a record; the body's begins with that of the record before, but for the first one, so that a record stands only where
 //! it was written.
 
+mod beyond;
+
+pub(super) use beyond::beyond;
+
 use super::shape::{BLOCK, Shape};
 use crate::codec;
 use crate::commit::Commit;
@@ -234,43 +238,18 @@ fn rest(journal: &[u8], from: u64) -> &[u8] {
     journal.get(from as usize..).unwrap_or_default()
 }
 
-/// The batches of a journal that are whole behind one that is damaged, for whoever takes what there is.
-pub(super) fn beyond(
-    shape: Shape,
-    behind: &Behind,
-    mark: Mark,
-    journal: &[u8],
-) -> Vec<Vec<Commit>> {
-    let last = behind.batches.last().map_or(mark, |(mark, _)| *mark);
-    let mut batches: Vec<(u64, Vec<Commit>)> = standing(shape, journal)
-        .filter(|(before, ..)| before.seq >= last.seq)
-        .filter(|(_, version, _)| *version == [codec::VERSION, codec::BINCODE])
-        .filter_map(|(before, _, body)| Some((before.seq, codec::decode_batch(body)?)))
-        .collect();
-    batches.sort_by_key(|(seq, _)| *seq);
-    batches.into_iter().map(|(_, batch)| batch).collect()
-}
-
 /// The mark before the first record of a journal; `None` where there is none.
 pub(super) fn first(shape: Shape, journal: &[u8]) -> Option<Mark> {
-    let marks = standing(shape, journal).map(|(before, ..)| before);
+    let marks = (0..journal.len()).step_by(BLOCK as usize).filter_map(|at| {
+        let head = Head::of(shape, &journal[at..])?;
+        let before = Mark {
+            seq: head.seq.checked_sub(1)?,
+            at: at as u32,
+            chain: head.chain,
+        };
+        whole(shape, before, &journal[at..]).map(|_| before)
+    });
     marks.min_by_key(|before| before.seq)
-}
-
-/// The records that are whole, wherever they lie: the mark before each, as it says itself, its version and its body.
-fn standing(shape: Shape, journal: &[u8]) -> impl Iterator<Item = (Mark, [u8; 2], &[u8])> {
-    (0..journal.len())
-        .step_by(BLOCK as usize)
-        .filter_map(move |at| {
-            let head = Head::of(shape, &journal[at..])?;
-            let before = Mark {
-                seq: head.seq.checked_sub(1)?,
-                at: at as u32,
-                chain: head.chain,
-            };
-            let (head, body, _) = whole(shape, before, &journal[at..])?;
-            Some((before, head.version, body))
-        })
 }
 
 /// The record that follows a mark, if all of it is there.
