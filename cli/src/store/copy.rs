@@ -84,6 +84,7 @@ pub(super) fn salvage(app: &App, (from, to): (&Path, &Path)) -> Result<Exit, Cli
         .say_in(lost_tone, "lost", report.lost())
         .say("outdated", report.outdated)
         .say("journal_done", report.journal.done)
+        .say("journal_taken", report.journal.taken)
         .say("journal_refused", report.journal.refused)
         .say("journal_broken", report.journal.is_broken)
         .list("tables", Tone::Faint, tables)
@@ -107,7 +108,8 @@ fn lacks(report: &SalvageReport) -> Option<&'static str> {
     if cfg!(planted = "cli_loss_is_done") {
         return None;
     }
-    let of_journal = report.journal.is_broken || report.journal.refused > 0;
+    let journal = report.journal;
+    let of_journal = journal.is_broken || journal.taken + journal.refused > 0;
     let of_journal = of_journal && !cfg!(planted = "cli_broken_journal_is_whole");
     let is_less = report.lost() + report.outdated > 0 || !report.findings.is_empty() || of_journal;
     match (report.saved(), &report.found) {

@@ -184,6 +184,9 @@ fn a_damaged_record_of_the_journal_is_no_whole_salvage() {
     let told: serde_json::Value = serde_json::from_str(&out).unwrap();
     assert_eq!(told["journal_broken"], true, "{told}");
     assert!(told["journal_done"].as_u64().unwrap() > 0, "{told}");
+    assert_eq!(told["journal_refused"], 0, "{told}");
+    // The damaged record is one of a task of which a later one is there.
+    assert!(told["journal_taken"].as_u64().unwrap() > 0, "{told}");
 }
 
 #[test]

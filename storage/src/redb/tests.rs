@@ -4,6 +4,7 @@ mod backups;
 mod compacted;
 mod copies;
 mod failures;
+mod gapped;
 mod journalled;
 mod salvaged;
 mod upkeep;

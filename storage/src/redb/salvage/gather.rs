@@ -41,6 +41,8 @@ pub(in crate::redb) struct Gathered {
     pub(in crate::redb) trimmed: u64,
     /// How far the database is in its journal; empty where it does not say.
     pub(super) mark: Option<Mark>,
+    /// The incarnation of the file; empty where it does not say.
+    pub(super) incarnation: Option<u128>,
     /// How many entries each table had by its own word.
     pub(super) expected: BTreeMap<Shelf, u64>,
     /// Tables of which something was looked for page by page.
@@ -159,6 +161,10 @@ impl Gathered {
             if key == crate::redb::tables::JOURNALLED.as_bytes() {
                 let bits = value.first_chunk().map(|bits| u128::from_le_bytes(*bits));
                 self.mark = bits.and_then(Mark::of_bits);
+            }
+            if key == crate::redb::tables::INCARNATION.as_bytes() {
+                let bits = value.first_chunk();
+                self.incarnation = bits.map(|bits| u128::from_le_bytes(*bits));
             }
         });
         pairs(
@@ -306,6 +312,11 @@ impl Gathered {
             (_, Some(task)) => Ok(rows.tasks.get(task.0).map_err(written)?.is_none()),
             (_, None) => Ok(false),
         }
+    }
+
+    /// Whether the log says that the task was removed.
+    pub(super) fn is_removed(&self, task: TaskNumber) -> bool {
+        self.removed.contains(&task.0)
     }
 
     /// Rows found page by page of which the log knows a later transition.

@@ -1,6 +1,8 @@
 //! The rows of the new file, put as they are found.
 
 use super::shelf::{Said, Shelf, said};
+use crate::codec;
+use crate::header::Header;
 use crate::redb::batch::Bytes;
 use crate::redb::copy_error::CopyError;
 use crate::redb::fresh::written;
@@ -8,7 +10,7 @@ use crate::redb::report::{Findings, Wrong};
 use crate::redb::tables::{
     ASKS, EVENTS, INPUTS, LIVES, RECEIPTS, RUNS, STEPS, STREAM, TASKS, TURNS, VALUES,
 };
-use crate::row::ValueKey;
+use crate::row::{TaskNumber, TaskRow, ValueKey};
 use crate::slot::Slot;
 use redb::{ReadableTable, ReadableTableMetadata, Table, WriteTransaction};
 use std::collections::HashSet;
@@ -106,6 +108,21 @@ impl<'t> Rows<'t> {
             self.stray.insert(key);
         }
         Ok(())
+    }
+
+    /// The row of a task. What was put is whole.
+    pub(super) fn row(&self, number: u64) -> Result<Option<TaskRow>> {
+        let found = self.tasks.get(number).map_err(written)?;
+        Ok(found.and_then(|bytes| codec::decode_row(TaskNumber(number), bytes.value()).ok()))
+    }
+
+    /// Puts another version of the row of a task.
+    pub(super) fn put_row(&mut self, number: u64, row: &TaskRow) -> Result<()> {
+        let mut bytes = Vec::new();
+        let of = (&Header::of(row), row);
+        codec::encode_row(TaskNumber(number), of, &mut bytes).map_err(super::malformed)?;
+        let put = self.tasks.insert(number, bytes.as_slice());
+        put.map(drop).map_err(written)
     }
 
     /// Whether there is a task of this number.

@@ -18,7 +18,7 @@ use crate::redb::tables::{
 use crate::row::{Etag, Generation, InputRow, Receipt, State, TaskNumber, TaskRow, WaitReason};
 use crate::slot::Slot;
 use crate::store::Counters;
-use redb::{ReadableTable, WriteTransaction};
+use redb::{Key, ReadableTable, TableDefinition, Value, WriteTransaction};
 use std::collections::{BTreeMap, BTreeSet};
 
 type Result<T> = std::result::Result<T, CopyError>;
@@ -72,8 +72,8 @@ pub(in crate::redb) fn settle(
     })
 }
 
-/// Each id belongs to the latest task that had it: an earlier one was removed.
-fn give_ids(txn: &WriteTransaction, rows: &mut Rows<'_>) -> Result<()> {
+/// Each id belongs to the latest task that had it: an earlier one was removed. It may be done once more.
+pub(super) fn give_ids(txn: &WriteTransaction, rows: &mut Rows<'_>) -> Result<()> {
     let mut ids = txn.open_table(IDS).map_err(written)?;
     let mut former = Vec::new();
     for entry in rows.tasks.iter().map_err(written)? {
@@ -84,12 +84,38 @@ fn give_ids(txn: &WriteTransaction, rows: &mut Rows<'_>) -> Result<()> {
         };
         let sealed = seal::of_id(row.id.as_str(), number);
         let before = ids.insert(row.id.as_str(), sealed).map_err(written)?;
-        former.extend(before.map(|before| before.value().0));
+        let before = before.map(|before| before.value().0);
+        former.extend(before.filter(|before| *before != number));
     }
     for number in former {
         rows.tasks.remove(number).map_err(written)?;
     }
     Ok(())
+}
+
+/// Empties what [`settle`] makes of rows.
+///
+/// # Errors
+/// [`CopyError`] of the new file.
+pub(super) fn unsettle(txn: &WriteTransaction) -> Result<()> {
+    fn emptied<K: Key + 'static, V: Value + 'static>(
+        txn: &WriteTransaction,
+        table: TableDefinition<'_, K, V>,
+    ) -> Result<()> {
+        let mut table = txn.open_table(table).map_err(written)?;
+        table.retain(|_, _| false).map_err(written)
+    }
+    emptied(txn, BY_DEFINITION)?;
+    emptied(txn, BY_LABEL)?;
+    emptied(txn, DUE)?;
+    emptied(txn, RUNNING)?;
+    emptied(txn, EXPIRY)?;
+    emptied(txn, CHILDREN)?;
+    emptied(txn, WAKES)?;
+    emptied(txn, FAMILIES_OVER)?;
+    emptied(txn, RECEIPT_EXPIRY)?;
+    emptied(txn, GARBAGE)?;
+    emptied(txn, OLD_STEPS)
 }
 
 /// What was put is whole, so this is always a row.
@@ -135,16 +161,8 @@ fn mend_inboxes(rows: &mut Rows<'_>, findings: &mut Findings) -> Result<()> {
     for key in consumed {
         rows.inputs.remove(key).map_err(written)?;
     }
-    let mut bytes = Vec::new();
     for (number, row) in mended {
-        codec::encode_row(TaskNumber(number), (&Header::of(&row), &row), &mut bytes).map_err(
-            |error| CopyError::Failed {
-                message: error.to_string().into(),
-            },
-        )?;
-        rows.tasks
-            .insert(number, bytes.as_slice())
-            .map_err(written)?;
+        rows.put_row(number, &row)?;
     }
     Ok(())
 }

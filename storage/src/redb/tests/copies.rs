@@ -4,7 +4,7 @@ use super::shape::Shape;
 use super::*;
 use crate::commit::Write;
 use crate::conformance::rows::{ask_row, labelled, task_id};
-use crate::row::{Payload, ValueKind};
+use crate::row::{AskRow, Payload, ValueKind};
 use redb::{ReadableTable, TableDefinition, WriteTransaction};
 
 pub(super) const TASKS_OF_FILE: u64 = 60;
@@ -37,6 +37,7 @@ pub(super) fn filled(path: &Path) -> Counters {
             let mut next = first(number);
             next.etag = Etag(1_000 * step + number);
             next.input = Payload::Inline(vec![step as u8; 200]);
+            next.asked = number == 2;
             let before = if step == 1 {
                 number
             } else {
@@ -53,7 +54,10 @@ pub(super) fn filled(path: &Path) -> Counters {
         },
         Write::Ask {
             key: "may".into(),
-            ask: Box::new(ask_row("may I?")),
+            ask: Box::new(AskRow {
+                turn: 1,
+                ..ask_row("may I?")
+            }),
         },
     ];
     one(&store, commit(2, Expect::Etag(Etag(3_002)), beside)).unwrap();
