@@ -28,7 +28,7 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
     let began = Instant::now();
     let counts = campaign.run(damages, seed);
     for example in counts.examples.iter().take(PRINTED_MAX) {
-        println!("{}", example.chars().take(600).collect::<String>());
+        println!("{}", example.chars().take(1200).collect::<String>());
     }
     println!("{:.1} s", began.elapsed().as_secs_f64());
     println!("{counts}");
