@@ -1,5 +1,6 @@
 //! A new file: built under a temporary name and published whole, so that no crash leaves half a store.
 
+use super::journal::Mark;
 use super::open::refused;
 use super::open_error::OpenError;
 use super::platform;
@@ -7,9 +8,9 @@ use super::shape::Shape;
 use super::shifted::Shifted;
 use super::tables::{
     ASKS, BY_DEFINITION, BY_LABEL, CHILDREN, DEFINITIONS, DUE, ETAGS, EVENTS, EXPIRY,
-    FAMILIES_OVER, FORMAT, GARBAGE, GENERATIONS, IDS, INCARNATION, INDEXES, INPUTS, LIVES, META,
-    OLD_STEPS, RECEIPT_EXPIRY, RECEIPTS, RUNNING, RUNS, STEPS, STREAM, SUPPORTED, TASKS, TURNS,
-    VALUES, WAKES,
+    FAMILIES_OVER, FORMAT, GARBAGE, GENERATIONS, IDS, INCARNATION, INDEXES, INPUTS, JOURNALLED,
+    LIVES, META, OLD_STEPS, RECEIPT_EXPIRY, RECEIPTS, RUNNING, RUNS, STEPS, STREAM, SUPPORTED,
+    TASKS, TURNS, VALUES, WAKES,
 };
 use redb::backends::FileBackend;
 use redb::{Builder, Database, Durability, StorageBackend};
@@ -183,6 +184,10 @@ pub(super) fn build_on(
         let mut meta = txn.open_table(META)?;
         meta.insert(FORMAT, u128::from(SUPPORTED))?;
         meta.insert(INCARNATION, incarnation)?;
+        // From the beginning, so that who misses it later knows that it is lost.
+        if shape.journal > 0 {
+            meta.insert(JOURNALLED, Mark::default().to_bits())?;
+        }
     }
     txn.commit()?;
     close(database)

@@ -74,7 +74,7 @@ pub(super) fn between(shape: Shape, (before, after): (Mark, Mark)) -> u64 {
     }
     match after.at().checked_sub(before.at()) {
         Some(bytes) if bytes > 0 => bytes,
-        _ => u64::from(shape.journal) - before.at() + after.at(),
+        _ => u64::from(shape.journal).saturating_sub(before.at()) + after.at(),
     }
 }
 
