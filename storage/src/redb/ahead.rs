@@ -6,6 +6,7 @@
 
 use super::journal::Mark;
 use super::lot::Lot;
+use super::standing::Leaves;
 use crate::id::TaskId;
 use crate::plan::{Left, Plan};
 use crate::row::TaskNumber;
@@ -59,20 +60,6 @@ impl Ahead {
         self.fresh.take(plan, mark);
     }
 
-    /// How a task was left; `None` when the database knows.
-    pub(super) fn left(&self, task: TaskNumber) -> Option<&Left> {
-        let lots = [Some(&self.fresh), self.going.as_deref()];
-        let mut nets = lots.into_iter().flatten();
-        nets.find_map(|lot| lot.tasks.get(&task)).map(|net| &net.is)
-    }
-
-    /// Whose an id is; `None` when the database knows.
-    pub(super) fn number(&self, id: &TaskId) -> Option<Option<TaskNumber>> {
-        let lots = [Some(&self.fresh), self.going.as_deref()];
-        let mut ids = lots.into_iter().flatten();
-        ids.find_map(|lot| lot.ids.get(id)).copied()
-    }
-
     /// What is to be put into the database next. It is kept until that is [done](Ahead::done).
     pub(super) fn next(&mut self) -> Option<Arc<Lot>> {
         if self.going.is_none() && !self.fresh.is_empty() {
@@ -91,5 +78,17 @@ impl Ahead {
     /// All that the database has is on the disk.
     pub(super) fn is_durable(&mut self) {
         self.durable = self.seen;
+    }
+}
+
+impl Leaves for Ahead {
+    fn left(&self, task: TaskNumber) -> Option<&Left> {
+        let going = || self.going.as_ref()?.left(task);
+        self.fresh.left(task).or_else(going)
+    }
+
+    fn number(&self, id: &TaskId) -> Option<Option<TaskNumber>> {
+        let going = || self.going.as_ref()?.number(id);
+        self.fresh.number(id).or_else(going)
     }
 }

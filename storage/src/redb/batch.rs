@@ -3,6 +3,7 @@
 use super::families::Families;
 use super::hanging::Hanging;
 use super::lot::{Beside, Lot};
+use super::standing::{header_in, number_in, row_in};
 use super::tables::{BY_DEFINITION, BY_LABEL, DUE, EVENTS, EXPIRY, GARBAGE, IDS, RUNNING, TASKS};
 use super::{fault, seal};
 use crate::codec;
@@ -14,7 +15,7 @@ use crate::plan::{Left, Removed, Rows, SWEPT_AT_ONCE};
 use crate::row::{EventRow, Family, TaskNumber, TaskRow};
 use crate::slot::Slot;
 use crate::store::StoreError;
-use redb::{ReadableTable, Table, TableError, WriteTransaction};
+use redb::{Table, TableError, WriteTransaction};
 
 /// Rows that are written in one go: some 100 microseconds.
 const WRITTEN_AT_ONCE: usize = 16;
@@ -315,24 +316,17 @@ pub(super) fn opened<T>(
 
 impl Rows for Tables<'_> {
     fn number(&self, id: &TaskId) -> Result<Option<TaskNumber>, StoreError> {
-        let found = self.ids.get(id.as_str()).map_err(fault)?;
-        let number = found.map(|found| seal::open_id(id.as_str(), found.value()));
-        Ok(number.transpose()?.map(TaskNumber))
+        number_in(&self.ids, id)
     }
 
     fn header(&self, task: TaskNumber) -> Result<Option<Result<Header, StoreError>>, StoreError> {
-        let found = self.tasks.get(task.0).map_err(fault)?;
-        Ok(found.map(|bytes| codec::header(task, bytes.value())))
+        header_in(&self.tasks, task)
     }
 
     fn row(
         &self,
         task: TaskNumber,
     ) -> Result<Result<Option<Box<TaskRow>>, StoreError>, StoreError> {
-        let found = self.tasks.get(task.0).map_err(fault)?;
-        let row = found
-            .map(|bytes| codec::decode_row(task, bytes.value()))
-            .transpose();
-        Ok(row.map(|row| row.map(Box::new)))
+        row_in(&self.tasks, task)
     }
 }

@@ -1,23 +1,17 @@
 //! One batch: plan it on what is durable, make it durable in the journal, and let the database have it later.
 
-use super::ahead::Ahead;
-use super::batch::{Bytes, Tables};
+use super::batch::Tables;
 use super::journal::{self, Mark};
 use super::lot::Lot;
 use super::open::Facts;
-use super::seal::SealedTask;
-use super::tables::{ETAGS, GENERATIONS, IDS, TASKS};
-use super::{RedbStore, fault, replay, seal};
-use crate::codec;
+use super::standing::{Over, Seen};
+use super::tables::{ETAGS, GENERATIONS};
+use super::{RedbStore, fault, replay};
 use crate::commit::{Applied, Commit, Conflict};
-use crate::header::Header;
-use crate::id::TaskId;
-use crate::plan::{Left, Plan, Rows, plan};
-use crate::row::{Etag, Generation, TaskNumber, TaskRow};
+use crate::plan::{Plan, plan};
+use crate::row::{Etag, Generation};
 use crate::store::{Counters, StoreError};
-use parking_lot::MutexGuard;
-use redb::{Durability, ReadOnlyTable, WriteTransaction};
-use std::cell::OnceCell;
+use redb::{Durability, WriteTransaction};
 use std::sync::atomic::Ordering;
 
 /// How many etags and generations are reserved at once: one more write per this many transitions, and as many
@@ -90,7 +84,12 @@ impl RedbStore {
         }
         let mut reached = self.reached.lock();
         self.check_writable()?;
-        let mut plan = plan(batch, &Standing::of(self))?;
+        let mut plan = {
+            // Held to the end of the plan: what is not found there is in the database then.
+            let upper = self.ahead.lock();
+            let below = &Seen::by(self);
+            plan(batch, &Over { upper, below })?
+        };
         let answers = std::mem::take(&mut plan.answers);
         if plan.accepted.is_empty() {
             return Ok(answers);
@@ -261,81 +260,6 @@ impl RedbStore {
             replay::put_mark(txn, lot.mark)?;
         }
         reserve(txn, (self.incarnation, reserved), lot)
-    }
-}
-
-/// The rows as they are durable: what the journal is ahead of the database, and the database.
-struct Standing<'s> {
-    store: &'s RedbStore,
-    /// Held to the end of the plan: what is not found here is in the database then.
-    ahead: MutexGuard<'s, Ahead>,
-    tasks: OnceCell<ReadOnlyTable<u64, Bytes>>,
-    ids: OnceCell<ReadOnlyTable<&'static str, SealedTask>>,
-}
-
-impl Standing<'_> {
-    fn of(store: &RedbStore) -> Standing<'_> {
-        Standing {
-            store,
-            ahead: store.ahead.lock(),
-            tasks: OnceCell::new(),
-            ids: OnceCell::new(),
-        }
-    }
-
-    fn tasks(&self) -> Result<&ReadOnlyTable<u64, Bytes>, StoreError> {
-        if let Some(tasks) = self.tasks.get() {
-            return Ok(tasks);
-        }
-        let txn = self.store.begin_read_behind()?;
-        let tasks = txn.open_table(TASKS).map_err(fault)?;
-        Ok(self.tasks.get_or_init(|| tasks))
-    }
-
-    fn ids(&self) -> Result<&ReadOnlyTable<&'static str, SealedTask>, StoreError> {
-        if let Some(ids) = self.ids.get() {
-            return Ok(ids);
-        }
-        let txn = self.store.begin_read_behind()?;
-        let ids = txn.open_table(IDS).map_err(fault)?;
-        Ok(self.ids.get_or_init(|| ids))
-    }
-}
-
-impl Rows for Standing<'_> {
-    fn number(&self, id: &TaskId) -> Result<Option<TaskNumber>, StoreError> {
-        if let Some(known) = self.ahead.number(id) {
-            return Ok(known);
-        }
-        let found = self.ids()?.get(id.as_str()).map_err(fault)?;
-        let number = found.map(|found| seal::open_id(id.as_str(), found.value()));
-        Ok(number.transpose()?.map(TaskNumber))
-    }
-
-    fn header(&self, task: TaskNumber) -> Result<Option<Result<Header, StoreError>>, StoreError> {
-        match self.ahead.left(task) {
-            Some(Left::Row(header, _)) => return Ok(Some(Ok(*header))),
-            Some(Left::Removed(_)) => return Ok(None),
-            None => {}
-        }
-        let found = self.tasks()?.get(task.0).map_err(fault)?;
-        Ok(found.map(|bytes| codec::header(task, bytes.value())))
-    }
-
-    fn row(
-        &self,
-        task: TaskNumber,
-    ) -> Result<Result<Option<Box<TaskRow>>, StoreError>, StoreError> {
-        match self.ahead.left(task) {
-            Some(Left::Row(_, row)) => return Ok(Ok(Some(Box::new(TaskRow::clone(row))))),
-            Some(Left::Removed(_)) => return Ok(Ok(None)),
-            None => {}
-        }
-        let found = self.tasks()?.get(task.0).map_err(fault)?;
-        let row = found
-            .map(|bytes| codec::decode_row(task, bytes.value()))
-            .transpose();
-        Ok(row.map(|row| row.map(Box::new)))
     }
 }
 

@@ -5,7 +5,7 @@
 //! depends on what is there.
 
 use super::journal::Mark;
-use crate::commit::Write;
+use crate::commit::{Commit, Write};
 use crate::id::TaskId;
 use crate::plan::{Accepted, Net, Plan};
 use crate::row::{Etag, Family, Generation, TaskNumber, TaskRow};
@@ -65,6 +65,16 @@ impl Lot {
         self.mark = mark;
     }
 
+    /// Adds what a commit that is left out says to others than its task.
+    pub(super) fn tell(&mut self, commit: &Commit) {
+        for write in &commit.writes {
+            if says_to_others(write) {
+                let told = Beside::Write(write.clone());
+                self.beside.push((commit.task, told));
+            }
+        }
+    }
+
     /// True when there is nothing in it.
     pub(super) fn is_empty(&self) -> bool {
         self.tasks.is_empty() && self.beside.is_empty()
@@ -119,6 +129,13 @@ impl Lot {
             self.beside.push((task, Beside::Removed(family)));
         }
     }
+}
+
+fn says_to_others(write: &Write) -> bool {
+    matches!(
+        write,
+        Write::Event(_) | Write::ChildEnded(_) | Write::FamilyOver { .. }
+    )
 }
 
 fn family_of(row: &Arc<TaskRow>) -> Option<Family> {

@@ -47,6 +47,7 @@ mod salvage;
 mod seal;
 mod shape;
 mod shifted;
+mod standing;
 mod stream;
 mod tables;
 mod tidy;

@@ -1,6 +1,7 @@
 //! Reads: each is one short transaction, because a transaction held for seconds multiplies the file.
 
 use super::salvage::Shelf;
+use super::standing::Leaves;
 use super::tables::{
     DEFINITIONS, EVENTS, IDS, INPUTS, META, RECEIPTS, RUNS, STEPS, TASKS, TRIMMED, TURNS, VALUES,
 };

@@ -5,6 +5,7 @@ use super::commit::reserve;
 use super::fault;
 use super::journal::{Behind, Mark};
 use super::lot::Lot;
+use super::standing::Over;
 use super::tables::{JOURNALLED, META};
 use crate::commit::{Commit, Conflict, Expect};
 use crate::plan::plan;
@@ -18,7 +19,7 @@ use redb::{Database, Durability, WriteTransaction};
 pub(super) fn replay(
     database: &Database,
     behind: &Behind,
-    (incarnation, mut reserved): (u128, Counters),
+    (incarnation, reserved): (u128, Counters),
 ) -> Result<bool, StoreError> {
     let Some((mark, _)) = behind.batches.last() else {
         return Ok(false);
@@ -29,9 +30,14 @@ pub(super) fn replay(
     let mut txn = database.begin_write().map_err(fault)?;
     txn.set_durability(Durability::Immediate).map_err(fault)?;
     txn.set_quick_repair(true);
+    let mut tables = Tables::open(&txn)?;
+    let mut lot = Lot::default();
     for (mark, batch) in &behind.batches {
-        reserved = again(&txn, (*mark, batch), (incarnation, reserved))?;
+        again(&tables, (*mark, batch), &mut lot)?;
     }
+    tables.write(&lot)?;
+    drop(tables);
+    reserve(&txn, (incarnation, reserved), &lot)?;
     put_mark(&txn, *mark)?;
     txn.commit().map_err(fault)?;
     Ok(true)
@@ -40,17 +46,22 @@ pub(super) fn replay(
 /// As the batch was done the first time: all of it was accepted then. Of a commit whose row was damaged since, only what it says
 /// to others is done: its task is damaged, and all others go on.
 fn again(
-    txn: &WriteTransaction,
+    tables: &Tables<'_>,
     (mark, batch): (Mark, &[Commit]),
-    reserved: (u128, Counters),
-) -> Result<Counters, StoreError> {
-    let mut tables = Tables::open(txn)?;
-    let plan = plan(batch, &tables)?;
-    let mut damaged = Vec::new();
+    lot: &mut Lot,
+) -> Result<(), StoreError> {
+    let (upper, below) = (&*lot, tables);
+    let plan = plan(batch, &Over { upper, below })?;
     for (commit, answer) in batch.iter().zip(&plan.answers) {
         match answer {
             Ok(_) => {}
-            Err(conflict) if is_of_damage(commit, conflict) => damaged.push(commit),
+            Err(conflict) if is_of_damage(commit, conflict) => {
+                tracing::error!(
+                    task = commit.task.0,
+                    "its row is damaged: what the journal has of it is left out"
+                );
+                lot.tell(commit);
+            }
             Err(_) => {
                 return Err(StoreError::Malformed {
                     what: "a batch of the journal does not fit the rows",
@@ -58,19 +69,8 @@ fn again(
             }
         }
     }
-    for commit in damaged {
-        tracing::error!(
-            task = commit.task.0,
-            "its row is damaged: what the journal has of it is left out"
-        );
-        for write in &commit.writes {
-            tables.tell(commit.task, write)?;
-        }
-    }
-    let lot = Lot::of(plan, mark);
-    tables.write(&lot)?;
-    drop(tables);
-    reserve(txn, reserved, &lot)
+    lot.take(plan, mark);
+    Ok(())
 }
 
 /// Says in the database how far it is in its journal.

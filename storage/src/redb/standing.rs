@@ -1,0 +1,149 @@
+//! The rows that a batch is decided on: those a lot leaves, and below it those of the database.
+
+use super::batch::Bytes;
+use super::lot::Lot;
+use super::seal::SealedTask;
+use super::tables::{IDS, TASKS};
+use super::{RedbStore, fault, seal};
+use crate::codec;
+use crate::header::Header;
+use crate::id::TaskId;
+use crate::plan::{Left, Rows};
+use crate::row::{TaskNumber, TaskRow};
+use crate::store::StoreError;
+use redb::{ReadOnlyTable, ReadableTable};
+use std::cell::OnceCell;
+use std::ops::Deref;
+
+type Result<T> = std::result::Result<T, StoreError>;
+
+/// How commits leave what the database has otherwise.
+pub(super) trait Leaves {
+    /// How a task was left; `None` when the database knows.
+    fn left(&self, task: TaskNumber) -> Option<&Left>;
+    /// Whose an id is; `None` when the database knows.
+    fn number(&self, id: &TaskId) -> Option<Option<TaskNumber>>;
+}
+
+impl Leaves for Lot {
+    fn left(&self, task: TaskNumber) -> Option<&Left> {
+        self.tasks.get(&task).map(|net| &net.is)
+    }
+
+    fn number(&self, id: &TaskId) -> Option<Option<TaskNumber>> {
+        self.ids.get(id).copied()
+    }
+}
+
+/// Rows over other ones.
+pub(super) struct Over<'r, L, R> {
+    /// Asked first.
+    pub(super) upper: L,
+    /// Asked for what is not there.
+    pub(super) below: &'r R,
+}
+
+impl<L: Deref<Target: Leaves>, R: Rows> Rows for Over<'_, L, R> {
+    fn number(&self, id: &TaskId) -> Result<Option<TaskNumber>> {
+        match self.upper.number(id) {
+            Some(known) => Ok(known),
+            None => self.below.number(id),
+        }
+    }
+
+    fn header(&self, task: TaskNumber) -> Result<Option<Result<Header>>> {
+        match self.upper.left(task) {
+            Some(Left::Row(header, _)) => Ok(Some(Ok(*header))),
+            Some(Left::Removed(_)) => Ok(None),
+            None => self.below.header(task),
+        }
+    }
+
+    fn row(&self, task: TaskNumber) -> Result<Result<Option<Box<TaskRow>>>> {
+        match self.upper.left(task) {
+            Some(Left::Row(_, row)) => Ok(Ok(Some(Box::new(TaskRow::clone(row))))),
+            Some(Left::Removed(_)) => Ok(Ok(None)),
+            None => self.below.row(task),
+        }
+    }
+}
+
+/// The rows that readers of the database see, looked at when one is asked for.
+pub(super) struct Seen<'s> {
+    store: &'s RedbStore,
+    tasks: OnceCell<ReadOnlyTable<u64, Bytes>>,
+    ids: OnceCell<ReadOnlyTable<&'static str, SealedTask>>,
+}
+
+impl Seen<'_> {
+    pub(super) fn by(store: &RedbStore) -> Seen<'_> {
+        Seen {
+            store,
+            tasks: OnceCell::new(),
+            ids: OnceCell::new(),
+        }
+    }
+
+    fn tasks(&self) -> Result<&ReadOnlyTable<u64, Bytes>> {
+        if let Some(tasks) = self.tasks.get() {
+            return Ok(tasks);
+        }
+        let txn = self.store.begin_read_behind()?;
+        let tasks = txn.open_table(TASKS).map_err(fault)?;
+        Ok(self.tasks.get_or_init(|| tasks))
+    }
+
+    fn ids(&self) -> Result<&ReadOnlyTable<&'static str, SealedTask>> {
+        if let Some(ids) = self.ids.get() {
+            return Ok(ids);
+        }
+        let txn = self.store.begin_read_behind()?;
+        let ids = txn.open_table(IDS).map_err(fault)?;
+        Ok(self.ids.get_or_init(|| ids))
+    }
+}
+
+impl Rows for Seen<'_> {
+    fn number(&self, id: &TaskId) -> Result<Option<TaskNumber>> {
+        number_in(self.ids()?, id)
+    }
+
+    fn header(&self, task: TaskNumber) -> Result<Option<Result<Header>>> {
+        header_in(self.tasks()?, task)
+    }
+
+    fn row(&self, task: TaskNumber) -> Result<Result<Option<Box<TaskRow>>>> {
+        row_in(self.tasks()?, task)
+    }
+}
+
+/// [`Rows::number`] by a table.
+pub(super) fn number_in(
+    ids: &impl ReadableTable<&'static str, SealedTask>,
+    id: &TaskId,
+) -> Result<Option<TaskNumber>> {
+    let found = ids.get(id.as_str()).map_err(fault)?;
+    let number = found.map(|found| seal::open_id(id.as_str(), found.value()));
+    Ok(number.transpose()?.map(TaskNumber))
+}
+
+/// [`Rows::header`] by a table.
+pub(super) fn header_in(
+    tasks: &impl ReadableTable<u64, Bytes>,
+    task: TaskNumber,
+) -> Result<Option<Result<Header>>> {
+    let found = tasks.get(task.0).map_err(fault)?;
+    Ok(found.map(|bytes| codec::header(task, bytes.value())))
+}
+
+/// [`Rows::row`] by a table.
+pub(super) fn row_in(
+    tasks: &impl ReadableTable<u64, Bytes>,
+    task: TaskNumber,
+) -> Result<Result<Option<Box<TaskRow>>>> {
+    let found = tasks.get(task.0).map_err(fault)?;
+    let row = found
+        .map(|bytes| codec::decode_row(task, bytes.value()))
+        .transpose();
+    Ok(row.map(|row| row.map(Box::new)))
+}
