@@ -6,6 +6,7 @@ mod asks;
 mod backend;
 mod backup;
 mod batch;
+mod catch_up;
 mod commit;
 mod compact;
 mod copy_error;

@@ -1,7 +1,7 @@
 //! What is durable in the journal alone, done again in the database.
 
 use super::batch::Tables;
-use super::commit::reserve;
+use super::catch_up::reserve;
 use super::fault;
 use super::journal::{Behind, Mark};
 use super::lot::Lot;
