@@ -280,7 +280,9 @@ impl Parent {
     }
 
     fn read_owners(&mut self) -> Result<(), Failed> {
-        let text = read_on(&child::owners(&self.directory), self.owners_read)?;
+        let mut text = read_on(&child::owners(&self.directory), self.owners_read)?;
+        // Of a line that crosses a page, the system may show the first part before the rest is written.
+        text.truncate(text.rfind('\n').map_or(0, |end| end + 1));
         self.owners_read += text.len() as u64;
         for wrong in self.watch.read(&text) {
             self.oracle.wrong(&wrong);

@@ -388,3 +388,16 @@ fn a_store_whose_journal_is_half_full_is_behind_until_it_has_caught_up() {
     assert_eq!(store.io().syncs, before.syncs);
     assert!(verify(&crashed(&path).1, 2, 0).unwrap().is_whole());
 }
+
+/// A process that was killed may have left the mark of the database in the memory of the system alone. Who comes next writes
+/// over records by it, so it must be on the disk first.
+#[test]
+fn an_open_makes_durable_what_the_file_says_of_its_journal() {
+    let (_directory, path) = place();
+    let store = open_with(&path, with_room_for(8));
+    started(&store, 10, "a");
+    store.catch_up().unwrap();
+    let (_crash, copy) = crashed(&path);
+    let left = open(&copy).unwrap();
+    assert!(left.io().syncs > 0, "before anything is committed");
+}
