@@ -41,6 +41,11 @@ impl Ahead {
         self.going.is_none() && self.fresh.is_empty()
     }
 
+    /// How far the database is for its readers.
+    pub(super) fn seen(&self) -> Mark {
+        self.seen
+    }
+
     /// How far the database is on the disk.
     pub(super) fn durable(&self) -> Mark {
         self.durable
@@ -75,9 +80,14 @@ impl Ahead {
         }
     }
 
-    /// All that the database has is on the disk.
+    /// All that its readers see of the database is on the disk.
     pub(super) fn is_durable(&mut self) {
         self.durable = self.seen;
+    }
+
+    /// The database has everything, on the disk, and is so far in its journal.
+    pub(super) fn has_all(&mut self, mark: Mark) {
+        (self.seen, self.durable) = (mark, mark);
     }
 }
 

@@ -77,8 +77,8 @@ impl RedbStore {
         // Held to the end: a file that is opened again meanwhile would give away pages that are still to be copied.
         let _current = self.current.read_recursive();
         let begin = || {
-            self.failure.check().map_err(|error| failing(&error))?;
-            self.begin_read().map_err(|error| failing(&error))
+            let begun = self.reading(|| self.begin_read());
+            begun.map_err(|error| failing(&error))
         };
         copy_to(to, instance, now_us, begin)
     }

@@ -92,21 +92,25 @@ impl<'t> Tables<'t> {
         for (task, beside) in &lot.beside {
             self.put_beside(*task, beside)?;
         }
-        let mut tasks: Vec<_> = lot.tasks.iter().collect();
+        // First: an id that a removed task had may be another's now.
+        for (task, net) in &lot.tasks {
+            if let (Some(was), Left::Removed(removed)) = (&net.was, &net.is) {
+                self.remove_row(*task, was, removed)?;
+            }
+        }
+        let mut rows: Vec<_> = (lot.tasks.iter())
+            .filter_map(|(task, net)| match &net.is {
+                Left::Row(header, row) => Some((*task, header, row, net.was.as_ref())),
+                Left::Removed(_) => None,
+            })
+            .collect();
         // Neighbours in their tables one after the other.
-        tasks.sort_unstable_by_key(|(task, _)| **task);
-        for (written, (task, net)) in tasks.into_iter().enumerate() {
+        rows.sort_unstable_by_key(|(task, ..)| *task);
+        for (written, (task, header, row, was)) in rows.iter().enumerate() {
             if written % WRITTEN_AT_ONCE == 0 {
-                give_way(written as f64 / lot.tasks.len() as f64);
+                give_way(written as f64 / rows.len() as f64);
             }
-            match (&net.was, &net.is) {
-                (was, Left::Row(header, row)) => {
-                    self.put_row(*task, (header, row), was.as_ref())?
-                }
-                (Some(was), Left::Removed(removed)) => self.remove_row(*task, was, removed)?,
-                // It came and went within the lot.
-                (None, Left::Removed(_)) => {}
-            }
+            self.put_row(*task, (header, row), *was)?;
         }
         Ok(())
     }

@@ -3,7 +3,7 @@
 use super::batch::Tables;
 use super::lot::Lot;
 use super::tables::{ETAGS, GENERATIONS};
-use super::{RedbStore, fault, journal, replay};
+use super::{RedbStore, fault, journal, panics, replay};
 use crate::row::{Etag, Generation};
 use crate::store::{Counters, StoreError};
 use redb::{Durability, WriteTransaction};
@@ -20,16 +20,26 @@ const FOLLOWS_FROM: f64 = 0.5;
 const DONE_BY: f64 = 0.75;
 
 impl RedbStore {
-    /// Lets the database have everything that is durable. It need not be made durable there: the journal has it.
+    /// Lets the database have everything that is durable by now. It need not be made durable there: the journal has it.
     pub(super) fn bring(&self) -> Result<(), StoreError> {
-        if self.ahead.lock().is_empty() {
-            return Ok(());
-        }
+        let wanted = {
+            let ahead = self.ahead.lock();
+            if ahead.is_empty() {
+                return Ok(());
+            }
+            ahead.reached()
+        };
         let mut reserved = self.reserved.lock();
         loop {
-            let Some(lot) = self.ahead.lock().next() else {
-                return Ok(());
+            let lot = {
+                let mut ahead = self.ahead.lock();
+                // Not what others have added since: whoever commits is never done.
+                if ahead.seen().is_at_least(wanted) {
+                    return Ok(());
+                }
+                ahead.next()
             };
+            let Some(lot) = lot else { return Ok(()) };
             let mut txn = self.begin_write_behind()?;
             txn.set_durability(Durability::None).map_err(fault)?;
             txn.set_quick_repair(false);
@@ -94,7 +104,7 @@ impl RedbStore {
         (lot, gives_way): (&Lot, bool),
         reserved: &mut Counters,
     ) -> Result<(), StoreError> {
-        match self.put_lot(&txn, (lot, gives_way), *reserved) {
+        panics::written(|| match self.put_lot(&txn, (lot, gives_way), *reserved) {
             Ok(next) => {
                 txn.commit().map_err(fault)?;
                 *reserved = next;
@@ -104,7 +114,7 @@ impl RedbStore {
                 txn.abort().map_err(fault)?;
                 Err(failure)
             }
-        }
+        })
     }
 
     /// Writes a lot, and the numbers that are reserved then.

@@ -89,7 +89,7 @@ impl RedbStore {
                 reached.mark = mark;
                 self.ahead.lock().add(plan, mark);
             }
-            None => self.put_through(plan, &reached)?,
+            None => self.put_through(plan, &mut reached)?,
         }
         Ok(answers)
     }
@@ -127,14 +127,15 @@ impl RedbStore {
         durable() != before
     }
 
-    /// Makes a batch durable in the database, and all that came before it: then there is room in the journal.
-    fn put_through(&self, plan: Plan<'_>, reached: &Reached) -> Result<(), StoreError> {
+    /// Makes a batch durable in the database, and all that came before it: then the whole journal is free.
+    fn put_through(&self, plan: Plan<'_>, reached: &mut Reached) -> Result<(), StoreError> {
         self.bring()?;
         let mut reserved = self.reserved.lock();
         let txn = self.begin_write_behind()?;
-        let lot = Lot::of(plan, reached.mark);
+        let lot = Lot::of(plan, reached.mark.rewound());
         self.commit_lot(txn, (&lot, false), &mut reserved)?;
-        self.ahead.lock().is_durable();
+        reached.mark = lot.mark;
+        self.ahead.lock().has_all(lot.mark);
         Ok(())
     }
 }

@@ -76,6 +76,8 @@ impl RedbStore {
         };
         // redb moves pages in commits that save nothing for the next open: it would read the whole file.
         let settled = moved.and_then(|_| {
+            // As for any call: nobody opens the file anew meanwhile.
+            let _current = self.current.read_recursive();
             self.begin_write()?.commit().map_err(fault)?;
             self.wipe_journal()
         });
@@ -89,7 +91,6 @@ impl RedbStore {
 impl RedbStore {
     /// Nothing of what was written is left in the journal. No batch gets in between: its record would be wiped.
     fn wipe_journal(&self) -> Result<(), StoreError> {
-        let _current = self.current.read_recursive();
         let _reached = self.reached.lock();
         self.settle()?;
         let Some(disk) = self.disk() else {

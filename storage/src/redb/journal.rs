@@ -52,6 +52,16 @@ impl Mark {
         })
     }
 
+    /// The same number, with the next record at the beginning: for a database that has all there is.
+    pub(super) fn rewound(self) -> Mark {
+        Mark { at: 0, ..self }
+    }
+
+    /// True when it is not behind that one.
+    pub(super) fn is_at_least(self, other: Mark) -> bool {
+        self.seq >= other.seq
+    }
+
     fn at(self) -> u64 {
         u64::from(self.at)
     }
@@ -144,7 +154,12 @@ fn place(shape: Shape, (reached, durable): (Mark, Mark), len: u64) -> Option<u64
     if at + len <= end {
         return Some(at);
     }
-    let free = if has_all { end + 1 } else { oldest };
+    // Nor behind the mark: from there on records would be taken for free that are not.
+    let free = match has_all {
+        true if cfg!(planted = "journal_wraps_beyond_its_mark") => end + 1,
+        true => at + 1,
+        false => oldest,
+    };
     (len < free).then_some(0)
 }
 

@@ -41,6 +41,8 @@ pub(super) struct Lot {
     pub(super) generation: Generation,
     /// How far the database is in its journal when it has all this.
     pub(super) mark: Mark,
+    /// How many batches it is of.
+    batches: u64,
 }
 
 impl Lot {
@@ -63,6 +65,7 @@ impl Lot {
         self.etag = self.etag.max(plan.etag);
         self.generation = self.generation.max(plan.generation);
         self.mark = mark;
+        self.batches += 1;
     }
 
     /// Adds what a commit that is left out says to others than its task.
@@ -75,9 +78,9 @@ impl Lot {
         }
     }
 
-    /// True when there is nothing in it.
+    /// True when it is of no batch, be it one that changes nothing.
     pub(super) fn is_empty(&self) -> bool {
-        self.tasks.is_empty() && self.beside.is_empty()
+        self.batches == 0
     }
 
     fn take_beside(&mut self, accepted: &Accepted<'_>) {

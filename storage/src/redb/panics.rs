@@ -3,8 +3,8 @@
 use crate::store::StoreError;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// Runs a call that only reads. Nothing is half done when it panics: a read transaction leaves nothing behind, and redb
-/// holds none of its locks while it looks into a page.
+/// Runs a call that reads, and that writes by [`written`] alone. Nothing is half done when it panics: a read transaction leaves
+/// nothing behind, and redb holds none of its locks while it looks into a page.
 ///
 /// # Errors
 /// [`StoreError::Corrupt`] for a panic; what the call fails with.
@@ -16,6 +16,19 @@ pub(super) fn told<T>(call: impl FnOnce() -> Result<T, StoreError>) -> Result<T,
         Err(StoreError::Corrupt {
             table: "unknown",
             key: "on a damaged page".into(),
+        })
+    })
+}
+
+/// Runs what writes. A handle on which it has panicked is not to be used again: the store is opened anew, and what only the
+/// journal has is done again.
+///
+/// # Errors
+/// [`StoreError::Failed`] for a panic; what the call fails with.
+pub(super) fn written<T>(call: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
+    catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|_| {
+        Err(StoreError::Failed {
+            message: "pages of the file do not fit together".into(),
         })
     })
 }

@@ -6,6 +6,7 @@ mod copies;
 mod failures;
 mod gapped;
 mod journalled;
+mod rounds;
 mod salvaged;
 mod upkeep;
 
