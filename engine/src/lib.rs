@@ -94,6 +94,7 @@ mod fault;
 mod feed;
 #[cfg(feature = "runtime")]
 mod flow;
+#[cfg(feature = "runtime")]
 mod follower;
 #[cfg(feature = "runtime")]
 mod gather;
@@ -183,6 +184,7 @@ mod snapshot;
 mod span;
 #[cfg(feature = "runtime")]
 mod start;
+#[cfg(feature = "runtime")]
 mod start_many;
 #[cfg(feature = "runtime")]
 mod startable;

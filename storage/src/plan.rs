@@ -78,6 +78,10 @@ pub(crate) struct Plan<'a> {
 #[derive(Debug)]
 pub(crate) struct Net {
     /// The header of the row before them; `None` when they start the task.
+    #[cfg_attr(
+        not(feature = "redb"),
+        expect(dead_code, reason = "a store in memory puts each row as it comes")
+    )]
     pub(crate) was: Option<Header>,
     /// How they leave it.
     pub(crate) is: Left,
