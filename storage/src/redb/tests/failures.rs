@@ -220,3 +220,33 @@ fn a_new_file_of_which_any_sync_fails_is_an_error() {
         assert!(build(at).0.is_err(), "sync {at} of {syncs}");
     }
 }
+
+/// redb frees pages as it closes, by what its own pages say of them, which nobody checks: whoever dropped a store of such a
+/// file was met by its panic.
+#[test]
+fn a_file_whose_free_pages_are_damaged_is_closed_without_a_panic() {
+    let (directory, path) = place();
+    copies::filled(&path);
+    let whole = fs::read(&path).unwrap();
+    let damaged = directory.path().join("damaged");
+    // Where redb notes which pages are free, there is a bit for each, and most are.
+    let notes_free = |page: &[u8]| page[0] == 1 && page.windows(17).any(|bits| bits == [0xff; 17]);
+    let mut opened = 0;
+    for (number, page) in whole.chunks(4096).enumerate() {
+        if !notes_free(page) {
+            continue;
+        }
+        let is_bits = |at: &usize| page[at - 1..=at + 1] == [0xff; 3];
+        for at in (1..768).filter(is_bits).step_by(25) {
+            let mut bytes = whole.clone();
+            bytes[number * 4096 + at] ^= 0x10;
+            fs::write(&damaged, bytes).unwrap();
+            let Ok(store) = open(&damaged) else {
+                continue;
+            };
+            opened += 1;
+            drop(store);
+        }
+    }
+    assert!(opened > 50, "{opened}");
+}
