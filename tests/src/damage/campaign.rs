@@ -402,7 +402,7 @@ fn is_told(report: &SalvageReport, wrong: &str) -> bool {
             .any(|table| table.lost > 0)
     };
     if wrong.contains(" stream end: ") {
-        return lost(&["stream"]) || report.journal.is_broken;
+        return lost(&["stream"]) || report.journal.is_broken || report.outdated > 0;
     }
     if wrong.ends_with(&format!(": {}", ChildError::Gone)) {
         return lost(&["tasks"]) || report.journal.is_broken;
@@ -425,10 +425,9 @@ fn is_told(report: &SalvageReport, wrong: &str) -> bool {
         || wrong.contains(" steps: ")
         || wrong.contains(" stream ")
         || wrong.contains(" ended with ");
-    if report.journal.is_broken && (anew || stands.iter().any(|what| wrong.contains(what))) {
-        return true;
-    }
-    if report.outdated > 0 && stands.iter().any(|what| wrong.contains(what)) {
+    // One of which the tables have only an earlier version as well.
+    let goes_back = report.journal.is_broken || report.outdated > 0;
+    if goes_back && (anew || stands.iter().any(|what| wrong.contains(what))) {
         return true;
     }
     let of_turns = [

@@ -154,6 +154,8 @@ impl Trial {
         // Items of streams: what is missing must be said to be missing.
         for what in truth.keys().filter(|what| !found.contains_key(*what)) {
             if !tells_of_gap(found, what) && !salvaged {
+                // A page of them that reads as empty hides them, as it does any other entry.
+                self.hidden += u64::from(what.contains(" stream "));
                 self.wrong.push(format!("{what}: missing without a word"));
             }
         }
