@@ -255,16 +255,24 @@ fn rest(journal: &[u8], from: u64) -> &[u8] {
 
 /// The mark before the first record of a journal; `None` where there is none.
 pub(super) fn first(shape: Shape, journal: &[u8]) -> Option<Mark> {
-    let marks = (0..journal.len()).step_by(BLOCK as usize).filter_map(|at| {
-        let head = Head::of(shape, &journal[at..])?;
-        let before = Mark {
-            seq: head.seq.checked_sub(1)?,
-            at: at as u32,
-            chain: head.chain,
-        };
-        whole(shape, before, &journal[at..]).map(|_| before)
-    });
+    let marks = standing(shape, journal).map(|(before, ..)| before);
     marks.min_by_key(|before| before.seq)
+}
+
+/// The records that are whole, wherever they lie: the mark before each, as it says itself, its version and its body.
+fn standing(shape: Shape, journal: &[u8]) -> impl Iterator<Item = (Mark, [u8; 2], &[u8])> {
+    (0..journal.len())
+        .step_by(BLOCK as usize)
+        .filter_map(move |at| {
+            let head = Head::of(shape, &journal[at..])?;
+            let before = Mark {
+                seq: head.seq.checked_sub(1)?,
+                at: at as u32,
+                chain: head.chain,
+            };
+            let (head, body, _) = whole(shape, before, &journal[at..])?;
+            Some((before, head.version, body))
+        })
 }
 
 /// The record that follows a mark, if all of it is there.

@@ -1,6 +1,6 @@
 //! What is whole in a journal behind a record that is damaged, for whoever takes what there is.
 
-use super::{BLOCK, Behind, Head, Mark, codec, whole};
+use super::{Behind, Mark, body_crc, codec, standing};
 use crate::commit::Commit;
 use crate::redb::shape::Shape;
 use std::collections::BTreeMap;
@@ -13,8 +13,8 @@ struct Found {
     batch: Vec<Commit>,
 }
 
-/// The batches that are whole behind what was read, in order. They may lie anywhere: damage may have put one in the place of
-/// another, and a round may have begun since.
+/// The batches that are whole behind what was read, in order, each with its number. They may lie anywhere: damage may have put
+/// one in the place of another.
 ///
 /// Only behind a gap is one taken that does not follow the one before it: what is left of a batch that failed has a number, too.
 pub(in crate::redb) fn beyond(
@@ -22,21 +22,20 @@ pub(in crate::redb) fn beyond(
     behind: &Behind,
     mark: Mark,
     journal: &[u8],
-) -> Vec<Vec<Commit>> {
+) -> Vec<(u64, Vec<Commit>)> {
     let mut last = behind.batches.last().map_or(mark, |(mark, _)| *mark);
     let mut batches = Vec::new();
     for (seq, found) in later(shape, last, journal) {
         let is_next = seq == last.seq + 1;
-        let follows = |found: &Found| found.chain == last.chain;
         let fits = |found: &Found| {
-            !is_next || follows(found) || cfg!(planted = "salvage_does_what_failed")
+            !is_next || found.chain == last.chain || cfg!(planted = "salvage_does_what_failed")
         };
         let mut fitting = found.into_iter().filter(fits);
         let (Some(only), None) = (fitting.next(), fitting.next()) else {
             break;
         };
         (last.seq, last.chain) = (seq, only.body_crc);
-        batches.push(only.batch);
+        batches.push((seq, only.batch));
     }
     batches
 }
@@ -44,38 +43,28 @@ pub(in crate::redb) fn beyond(
 /// Whatever is whole and has a higher number than the last one.
 fn later(shape: Shape, last: Mark, journal: &[u8]) -> BTreeMap<u64, Vec<Found>> {
     let mut later = BTreeMap::<u64, Vec<Found>>::new();
-    for at in (0..journal.len()).step_by(BLOCK as usize) {
-        let rest = &journal[at..];
-        let is_over = |seq| later.range(seq..).next().is_some();
-        let is_later = |head: &Head| {
-            let ends = cfg!(planted = "salvage_ends_at_a_copied_record") && is_over(head.seq);
-            head.seq > last.seq && !ends
-        };
-        let Some(head) = Head::of(shape, rest).filter(is_later) else {
+    for (before, version, body) in standing(shape, journal) {
+        let seq = before.seq + 1;
+        let is_known = version == [codec::VERSION, codec::BINCODE];
+        if seq <= last.seq || !is_known {
+            continue;
+        }
+        if cfg!(planted = "salvage_ends_at_a_copied_record") && later.range(seq..).next().is_some()
+        {
+            continue;
+        }
+        let Some(batch) = codec::decode_batch(body) else {
             continue;
         };
-        let before = Mark {
-            seq: head.seq - 1,
-            at: at as u32,
-            chain: head.chain,
+        let found = Found {
+            chain: before.chain,
+            body_crc: body_crc(before.chain, body),
+            batch,
         };
-        if let Some((head, body, _)) = whole(shape, before, rest)
-            && head.version == [codec::VERSION, codec::BINCODE]
-            && let Some(batch) = codec::decode_batch(body)
-        {
-            let found = Found {
-                chain: head.chain,
-                body_crc: head.body_crc,
-                batch,
-            };
-            let of_number = later.entry(head.seq).or_default();
-            // A copy is the same one.
-            if !of_number
-                .iter()
-                .any(|known| known.body_crc == found.body_crc)
-            {
-                of_number.push(found);
-            }
+        let of_number = later.entry(seq).or_default();
+        // A copy is the same one.
+        if !(of_number.iter()).any(|known| known.body_crc == found.body_crc) {
+            of_number.push(found);
         }
     }
     later
@@ -83,7 +72,7 @@ fn later(shape: Shape, last: Mark, journal: &[u8]) -> BTreeMap<u64, Vec<Found>> 
 
 #[cfg(test)]
 mod tests {
-    use super::super::{behind, record};
+    use super::super::{BLOCK, behind, record};
     use super::*;
     use crate::conformance::rows::{pending, start};
 
@@ -98,10 +87,8 @@ mod tests {
         let batches: Vec<_> = (first..first + batches).map(batch).collect();
         for batch in &batches {
             let commits: Vec<&Commit> = batch.iter().collect();
-            let marks = (mark, Mark::default());
-            (_, mark) = record(shape(), marks, &commits, &mut bytes)
-                .unwrap()
-                .unwrap();
+            let put = record(shape(), (mark, Mark::default()), &commits, &mut bytes);
+            (_, mark) = put.unwrap().expect("room");
             journal.extend_from_slice(&bytes);
         }
         journal.resize(shape().journal as usize, 0);
@@ -112,7 +99,8 @@ mod tests {
         let mark = Mark::default();
         let behind = behind(shape(), mark, journal);
         let beyond = beyond(shape(), &behind, mark, journal);
-        (behind.batches.len(), beyond)
+        let batches = beyond.into_iter().map(|(_, batch)| batch);
+        (behind.batches.len(), batches.collect())
     }
 
     /// A later record stood in the place of an earlier one, and all between them was passed over.

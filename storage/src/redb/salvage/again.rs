@@ -86,9 +86,10 @@ impl<'t, 'g> Again<'t, 'g> {
         if let Some(Err(conflict)) = plan.answers.pop() {
             return Ok(Fit::Refused(conflict));
         }
-        self.etag = self.etag.max(plan.etag);
-        self.generation = self.generation.max(plan.generation);
-        self.tables.write(&Lot::of(plan, Mark::default()))?;
+        let lot = Lot::of(plan, Mark::default());
+        self.tables.write(&lot)?;
+        self.etag = self.etag.max(lot.etag);
+        self.generation = self.generation.max(lot.generation);
         self.note_families(commit);
         Ok(Fit::Done)
     }

@@ -5,7 +5,7 @@ use super::gather::Gathered;
 use super::pages::Pages;
 use crate::commit::{Commit, Write};
 use crate::redb::copy_error::CopyError;
-use crate::redb::journal;
+use crate::redb::journal::{self, Broken, Mark};
 use crate::row::Etag;
 use crate::store::{Counters, StoreError};
 use redb::WriteTransaction;
@@ -40,23 +40,37 @@ pub(super) fn again(
 ) -> Result<(Counters, JournalSaved), CopyError> {
     let shape = pages.shape_of(gathered.incarnation);
     let (bytes, is_whole) = pages.journal(shape);
-    let found = gathered.mark;
-    let mark = found.or_else(|| journal::first(shape, &bytes));
-    let mark = mark.unwrap_or_default();
+    // Without any row in the tables the journal has all there is, from its first record on.
+    let of_empty = (highest == Etag(0)).then(Mark::default);
+    let known = gathered.mark.or(of_empty);
+    let mark = known.or_else(|| journal::first(shape, &bytes));
+    let mark = mark.filter(|_| !cfg!(planted = "salvage_skips_journal"));
     let mut again = Again::begin(txn, gathered).map_err(failed)?;
     again.saved.is_broken = !is_whole;
-    if !cfg!(planted = "salvage_skips_journal") {
+    if let Some(mark) = mark {
         let behind = journal::behind(shape, mark, &bytes);
         let beyond = journal::beyond(shape, &behind, mark, &bytes);
-        again.saved.is_broken |= behind.broken.is_some() || !beyond.is_empty();
-        let batches = behind.batches.iter().map(|(_, batch)| batch);
-        let mut is_reached = found.is_some() || highest == Etag(0);
-        for commit in batches.chain(&beyond).flatten() {
-            // They lie in their order: from the first later one on all are.
-            is_reached |= is_later(commit, highest);
-            if is_reached {
-                again.commit(commit).map_err(failed)?;
+        again.saved.is_broken |= match behind.broken {
+            Some(Broken::Unread) => true,
+            // What is left of earlier rounds is no gap.
+            Some(Broken::Gap) => {
+                known.is_some() || cfg!(planted = "salvage_sees_a_gap_in_what_is_left")
             }
+            None => false,
+        };
+        let behind = behind.batches.iter().map(|(mark, batch)| (mark.seq, batch));
+        let beyond = beyond.iter().map(|(seq, batch)| (*seq, batch));
+        let mut last = known.map(|mark| mark.seq);
+        for (seq, batch) in behind.chain(beyond) {
+            again.saved.is_broken |= last.is_some_and(|last| seq != last + 1);
+            for commit in batch {
+                // They lie in their order: from the first later one on all are.
+                if last.is_some() || is_later(commit, highest) {
+                    again.commit(commit).map_err(failed)?;
+                    last = Some(seq);
+                }
+            }
+            last = last.map(|_| seq);
         }
     }
     again.end();

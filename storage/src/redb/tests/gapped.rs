@@ -392,6 +392,52 @@ fn what_only_the_journal_has_is_saved_without_the_head_of_the_file() {
     assert_eq!(saved.report.lost(), 0);
 }
 
+/// Where nothing says any more how far the database is, older records are there, and between them and the last ones is no gap.
+#[test]
+fn what_is_left_of_earlier_rounds_is_not_told_as_a_gap() {
+    let options = RedbOptions {
+        journal_bytes: 5 * BLOCK as u32,
+        ..RedbOptions::default()
+    };
+    let (directory, path) = place();
+    let store = RedbStore::open(&path, options, 0xabc, 17).unwrap();
+    store.define(&["job"]).unwrap();
+    let mut rows = Vec::new();
+    for number in 1..=9 {
+        let mut row = pending(number, &format!("task-{number}"));
+        // Of two blocks each: the third of them does not fit before the end, where an old one stays.
+        let len = if (6..9).contains(&number) { 5_000 } else { 10 };
+        row.input = Payload::Inline(vec![7; len]);
+        one(&store, start(&row)).unwrap();
+        if number < 9 {
+            store.settle().unwrap();
+        }
+        rows.push(row);
+    }
+    let mut bytes = fs::read(&path).unwrap();
+    drop(store);
+    let name = tables::JOURNALLED.as_bytes();
+    let at = |bytes: &[u8]| bytes.windows(name.len()).position(|at| at == name);
+    while let Some(at) = at(&bytes) {
+        bytes[at] ^= 1;
+    }
+    let [damaged, path] = ["damaged", "saved"].map(|name| directory.path().join(name));
+    fs::write(&damaged, bytes).unwrap();
+    let report = salvage(&damaged, &path, 0x5a, NOW).unwrap();
+    assert!(!report.journal.is_broken, "{report:?}");
+    let JournalSaved {
+        done,
+        taken,
+        refused,
+        ..
+    } = report.journal;
+    assert_eq!((done, taken, refused), (1, 0, 0));
+    let saved = open(&path).unwrap();
+    for (number, row) in (1..).zip(rows) {
+        assert_eq!(get(&saved, number), Some(row));
+    }
+}
+
 /// The salvaged file is one like any other.
 #[test]
 fn a_task_goes_on_after_a_gap() {
