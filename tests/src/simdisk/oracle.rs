@@ -199,7 +199,7 @@ impl<'a> Walk<'a> {
         let contradiction = |fact: &Fact| fact.contradiction(&dump, &self.may_be_gone);
         let broken: Vec<String> = self.facts.iter().filter_map(contradiction).collect();
         for what in broken {
-            self.violated(line, &format!("undone by {op:?}: {what}"));
+            self.violated(line, &format!("{what}, which is undone by {op:?}"));
         }
         self.reference.attempted = Arc::new(dump);
         self.counts.writes += 1;
