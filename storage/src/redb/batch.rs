@@ -117,30 +117,8 @@ impl<'t> Tables<'t> {
 
     fn put_beside(&mut self, task: TaskNumber, beside: &Beside) -> Result<(), StoreError> {
         match beside {
-            Beside::Write(write) => match write {
-                Write::Event(_) | Write::ChildEnded(_) | Write::FamilyOver { .. } => {
-                    self.tell(task, write)
-                }
-                Write::Value { .. }
-                | Write::RemoveValue(_)
-                | Write::PushInput { .. }
-                | Write::PopInput { .. }
-                | Write::Receipt { .. }
-                | Write::KeepReceipt { .. }
-                | Write::RemoveReceipt { .. }
-                | Write::Turn { .. }
-                | Write::Run(_)
-                | Write::Step { .. }
-                | Write::RemoveStep { .. }
-                | Write::ForgetSteps { .. }
-                | Write::Ask { .. }
-                | Write::RemoveAsk { .. }
-                | Write::RemoveAsks
-                | Write::Segment { .. }
-                | Write::EvictSegments { .. } => self.hanging.write(task, write),
-                // Theirs is a place of its own in a lot.
-                Write::Row(_) | Write::RemoveTask => Ok(()),
-            },
+            Beside::Told(write) => self.tell(task, write),
+            Beside::Hangs(write) => self.hanging.write(task, write),
             Beside::Moved { from, to } => {
                 if let Some(from) = from {
                     self.families.unlist(*from, task)?;

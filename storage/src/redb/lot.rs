@@ -15,8 +15,10 @@ use std::sync::Arc;
 /// One change beside the rows.
 #[derive(Debug)]
 pub(super) enum Beside {
-    /// A write of any other kind.
-    Write(Write),
+    /// What a commit says to others than its task.
+    Told(Write),
+    /// What hangs on the task changes.
+    Hangs(Write),
     /// The task is another turn's child than it was.
     Moved {
         from: Option<Family>,
@@ -72,7 +74,7 @@ impl Lot {
     pub(super) fn tell(&mut self, commit: &Commit) {
         for write in &commit.writes {
             if says_to_others(write) {
-                let told = Beside::Write(write.clone());
+                let told = Beside::Told(write.clone());
                 self.beside.push((commit.task, told));
             }
         }
@@ -98,33 +100,14 @@ impl Lot {
                         self.beside.push((task, moved));
                     }
                 }
-                Write::Event(_) | Write::ChildEnded(_) | Write::FamilyOver { .. } => {
-                    if !(is_removed && cfg!(planted = "last_words_lost")) {
-                        self.beside.push((task, Beside::Write(write.clone())));
-                    }
-                }
                 Write::RemoveTask => {}
-                Write::Value { .. }
-                | Write::RemoveValue(_)
-                | Write::PushInput { .. }
-                | Write::PopInput { .. }
-                | Write::Receipt { .. }
-                | Write::KeepReceipt { .. }
-                | Write::RemoveReceipt { .. }
-                | Write::Turn { .. }
-                | Write::Run(_)
-                | Write::Step { .. }
-                | Write::RemoveStep { .. }
-                | Write::ForgetSteps { .. }
-                | Write::Ask { .. }
-                | Write::RemoveAsk { .. }
-                | Write::RemoveAsks
-                | Write::Segment { .. }
-                | Write::EvictSegments { .. } => {
-                    if !is_removed {
-                        self.beside.push((task, Beside::Write(write.clone())));
+                told if says_to_others(told) => {
+                    if !(is_removed && cfg!(planted = "last_words_lost")) {
+                        self.beside.push((task, Beside::Told(told.clone())));
                     }
                 }
+                _ if is_removed => {}
+                hangs => self.beside.push((task, Beside::Hangs(hangs.clone()))),
             }
         }
         // Last: what is counted for a family goes with the last of its children.
@@ -135,10 +118,28 @@ impl Lot {
 }
 
 fn says_to_others(write: &Write) -> bool {
-    matches!(
-        write,
-        Write::Event(_) | Write::ChildEnded(_) | Write::FamilyOver { .. }
-    )
+    match write {
+        Write::Event(_) | Write::ChildEnded(_) | Write::FamilyOver { .. } => true,
+        Write::Row(_)
+        | Write::Value { .. }
+        | Write::RemoveValue(_)
+        | Write::PushInput { .. }
+        | Write::PopInput { .. }
+        | Write::Receipt { .. }
+        | Write::KeepReceipt { .. }
+        | Write::RemoveReceipt { .. }
+        | Write::Turn { .. }
+        | Write::Run(_)
+        | Write::Step { .. }
+        | Write::RemoveStep { .. }
+        | Write::ForgetSteps { .. }
+        | Write::Ask { .. }
+        | Write::RemoveAsk { .. }
+        | Write::RemoveAsks
+        | Write::Segment { .. }
+        | Write::EvictSegments { .. }
+        | Write::RemoveTask => false,
+    }
 }
 
 fn family_of(row: &Arc<TaskRow>) -> Option<Family> {
