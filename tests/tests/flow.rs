@@ -373,8 +373,10 @@ async fn a_slot_that_comes_free_is_taken_whatever_freed_it() {
 
 /// Tasks that wait before memory is looked at, those that come after them, and the bytes of each of their inputs.
 const FIRST: u32 = 300;
-const MORE: u32 = 700;
+const MORE: u32 = 2_800;
 const INPUT: usize = 16 * 1024;
+/// How many are given in one call: what is given is in memory until it is in the file.
+const AT_ONCE: usize = 100;
 /// The inputs that came later would take twice as much.
 const MEMORY: u64 = MORE as u64 * INPUT as u64 / 2;
 
@@ -413,8 +415,8 @@ async fn child() {
     let engine = open().await;
     start(&engine, 0, FIRST).await;
     let before = resident();
-    for page in 0..7 {
-        start(&engine, FIRST + page * MORE / 7, MORE / 7).await;
+    for from in (FIRST..FIRST + MORE).step_by(AT_ONCE) {
+        start(&engine, from, AT_ONCE as u32).await;
     }
     process::say(&resident().saturating_sub(before).to_string());
     engine.shutdown(NO_GRACE).await;
