@@ -6,6 +6,7 @@
 
 use outlive::{Engine, OpenError};
 use outlive_tests::chance::Chance;
+use outlive_tests::soak::content::{self, FILE_MAX};
 use outlive_tests::soak::jobs::Jobs;
 use outlive_tests::soak::samples::{Line, Sample, line};
 use outlive_tests::soak::work::{self, World};
@@ -25,9 +26,9 @@ const CALLERS: usize = 24;
 const LIFE_MAX_MS: u64 = 6000;
 const SAMPLE_EVERY: Duration = Duration::from_secs(2);
 /// Samples of the second half from which on a growth is judged, those of a run of forty minutes: the log of transitions
-/// grows to its million first, and the file with it.
+/// grows to its million first, and what is in the file with it.
 const JUDGED_FROM: usize = 600;
-/// What may be grown by in the second half, as a part of the mean.
+/// What may be grown by in the second half, as a part of the mean, or of what was in the file at half time.
 const GROWTH_MAX: f64 = 0.1;
 /// The file is free by then, whatever the handlers do.
 const FREE_WITHIN: Duration = Duration::from_secs(10);
@@ -81,6 +82,7 @@ impl Soak {
         let began = Instant::now();
         let samples = tokio::spawn(sampled(self.path.clone(), began, length));
         let mut lives = 0;
+        let mut at_half = None;
         while began.elapsed() < length {
             let end = match chance.below(3) {
                 0 => End::Dropped,
@@ -91,10 +93,14 @@ impl Soak {
             self.life(life.min(length.saturating_sub(began.elapsed())), end)
                 .await?;
             lives += 1;
+            if at_half.is_none() && began.elapsed() * 2 >= length {
+                at_half = Some(self.content().await?);
+            }
         }
         self.jobs.closing.store(true, Ordering::Relaxed);
         self.last_life().await?;
-        Ok(self.report(lives, began.elapsed(), &samples.await?))
+        let content = [at_half.unwrap_or_default(), self.content().await?];
+        Ok(self.report((lives, began.elapsed()), &samples.await?, content))
     }
 
     async fn life(&self, length: Duration, end: End) -> Result<(), Failed> {
@@ -134,6 +140,17 @@ impl Soak {
         Ok(())
     }
 
+    /// How many MiB are in the file.
+    async fn content(&self) -> Result<f64, Failed> {
+        let handlers = workers()?;
+        let engine = self.open(&handlers).await?;
+        let directory = self.path.parent().ok_or("a file is in a directory")?;
+        let content = content::content(&engine, directory).await?;
+        engine.shutdown(Duration::ZERO).await;
+        handlers.shutdown_background();
+        Ok(content)
+    }
+
     fn callers(&self, engine: &Engine) -> JoinSet<()> {
         let mut callers = JoinSet::new();
         for _ in 0..CALLERS {
@@ -160,18 +177,23 @@ impl Soak {
         }
     }
 
-    fn report(&self, lives: u64, length: Duration, samples: &[Sample]) -> ExitCode {
+    fn report(
+        &self,
+        (lives, length): (u64, Duration),
+        samples: &[Sample],
+        [at_half, at_end]: [f64; 2],
+    ) -> ExitCode {
         let of = |count: &std::sync::atomic::AtomicU64| count.load(Ordering::Relaxed);
         let (jobs, world) = (&self.jobs, &self.world);
         let lines = [
             ("resident MiB", line(samples, |sample| sample.resident)),
-            ("file MiB", line(samples, |sample| sample.file)),
             ("descriptors", line(samples, |sample| sample.descriptors)),
         ];
         let told = lines.map(|(what, line)| match line {
             Some(Line { mean, per_hour }) => format!("{what} {mean:.1} {per_hour:+.2}/h"),
             None => format!("{what} not measured"),
         });
+        let largest = samples.iter().map(|sample| sample.file).fold(0.0, f64::max);
         let (lost, doubled, wrong) = (of(&jobs.lost), of(&world.doubled), of(&jobs.wrong));
         println!(
             "{} streams read whole, {} samples, {} left waiting, {} remembered",
@@ -181,7 +203,7 @@ impl Soak {
             world.remembers()
         );
         println!(
-            "{:.1} min, {lives} lives, {} handlers entered, {} tasks ended and checked, {lost} lost, {doubled} doubled, {wrong} wrong; mean and slope of the second half: {}",
+            "{:.1} min, {lives} lives, {} handlers entered, {} tasks ended and checked, {lost} lost, {doubled} doubled, {wrong} wrong; mean and slope of the second half: {}; {at_half:.1} MiB in the file at half time, {at_end:.1} at the end, {largest:.1} its largest size",
             length.as_secs_f64() / 60.0,
             of(&world.entered),
             of(&jobs.done),
@@ -191,9 +213,11 @@ impl Soak {
         let judged = samples.len() / 2 >= JUDGED_FROM;
         let grows = |line: &Line| line.per_hour / 3600.0 * half > line.mean * GROWTH_MAX;
         let growing = judged
-            && lines
+            && (lines
                 .iter()
-                .any(|(_, line)| line.as_ref().is_some_and(grows));
+                .any(|(_, line)| line.as_ref().is_some_and(grows))
+                || at_end > at_half * (1.0 + GROWTH_MAX)
+                || largest > at_end * FILE_MAX);
         if growing {
             println!("something grows");
         }

@@ -113,7 +113,14 @@ impl Fact {
             (None, What::Removed | What::Refused(_)) => true,
             (None, _) => may_be_gone.contains(self.task.as_str()),
             (Some(_), What::Removed) => false,
-            (Some(whole), what) => what.holds(whole),
+            (Some(whole), what) => {
+                // Begun anew under its id it waits for a claim, which will be a later one.
+                let waits = whole.row.generation.0 == 0;
+                let waits = waits && may_be_gone.contains(self.task.as_str());
+                what.holds(whole, |generation| {
+                    waits || whole.row.generation.0 >= generation
+                })
+            }
         };
         (!holds).then(|| {
             let row = dump.task(&self.task).map(|whole| &whole.row);
@@ -123,7 +130,7 @@ impl Fact {
 }
 
 impl What {
-    fn holds(&self, whole: &Whole) -> bool {
+    fn holds(&self, whole: &Whole, claimed: impl Fn(u64) -> bool) -> bool {
         let row = &whole.row;
         match self {
             What::Accepted(input) => whole.knows(input),
@@ -140,7 +147,7 @@ impl What {
                 let is_turn = row.turn == *turn && whole.is_open();
                 !is_turn || steps.any(|(at, step)| **at == **key && answered(step.state))
             }
-            What::Entered { generation, .. } => row.generation.0 >= *generation,
+            What::Entered { generation, .. } => claimed(*generation),
             What::Step { input, key, value } => {
                 let is_turn = row.input_id == *input && whole.is_open();
                 let mut steps = whole.steps.iter();
@@ -152,9 +159,7 @@ impl What {
                 let mut inputs = whole.inputs.iter().map(|(_, input)| input);
                 inputs.any(|at| at.input_id == *input && at.taken.is_some())
             }
-            What::Seen { etag, generation } => {
-                row.etag.0 >= *etag && row.generation.0 >= *generation
-            }
+            What::Seen { etag, generation } => row.etag.0 >= *etag && claimed(*generation),
             What::Removed => false,
         }
     }

@@ -8,6 +8,7 @@ use super::oracle::Walk;
 use super::panics;
 use super::script::Script;
 use super::settle;
+use crate::chance::Chance;
 use outlive_storage::RedbStore;
 use outlive_storage::redb::JOURNAL_BYTES;
 use std::collections::BTreeMap;
@@ -238,6 +239,9 @@ pub fn history(seed: u64, share: &Share) -> Counts {
         let journal = Journal::default();
         let disk = SimDisk::logged(branch.pages.clone(), &journal);
         let place = Where { seed, life };
+        branch.now = branch
+            .now
+            .map(|now| now + downtime(&mut Chance(seed ^ life << 32)));
         let lived = settle::run(
             branch.now,
             caller::live(&branch, (&disk, &journal), &mut script, share.groups),
@@ -264,13 +268,24 @@ pub fn history(seed: u64, share: &Share) -> Counts {
     counts
 }
 
+/// How long nobody ran: a restart at once, one that finds everything due that waited, and what is between.
+fn downtime(chance: &mut Chance) -> Duration {
+    const DOWN: [u64; 6] = [0, 0, 1, 30, 600, 100_000];
+    Duration::from_secs(DOWN[chance.below(DOWN.len() as u64) as usize])
+}
+
 /// Journals that are full soon, that of the default, and none.
 const JOURNALS: [u32; 5] = [16 << 10, 64 << 10, JOURNAL_BYTES, 32 << 10, 0];
+
+/// How far the clock of a history is ahead of the machine's.
+const AHEAD: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// An empty store, which nobody has opened yet: its file appears whole or not at all.
 fn first(seed: u64) -> Branch {
     let journals = JOURNALS.len() as u64;
     let mut branch = Branch {
+        // How long the machine takes for a history moves no clock in it.
+        now: Some(tokio::time::Instant::now() + AHEAD),
         quick_repair: !seed.is_multiple_of(8),
         journal_bytes: JOURNALS[(seed % journals) as usize],
         ..Branch::default()

@@ -44,6 +44,21 @@ fn a_file_is_made_as_small_as_what_is_in_it_and_opens_at_once() {
     assert_eq!(names(directory.path()), ["tasks.redb", "tasks.redb.lock"]);
 }
 
+/// Where no page is free, a commit makes redb double the file: only the close knows how to do without.
+#[test]
+fn a_file_does_not_grow_again_at_the_end_of_its_compaction() {
+    let (_directory, path) = place();
+    let store = open(&path).unwrap();
+    for task in 1..=1_000 {
+        started(&store, task * 10, &format!("t{task}"));
+    }
+    store.compact().unwrap();
+    let compacted = fs::metadata(&path).unwrap().len();
+    drop(store);
+    let closed = fs::metadata(&path).unwrap().len();
+    assert!(compacted <= closed, "{compacted} bytes, closed {closed}");
+}
+
 #[test]
 fn a_file_that_is_open_or_damaged_or_not_there_is_not_compacted() {
     let (_directory, path) = place();
