@@ -2,7 +2,8 @@
 //! `crash_sim [IMAGES]`, by default 100,000.
 //!
 //! A failure prints its seed and its point: `OUTLIVE_SEED=.. OUTLIVE_POINT=.. crash_sim` tries that image alone. Without a
-//! point the whole history of the seed is tried.
+//! point the whole history of the seed is tried. `OUTLIVE_FIRST` is the first seed, 1 where nothing is said: with what a
+//! campaign prints as its last one, and one more, the next campaign goes on.
 
 use outlive_tests::simdisk::run::{Counts, Share, history};
 use parking_lot::Mutex;
@@ -27,10 +28,15 @@ fn main() -> Result<ExitCode, Box<dyn Error + Send + Sync>> {
         Ok(seed) => Some(seed.parse()?),
         Err(_) => None,
     };
+    let first = match env::var("OUTLIVE_FIRST") {
+        Ok(first) => first.parse()?,
+        Err(_) => 1,
+    };
+    let seeds = Arc::new(AtomicU64::new(first));
     let began = Instant::now();
     let counts = match seed {
         Some(seed) => history(seed, &share),
-        None => campaign(images, &share),
+        None => campaign(images, &seeds, &share),
     };
     for what in &counts.shown {
         println!("VIOLATION {what}");
@@ -47,6 +53,9 @@ fn main() -> Result<ExitCode, Box<dyn Error + Send + Sync>> {
         began.elapsed().as_secs_f64()
     );
     println!("{counts}");
+    if seed.is_none() {
+        println!("seeds {first} to {}", seeds.load(Ordering::Relaxed) - 1);
+    }
     Ok(if counts.violations == 0 {
         ExitCode::SUCCESS
     } else {
@@ -54,13 +63,12 @@ fn main() -> Result<ExitCode, Box<dyn Error + Send + Sync>> {
     })
 }
 
-/// Seeds one after the other, on each core, until there were so many images.
-fn campaign(images: u64, share: &Share) -> Counts {
+/// These seeds one after the other, on each core, until there were so many images.
+fn campaign(images: u64, seeds: &Arc<AtomicU64>, share: &Share) -> Counts {
     let total = Arc::new(Mutex::new(Counts::default()));
-    let seeds = Arc::new(AtomicU64::new(1));
     let cores = thread::available_parallelism().map_or(1, usize::from);
     let workers = (0..cores).map(|_| {
-        let (total, seeds, share) = (Arc::clone(&total), Arc::clone(&seeds), share.clone());
+        let (total, seeds, share) = (Arc::clone(&total), Arc::clone(seeds), share.clone());
         thread::spawn(move || {
             while total.lock().images < images {
                 let counts = history(seeds.fetch_add(1, Ordering::Relaxed), &share);
