@@ -196,8 +196,9 @@ impl Soak {
         let largest = samples.iter().map(|sample| sample.file).fold(0.0, f64::max);
         let (lost, doubled, wrong) = (of(&jobs.lost), of(&world.doubled), of(&jobs.wrong));
         println!(
-            "{} streams read whole, {} samples, {} left waiting, {} remembered",
+            "{} streams read whole, {} given up for coming back too late, {} samples, {} left waiting, {} remembered",
             of(&jobs.streams),
+            of(&jobs.late),
             samples.len(),
             jobs.waiting(),
             world.remembers()

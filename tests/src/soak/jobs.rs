@@ -1,6 +1,6 @@
 //! What the callers of the soak have under way, over restarts, and what they expect.
 
-use super::work::{BLOCKING, CHAT, FAMILY, NAP, TURNS, WORK, World, items, mixed, sum};
+use super::work::{BLOCKING, CHAT, FAMILY, KEEP, NAP, TURNS, WORK, World, items, mixed, sum};
 use crate::shown::{Seen, shown};
 use outlive::{
     Accepted, AttachError, ControlError, Engine, GetError, ResultError, StartError, StreamError,
@@ -10,10 +10,12 @@ use parking_lot::Mutex;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Jobs that nobody waits for at present, at most; a caller takes one of these before a new one then.
 const WAITING_MAX: usize = 128;
+/// Who comes back later than this does not ask: the answer must come while the task is kept.
+const LATE: Duration = Duration::from_secs(20);
 /// A job that has no answer for so long hangs.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -45,8 +47,8 @@ pub struct Job {
     kind: Kind,
     /// The input that comes next; only chains have more than one.
     input: u64,
-    /// It was acknowledged.
-    acknowledged: bool,
+    /// When it was acknowledged last: it is kept for some time after its end, and not for ever.
+    acknowledged: Option<Instant>,
 }
 
 /// Whether a job is done.
@@ -57,6 +59,8 @@ enum Came {
     Stopped,
     /// Its caller does not wait: another one will, later.
     Left,
+    /// Nobody came for so long that it may be removed by now: a machine with too much to do is no fault of the engine's.
+    Late,
 }
 
 /// A job in the hands of a caller: when that goes, however it goes, the job waits for another one.
@@ -87,6 +91,8 @@ pub struct Jobs {
     pub lost: AtomicU64,
     /// Outputs and items that are not what was asked for, and errors that nobody can explain.
     pub wrong: AtomicU64,
+    /// Given up, for it may have been removed before anybody came back.
+    pub late: AtomicU64,
     /// Streams read from their beginning to their end.
     pub streams: AtomicU64,
 }
@@ -107,6 +113,11 @@ impl Jobs {
                     world.checked(taken.job.n);
                     self.done.fetch_add(1, Ordering::Relaxed);
                 }
+                Came::Late => {
+                    taken.is_done = true;
+                    world.checked(taken.job.n);
+                    self.late.fetch_add(1, Ordering::Relaxed);
+                }
                 Came::Left => {}
                 Came::Stopped => return,
             }
@@ -124,7 +135,7 @@ impl Jobs {
                 n,
                 kind: Kind::of(n),
                 input: 0,
-                acknowledged: false,
+                acknowledged: None,
             }
         };
         Some(Taken {
@@ -153,7 +164,7 @@ impl Jobs {
                     if came != Came::Done {
                         return came;
                     }
-                    (job.input, job.acknowledged) = (job.input + 1, false);
+                    (job.input, job.acknowledged) = (job.input + 1, None);
                 }
                 Came::Done
             }
@@ -168,6 +179,9 @@ impl Jobs {
         job: &mut Job,
         (given, expected): (u64, u64),
     ) -> Came {
+        if job.acknowledged.is_some_and(|at| at.elapsed() > LATE) {
+            return Came::Late;
+        }
         let id = format!("{}-{}", def.name(), job.n);
         let start = engine.start(def, id.as_str(), &given);
         let run = match start.input_id(job.input.to_string()).await {
@@ -175,14 +189,15 @@ impl Jobs {
             Err(StartError::ShuttingDown) => return Came::Stopped,
             Err(error) => return self.odd(job, &error),
         };
-        if job.acknowledged && run.accepted() != Some(Accepted::Attached) {
+        let is_kept = job.acknowledged.is_some_and(|at| at.elapsed() < KEEP);
+        if is_kept && run.accepted() != Some(Accepted::Attached) {
             self.lost.fetch_add(1, Ordering::Relaxed);
             println!(
                 "VIOLATION lost: {job:?} was acknowledged and is {:?}",
                 run.accepted()
             );
         }
-        let is_new = !std::mem::replace(&mut job.acknowledged, true);
+        let is_new = job.acknowledged.replace(Instant::now()).is_none();
         if is_new && mixed(job.n, 2).is_multiple_of(4) {
             return Came::Left;
         }

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// How long ended tasks are kept: far longer than anybody of the soak looks at them, and short beside the run.
-const KEEP: Duration = Duration::from_secs(60);
+/// How long ended tasks are kept: short beside the run.
+pub const KEEP: Duration = Duration::from_secs(60);
 /// Sleeps from this length on leave memory.
 const PARK_AFTER: Duration = Duration::from_millis(100);
 /// Recorded steps of a task.
