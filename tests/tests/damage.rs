@@ -33,7 +33,7 @@ const VALUES: TableDefinition<'_, (u64, u8, u64), &[u8]> = TableDefinition::new(
 #[test]
 fn damage_is_never_served_and_never_a_panic() {
     let seed = std::env::var("OUTLIVE_SEED").map_or(20_261, |seed| seed.parse().unwrap_or(20_261));
-    let counts = Campaign::new(TASKS).run(DAMAGES, seed);
+    let counts = Campaign::new(TASKS).run(0..DAMAGES, seed, |_| {});
     println!("seed {seed}: {counts}");
     let told = &counts.examples;
     assert_eq!(counts.wrong, 0, "seed {seed}: {told:#?}");

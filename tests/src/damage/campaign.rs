@@ -1,6 +1,8 @@
 //! Many damages, one after the other, and what came of them.
 
+use super::kept;
 use super::kind::{Damage, Kind};
+use super::tail;
 use super::trial::{self, Trial, Truth};
 use super::world::World;
 use crate::chance::Chance;
@@ -9,6 +11,7 @@ use outlive::store::{self, CopyError, OpenError, SalvageReport};
 use std::collections::BTreeSet;
 use std::fmt;
 use std::fs;
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
@@ -16,8 +19,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc;
 use std::time::Duration;
 
-/// An engine that says nothing for so long hangs.
-const HUNG: Duration = Duration::from_secs(120);
+/// An engine that says nothing for so many rounds hangs.
+const HUNG_ROUNDS: u32 = 120;
+/// A round. They are counted one by one: whoever is stopped for an hour, and goes on, has waited for one round.
+const ROUND: Duration = Duration::from_secs(1);
 /// Of files that open, one in so many is salvaged as well.
 const SALVAGED_EVERY: u64 = 8;
 /// Of how many tasks one record of the journal has commits at most: few calls come at once.
@@ -36,6 +41,8 @@ pub struct Counts {
     pub unharmed: u64,
     /// Engines that stopped with a typed error.
     pub stopped: u64,
+    /// Files that are right to say nothing of the last record of their journal: a crash that tears it leaves the same.
+    pub torn: u64,
     /// Values told that are not so.
     pub wrong: u64,
     /// Files in which a disk brought back an old version of a sector, and of which something out of date was told: each
@@ -84,13 +91,14 @@ impl fmt::Display for Counts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} damages, {} refused, {} opened and reported, {} never met, {} engines stopped with a cause, {} silent wrong, {} that hide entries, {} out of date, \
+            "{} damages, {} refused, {} opened and reported, {} never met, {} as a crash leaves it, {} engines stopped with a cause, {} silent wrong, {} that hide entries, {} out of date, \
              {} panics, {} hung, {} caught inside redb, {} with lists that leave out, {} with tasks that stand still, \
              {} missed by verify; {} salvaged, {:.2} % of rows saved, {:.2} % of refused files, {} silent wrong",
             self.damages,
             self.refused,
             self.reported,
             self.unharmed,
+            self.torn,
             self.stopped,
             self.wrong,
             self.hiding,
@@ -116,12 +124,48 @@ fn share(part: u64, whole: u64) -> f64 {
     part as f64 * 100.0 / whole as f64
 }
 
+/// What a whole file says.
+struct Whole {
+    truth: Arc<Truth>,
+    rows: u64,
+}
+
 /// What is damaged, and what it says undamaged.
 pub struct Campaign {
     world: Arc<World>,
-    truth: Arc<Truth>,
-    rows: u64,
+    whole: Whole,
+    /// The sectors of the last record of the journal of the file that was killed, and what it says without that record.
+    torn: Option<(Range<usize>, Whole)>,
     directory: tempfile::TempDir,
+}
+
+impl Whole {
+    /// What these bytes say.
+    ///
+    /// # Panics
+    /// When the file is not whole.
+    fn of(file: &[u8], world: &World, directory: &Path) -> Whole {
+        let [path, saved] = ["truth.redb", "saved.redb"].map(|name| directory.join(name));
+        fs::write(&path, file).expect("written");
+        let truth = runtime().block_on(async {
+            let stage = super::world::Stage::default();
+            let engine = stage.on(outlive::Engine::builder(&path)).open().await;
+            let engine = engine.expect("the undamaged file opens");
+            let truth = trial::read(&engine, world).await;
+            engine.shutdown(Duration::ZERO).await;
+            truth
+        });
+        fs::write(&path, file).expect("written");
+        let report = store::verify(&path).expect("verified");
+        assert!(report.is_whole(), "{report:?}");
+        let _ = fs::remove_file(&saved);
+        let saved = store::salvage(&path, saved).expect("salvaged");
+        assert_eq!((saved.lost(), saved.findings.total()), (0, 0), "{saved:?}");
+        Whole {
+            truth: Arc::new(truth),
+            rows: saved.saved(),
+        }
+    }
 }
 
 impl Campaign {
@@ -130,53 +174,62 @@ impl Campaign {
     /// # Panics
     /// When the undamaged file is not whole.
     pub fn new(tasks: usize) -> Campaign {
+        Campaign::kept(tasks, None)
+    }
+
+    /// As [`Campaign::new`], on the file that was kept in a directory, or on a new one that is kept there: the same damage of the
+    /// same file can then be looked at alone.
+    ///
+    /// # Panics
+    /// As for [`Campaign::new`].
+    pub fn kept(tasks: usize, place: Option<&Path>) -> Campaign {
         let directory = tempfile::tempdir().expect("a directory");
-        let path = directory.path().join("truth.redb");
-        let (world, truth) = runtime().block_on(async {
-            let world = World::build(directory.path(), tasks).await;
-            fs::write(&path, &world.killed).expect("written");
-            let stage = super::world::Stage::default();
-            let engine = stage.on(outlive::Engine::builder(&path)).open().await;
-            let engine = engine.expect("the undamaged file opens");
-            let truth = trial::read(&engine, &world).await;
-            engine.shutdown(Duration::ZERO).await;
-            (world, truth)
+        let world = match place.and_then(|place| kept::load(place, tasks)) {
+            Some(world) => world,
+            None => runtime().block_on(World::build(directory.path(), tasks)),
+        };
+        if let Some(place) = place {
+            kept::keep(place, &world).expect("kept");
+        }
+        let torn = tail::torn(&world.killed).map(|(sectors, file)| {
+            let whole = Whole::of(&file, &world, directory.path());
+            (sectors, whole)
         });
-        fs::write(&path, &world.killed).expect("written");
-        let report = store::verify(&path).expect("verified");
-        assert!(report.is_whole(), "{report:?}");
-        let saved = store::salvage(&path, directory.path().join("saved.redb"));
-        let saved = saved.expect("salvaged");
-        assert_eq!((saved.lost(), saved.findings.total()), (0, 0), "{saved:?}");
-        let rows = saved.saved();
+        // Last, for what was saved of it is looked at below.
+        let whole = Whole::of(&world.killed, &world, directory.path());
         let campaign = Campaign {
             world: Arc::new(world),
-            truth: Arc::new(truth),
-            rows,
+            whole,
+            torn,
             directory,
         };
         for file in [&campaign.world.killed, &campaign.world.stopped] {
             let trial = campaign
-                .engine_on(file, "undamaged", false)
+                .engine_on(file, ("undamaged", false), &campaign.whole)
                 .expect("no panic");
             assert_eq!(trial, Some(Trial::default()), "the undamaged file");
         }
         let path = campaign.directory.path().join("saved.redb");
         let file = fs::read(path).expect("the salvaged file");
         let trial = campaign
-            .engine_on(&file, "salvaged", false)
+            .engine_on(&file, ("salvaged", false), &campaign.whole)
             .expect("no panic");
         assert_eq!(trial, Some(Trial::default()), "the salvaged file");
         campaign
     }
 
-    /// Damages the file so often, and counts what comes of it. `told` is given each that is noteworthy.
-    pub fn run(&self, damages: u64, seed: u64) -> Counts {
+    /// Does the damages with these numbers to the file, and counts what comes of it. `told` is given each that is noteworthy, as
+    /// soon as it is known.
+    pub fn run(&self, damages: Range<u64>, seed: u64, mut told: impl FnMut(&str)) -> Counts {
         let caught = count_panics();
         let mut counts = Counts::default();
-        for n in 0..damages {
+        for n in damages {
             let mut chance = Chance(seed.wrapping_add(n.wrapping_mul(0x9e37_79b9_7f4a_7c15)));
+            let before = counts.examples.len();
             self.one(n, &mut chance, &mut counts);
+            counts.examples[before..]
+                .iter()
+                .for_each(|example| told(example));
         }
         counts.caught = caught.load(Ordering::Relaxed);
         let _ = std::panic::take_hook();
@@ -185,16 +238,19 @@ impl Campaign {
 
     fn one(&self, n: u64, chance: &mut Chance, counts: &mut Counts) {
         let kind = Kind::ALL[n as usize % Kind::ALL.len()];
-        let original = match chance.below(2) {
-            0 => &self.world.killed,
-            _ => &self.world.stopped,
+        let is_killed = chance.below(2) == 0;
+        let mut file = match is_killed {
+            true => self.world.killed.clone(),
+            false => self.world.stopped.clone(),
         };
-        let mut file = original.clone();
         let damage = Damage::new(kind, &mut file, &self.world.before, chance);
         let note = |what: &dyn fmt::Display| format!("damage {n} {damage:?}: {what}");
         counts.damages += 1;
         let verified = self.verify(&file);
-        let trial = match self.engine_on(&file, "trial", false) {
+        let torn = self.torn_by(damage, is_killed, &file);
+        counts.torn += u64::from(torn.is_some());
+        let whole = torn.unwrap_or(&self.whole);
+        let trial = match self.engine_on(&file, ("trial", false), whole) {
             Ok(Some(trial)) => trial,
             Ok(None) => {
                 counts.hung += 1;
@@ -250,8 +306,20 @@ impl Campaign {
             }
         }
         if trial.refused || n.is_multiple_of(SALVAGED_EVERY) {
-            self.salvage(&file, trial.refused, &note, counts);
+            self.salvage(&file, (trial.refused, whole), &note, counts);
         }
+    }
+
+    /// What the file says without the last record of its journal, where nothing can tell this damage from a crash that has torn
+    /// that record: it lies in it, and all that the engine says is what it says of the file of which the record never came to
+    /// the disk. Whatever else it says is judged by what the whole file says.
+    fn torn_by(&self, damage: Damage, is_killed: bool, file: &[u8]) -> Option<&Whole> {
+        let (sectors, whole) = self.torn.as_ref()?;
+        if !is_killed || !sectors.contains(&damage.sector) {
+            return None;
+        }
+        let trial = self.engine_on(file, ("torn", false), whole);
+        (trial == Ok(Some(Trial::default()))).then_some(whole)
     }
 
     /// Whether `verify` finds nothing wrong.
@@ -270,7 +338,7 @@ impl Campaign {
     fn salvage(
         &self,
         file: &[u8],
-        refused: bool,
+        (refused, whole): (bool, &Whole),
         note: &dyn Fn(&dyn fmt::Display) -> String,
         counts: &mut Counts,
     ) {
@@ -284,8 +352,8 @@ impl Campaign {
             "the damaged file stays"
         );
         counts.salvaged += 1;
-        counts.rows += self.rows;
-        counts.refused_rows += if refused { self.rows } else { 0 };
+        counts.rows += whole.rows;
+        counts.refused_rows += if refused { whole.rows } else { 0 };
         let report = match salvaged {
             Ok(Ok(report)) => report,
             Ok(Err(error @ CopyError::From(_))) => {
@@ -303,13 +371,13 @@ impl Campaign {
                 return;
             }
         };
-        let saved = report.saved().min(self.rows);
+        let saved = report.saved().min(whole.rows);
         counts.saved += saved;
         counts.refused_saved += if refused { saved } else { 0 };
-        if share(saved, self.rows) < 99.0 {
+        if share(saved, whole.rows) < 99.0 {
             counts.examples.push(note(&format_args!(
                 "saved {saved} of {}: {report:?}",
-                self.rows
+                whole.rows
             )));
         }
         let verified = store::verify(&to);
@@ -323,7 +391,7 @@ impl Campaign {
                 .push(note(&format_args!("salvaged and not whole: {verified:?}")));
         }
         let bytes = fs::read(&to).expect("read");
-        let untold = match self.engine_on(&bytes, "salvaged", true) {
+        let untold = match self.engine_on(&bytes, ("salvaged", true), whole) {
             Ok(Some(trial)) if !trial.refused => {
                 let mut wrong = trial.wrong;
                 let of_tasks = tasks(&wrong);
@@ -345,27 +413,37 @@ impl Campaign {
     }
 
     /// Runs an engine on a file of these bytes; `None`: it hung.
-    fn engine_on(&self, file: &[u8], name: &str, salvaged: bool) -> Result<Option<Trial>, String> {
+    fn engine_on(
+        &self,
+        file: &[u8],
+        (name, salvaged): (&str, bool),
+        whole: &Whole,
+    ) -> Result<Option<Trial>, String> {
         let directory = tempfile::tempdir_in(self.directory.path()).expect("a directory");
         let path = directory.path().join(name);
         fs::write(&path, file).expect("written");
-        let (world, truth) = (Arc::clone(&self.world), Arc::clone(&self.truth));
+        let (world, truth) = (Arc::clone(&self.world), Arc::clone(&whole.truth));
         let (sender, answer) = mpsc::channel();
         let thread = std::thread::spawn(move || {
             let trial = on(&path, &world, &truth, salvaged);
             let _ = sender.send(trial);
         });
-        match answer.recv_timeout(HUNG) {
-            Ok(trial) => {
-                drop(directory);
-                Ok(Some(trial))
+        for _ in 0..HUNG_ROUNDS {
+            match answer.recv_timeout(ROUND) {
+                Ok(trial) => {
+                    drop(directory);
+                    return Ok(Some(trial));
+                }
+                Err(mpsc::RecvTimeoutError::Timeout) => {}
+                Err(mpsc::RecvTimeoutError::Disconnected) => {
+                    return match thread.join() {
+                        Ok(()) => Ok(None),
+                        Err(_) => Err("the engine panicked".to_owned()),
+                    };
+                }
             }
-            Err(mpsc::RecvTimeoutError::Timeout) => Ok(None),
-            Err(mpsc::RecvTimeoutError::Disconnected) => match thread.join() {
-                Ok(()) => Ok(None),
-                Err(_) => Err("the engine panicked".to_owned()),
-            },
         }
+        Ok(None)
     }
 }
 

@@ -266,17 +266,9 @@ impl World {
             .open()
             .await
             .expect("opens");
-        let mut tasks = Vec::new();
         let mut before = Vec::new();
         for n in 0..count {
-            let kind = Kind::ALL[n % Kind::ALL.len()];
-            // Most have ended; few are at work.
-            let kind = if kind.is_at_work() && n > 10 * Kind::ALL.len() {
-                Kind::Short
-            } else {
-                kind
-            };
-            let id = format!("t{n:05}");
+            let (id, kind) = nth(n);
             start(&engine, kind, &id, n).await;
             if n % 7 == 3 {
                 // Leaves what is no more on pages that are free.
@@ -287,19 +279,8 @@ impl World {
             if n == count / 2 {
                 before = std::fs::read(&path).expect("the file");
             }
-            let is_child = false;
-            let parent = kind == Kind::Parent;
-            if parent {
-                for key in ["first", "second"] {
-                    tasks.push(Started {
-                        id: format!("{id}.{key}"),
-                        kind: Kind::Runs,
-                        is_child: true,
-                    });
-                }
-            }
-            tasks.push(Started { id, kind, is_child });
         }
+        let tasks = tasks(count);
         settle(&engine, &stage, &tasks).await;
         let last_etag = super::trial::log(&engine).await.into_keys().max();
         let killed = std::fs::read(&path).expect("the file");
@@ -314,6 +295,36 @@ impl World {
             before,
         }
     }
+}
+
+/// The id of a task, and what it does.
+fn nth(n: usize) -> (String, Kind) {
+    let kind = Kind::ALL[n % Kind::ALL.len()];
+    // Most have ended; few are at work.
+    let kind = match kind.is_at_work() && n > 10 * Kind::ALL.len() {
+        true => Kind::Short,
+        false => kind,
+    };
+    (format!("t{n:05}"), kind)
+}
+
+/// Everything that is there when so many were started.
+pub(super) fn tasks(count: usize) -> Vec<Started> {
+    let mut tasks = Vec::new();
+    for (id, kind) in (0..count).map(nth) {
+        if kind == Kind::Parent {
+            for key in ["first", "second"] {
+                tasks.push(Started {
+                    id: format!("{id}.{key}"),
+                    kind: Kind::Runs,
+                    is_child: true,
+                });
+            }
+        }
+        let is_child = false;
+        tasks.push(Started { id, kind, is_child });
+    }
+    tasks
 }
 
 async fn start(engine: &Engine, kind: Kind, id: &str, n: usize) {
