@@ -168,7 +168,7 @@ fn fill(
     let before = lens(&rows)?;
     let (etag, generation) = (rows.etag, rows.generation);
     drop(rows);
-    let (reached, journal) = behind::again(pages, Etag(etag), txn, &mut gathered)?;
+    let (reached, journal) = behind::again(pages, Etag(etag), (txn, findings), &mut gathered)?;
     settle::unsettle(txn)?;
     let mut rows = Rows::open(txn)?;
     rows.etag = etag.max(reached.etag.0);

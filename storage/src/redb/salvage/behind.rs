@@ -3,9 +3,11 @@
 use super::again::Again;
 use super::gather::Gathered;
 use super::pages::Pages;
-use crate::commit::{Commit, Write};
+use crate::commit::{Bears, Commit, Write};
 use crate::redb::copy_error::CopyError;
 use crate::redb::journal::{self, Broken, Mark};
+use crate::redb::report::{Findings, Wrong};
+use crate::redb::tables::JOURNALLED;
 use crate::row::Etag;
 use crate::store::{Counters, StoreError};
 use redb::WriteTransaction;
@@ -27,15 +29,15 @@ pub struct JournalSaved {
     pub is_broken: bool,
 }
 
-/// Does again what lies behind the mark. Without a mark, of all that lies there what is later than the highest etag among the
-/// rows. Answers the highest numbers among what was done.
+/// Does again what lies behind the mark. Without a mark, which is told, of all that lies there what is later than the highest
+/// etag among the rows, and what no etag tells of that came right before that. Answers the highest numbers among what was done.
 ///
 /// # Errors
 /// [`CopyError`] of the new file.
 pub(super) fn again(
     pages: &Pages,
     highest: Etag,
-    txn: &WriteTransaction,
+    (txn, findings): (&WriteTransaction, &mut Findings),
     gathered: &mut Gathered,
 ) -> Result<(Counters, JournalSaved), CopyError> {
     let shape = pages.shape_of(gathered.incarnation);
@@ -48,6 +50,9 @@ pub(super) fn again(
     let mut again = Again::begin(txn, gathered).map_err(failed)?;
     again.saved.is_broken = !is_whole;
     if let Some(mark) = mark {
+        if known.is_none() {
+            findings.add("meta", JOURNALLED, Wrong::Damaged);
+        }
         let behind = journal::behind(shape, mark, &bytes);
         let beyond = journal::beyond(shape, &behind, mark, &bytes);
         again.saved.is_broken |= match behind.broken {
@@ -60,13 +65,20 @@ pub(super) fn again(
         };
         let behind = behind.batches.iter().map(|(mark, batch)| (mark.seq, batch));
         let beyond = beyond.iter().map(|(seq, batch)| (*seq, batch));
+        let all: Vec<_> = behind.chain(beyond).collect();
+        let from = match known {
+            Some(_) => 0,
+            None => first_to_do(&all, highest),
+        };
         let mut last = known.map(|mark| mark.seq);
-        for (seq, batch) in behind.chain(beyond) {
+        for (seq, batch) in all.into_iter().skip(from) {
             again.saved.is_broken |= last.is_some_and(|last| seq != last + 1);
             for commit in batch {
                 // They lie in their order: from the first later one on all are.
-                if last.is_some() || is_later(commit, highest) {
+                if last.is_some() || later(commit, highest) != Some(false) {
                     again.commit(commit).map_err(failed)?;
+                }
+                if last.is_some() || later(commit, highest) == Some(true) {
                     last = Some(seq);
                 }
             }
@@ -81,12 +93,46 @@ pub(super) fn again(
     Ok((counters, again.saved))
 }
 
-/// Whether the commit was made after this etag was given, by what it says itself.
-fn is_later(commit: &Commit, etag: Etag) -> bool {
-    commit.writes.iter().any(|write| match write.row() {
-        Some(row) => row.etag > etag,
-        None => matches!(write, Write::Event(event) if event.etag > etag),
-    })
+/// Where to begin without a mark: with the first batch of which something is later than this etag, and before it with those that
+/// no etag tells of, as steps and items of streams. They came after the last one that the tables have for certain, and putting
+/// once more what they have changes nothing. What is left of earlier rounds is not among them: it is not what came right before.
+fn first_to_do(all: &[(u64, &Vec<Commit>)], highest: Etag) -> usize {
+    let tells = |batch: &[Commit], is: Option<bool>| {
+        (batch.iter()).any(|commit| later(commit, highest) == is)
+    };
+    let later = all.iter().position(|(_, batch)| tells(batch, Some(true)));
+    let mut from = later.unwrap_or(all.len());
+    while let Some(before) = from.checked_sub(1) {
+        let (seq, batch) = &all[before];
+        let is_next = all.get(from).is_none_or(|(next, _)| seq + 1 == *next);
+        let is_known =
+            tells(batch, Some(false)) || cfg!(planted = "salvage_leaves_out_without_etag");
+        if !is_next || is_known {
+            break;
+        }
+        from = before;
+    }
+    from
+}
+
+/// Whether the commit was made after this etag was given, by what it says itself; `None` where it says nothing of that, and may
+/// be done once more. What counts for another task, and a removal, may not.
+fn later(commit: &Commit, etag: Etag) -> Option<bool> {
+    let mut last = None;
+    let mut once = false;
+    for write in &commit.writes {
+        match write.bears() {
+            Bears::Row(row) => last = last.max(Some(row.etag)),
+            Bears::Event(event) => last = last.max(Some(event.etag)),
+            Bears::Removal => once = true,
+            Bears::Segment(..) | Bears::Value(_) => {}
+            Bears::Nothing => once |= matches!(write, Write::ChildEnded(_)),
+        }
+    }
+    match last {
+        None if !once => None,
+        last => Some(last.is_some_and(|last| last > etag)),
+    }
 }
 
 fn failed(error: StoreError) -> CopyError {

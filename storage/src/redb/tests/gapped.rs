@@ -392,6 +392,47 @@ fn what_only_the_journal_has_is_saved_without_the_head_of_the_file() {
     assert_eq!(saved.report.lost(), 0);
 }
 
+/// Nothing says any more how far the database is in its journal.
+fn lose_mark(bytes: &mut [u8]) {
+    let name = tables::JOURNALLED.as_bytes();
+    let at = |bytes: &[u8]| bytes.windows(name.len()).position(|at| at == name);
+    while let Some(at) = at(bytes) {
+        bytes[at] ^= 1;
+    }
+}
+
+/// A step and an item of a stream give no etag: those that only the journal had were left out, without a word, where nothing said
+/// how far the database was, although all commits behind them were done.
+#[test]
+fn what_gives_no_etag_is_saved_of_a_file_that_has_lost_its_mark() {
+    for is_followed in [true, false] {
+        let (directory, path) = place();
+        let store = open(&path).unwrap();
+        store.define(&["job"]).unwrap();
+        let first = pending(10, "a");
+        let claimed = running(&first, 11, 10);
+        one(&store, start(&first)).unwrap();
+        one(&store, by_etag(10, 10, &claimed)).unwrap();
+        store.settle().unwrap();
+        one(&store, commit(10, lease(), vec![step("s")])).unwrap();
+        if is_followed {
+            one(&store, start(&pending(20, "b"))).unwrap();
+        }
+        let mut bytes = fs::read(&path).unwrap();
+        drop(store);
+        lose_mark(&mut bytes);
+        let [damaged, path] = ["damaged", "saved"].map(|name| directory.path().join(name));
+        fs::write(&damaged, bytes).unwrap();
+        let report = salvage(&damaged, &path, 0x5a, NOW).unwrap();
+        let JournalSaved { done, refused, .. } = report.journal;
+        assert_eq!((done, refused), (1 + u64::from(is_followed), 0));
+        let mut named = report.findings.named().iter();
+        assert!(named.any(|found| found.table == "meta" && found.what == Wrong::Damaged));
+        let steps = report.tables.iter().find(|saved| saved.table == "steps");
+        assert_eq!(steps.map(|steps| (steps.saved, steps.lost)), Some((1, 0)));
+    }
+}
+
 /// Where nothing says any more how far the database is, older records are there, and between them and the last ones is no gap.
 #[test]
 fn what_is_left_of_earlier_rounds_is_not_told_as_a_gap() {
@@ -416,11 +457,7 @@ fn what_is_left_of_earlier_rounds_is_not_told_as_a_gap() {
     }
     let mut bytes = fs::read(&path).unwrap();
     drop(store);
-    let name = tables::JOURNALLED.as_bytes();
-    let at = |bytes: &[u8]| bytes.windows(name.len()).position(|at| at == name);
-    while let Some(at) = at(&bytes) {
-        bytes[at] ^= 1;
-    }
+    lose_mark(&mut bytes);
     let [damaged, path] = ["damaged", "saved"].map(|name| directory.path().join(name));
     fs::write(&damaged, bytes).unwrap();
     let report = salvage(&damaged, &path, 0x5a, NOW).unwrap();
