@@ -4,17 +4,22 @@ use super::look::{self, Listed, Said, Told};
 use super::world::{JOB, Kind, OF_CHILD, Stage, Started, World, answer, job};
 use outlive::{Accepted, Engine, LogItem, OpenError, StartError};
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// How long what is at work may take to end once it is let go.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// How long between two looks at it.
+/// How long between the first looks at it; then twice as long each time, up to [`BETWEEN_MAX`]: where other programs take all
+/// processors, hundreds of looks take minutes.
 const BETWEEN: Duration = Duration::from_millis(5);
+const BETWEEN_MAX: Duration = Duration::from_millis(160);
 /// How many tasks are started once more with the same ids.
 const ASKED_AGAIN: usize = 25;
-/// How long the log may be silent before it is over.
+/// How long the log may be silent before it is over, when its last transition has been told; and when it has not, for a reader
+/// may be slow where other programs take all processors.
 const LOG_SILENCE: Duration = Duration::from_millis(200);
+const LOG_PATIENCE: Duration = Duration::from_secs(5);
 
 /// What the undamaged file says.
 #[derive(Debug, Clone, Default)]
@@ -67,19 +72,49 @@ pub async fn read(engine: &Engine, world: &World) -> Truth {
     }
     truth.all = look::list(engine, false).await;
     truth.of_part = look::list(engine, true).await;
-    truth.log = log(engine).await;
+    truth.log = log(engine, world.last_etag).await;
     // What came after the file was taken is of this engine alone.
     let ours = |etag: u64| etag <= world.last_etag || etag == u64::MAX;
     truth.log.retain(|etag, _| ours(*etag));
+    // A turn that was under way when the file was taken is done again by this engine, at a moment of its own.
+    let times = world.taken_us..=now_us();
+    for said in truth.told.values_mut() {
+        if let Said::Text(text) = said {
+            *text = without(&times, text);
+        }
+    }
+    for event in truth.log.values_mut() {
+        *event = without(&times, event);
+    }
     truth
 }
 
-/// The log up to where it is silent; a gap has the etag up to which it goes.
-pub(super) async fn log(engine: &Engine) -> BTreeMap<u64, String> {
+/// The wall clock, in microseconds.
+pub(super) fn now_us() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    now.map_or(0, |now| now.as_micros() as u64)
+}
+
+/// A text in which each number is left out that is a time within these. Nothing else in it has so many digits.
+fn without(times: &RangeInclusive<u64>, text: &str) -> String {
+    let mut out = String::new();
+    for part in text.split_inclusive(|letter: char| !letter.is_ascii_digit()) {
+        let digits = part.trim_end_matches(|letter: char| !letter.is_ascii_digit());
+        let is_time = digits.parse().is_ok_and(|time| times.contains(&time));
+        out.push_str(if is_time { "now" } else { digits });
+        out.push_str(&part[digits.len()..]);
+    }
+    out
+}
+
+/// The log up to where it is silent behind this transition; a gap has the etag up to which it goes.
+pub(super) async fn log(engine: &Engine, last: u64) -> BTreeMap<u64, String> {
     let mut log = BTreeMap::new();
     let mut events = engine.events(None);
     loop {
-        match tokio::time::timeout(LOG_SILENCE, events.try_next()).await {
+        let is_told = log.last_key_value().is_some_and(|(etag, _)| *etag >= last);
+        let patience = if is_told { LOG_SILENCE } else { LOG_PATIENCE };
+        match tokio::time::timeout(patience, events.try_next()).await {
             Ok(Ok(Some(LogItem::Event(event)))) => {
                 log.insert(event.etag, format!("{event:?}"));
             }
@@ -223,7 +258,7 @@ impl Trial {
     async fn work(&mut self, engine: &Engine, world: &World) {
         let mut open: Vec<&Started> = Vec::new();
         open.extend(world.tasks.iter().filter(|task| task.kind.is_at_work()));
-        let mut waited = Duration::ZERO;
+        let (mut waited, mut between) = (Duration::ZERO, BETWEEN);
         while !open.is_empty() && waited < PATIENCE {
             let mut left = Vec::new();
             for task in open {
@@ -233,8 +268,9 @@ impl Trial {
                 }
             }
             open = left;
-            tokio::time::sleep(BETWEEN).await;
-            waited += BETWEEN;
+            tokio::time::sleep(between).await;
+            waited += between;
+            between = (between * 2).min(BETWEEN_MAX);
         }
         // An engine that has stopped says so to whoever asks it to do something.
         let probe = engine.start(JOB, "probe", &job(Kind::Short, "probe", "i0"));

@@ -251,6 +251,8 @@ pub struct World {
     pub last_etag: u64,
     /// The file as a process that was killed halfway would have left it.
     pub before: Vec<u8>,
+    /// When the files were taken, in microseconds: a later time in them is of an engine that was opened on them since.
+    pub taken_us: u64,
 }
 
 impl World {
@@ -282,8 +284,9 @@ impl World {
         }
         let tasks = tasks(count);
         settle(&engine, &stage, &tasks).await;
-        let last_etag = super::trial::log(&engine).await.into_keys().max();
+        let last_etag = super::trial::log(&engine, u64::MAX).await.into_keys().max();
         let killed = std::fs::read(&path).expect("the file");
+        let taken_us = super::trial::now_us();
         engine.shutdown(Duration::ZERO).await;
         drop(engine);
         let stopped = std::fs::read(&path).expect("the file");
@@ -293,6 +296,7 @@ impl World {
             stopped,
             last_etag: last_etag.expect("a log"),
             before,
+            taken_us,
         }
     }
 }
