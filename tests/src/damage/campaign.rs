@@ -1,4 +1,5 @@
-//! Many damages, one after the other, and what came of them.
+//! Many damages, one after the other, and what came of them. It has so many lines because what counts as right is said here, in one
+//! place.
 
 use super::kept;
 use super::kind::{Damage, Kind};
