@@ -76,15 +76,19 @@ pub async fn read(engine: &Engine, world: &World) -> Truth {
     // What came after the file was taken is of this engine alone.
     let ours = |etag: u64| etag <= world.last_etag || etag == u64::MAX;
     truth.log.retain(|etag, _| ours(*etag));
-    // A turn that was under way when the file was taken is done again by this engine, at a moment of its own.
-    let times = world.taken_us..=now_us();
+    // A turn that was under way when the file was taken is done again by this engine, at a moment of its own, and under numbers
+    // of its own in a salvaged file.
+    let own = Own {
+        times: world.taken_us..=now_us(),
+        last_etag: world.last_etag,
+    };
     for said in truth.told.values_mut() {
         if let Said::Text(text) = said {
-            *text = without(&times, text);
+            *text = own.without(text);
         }
     }
     for event in truth.log.values_mut() {
-        *event = without(&times, event);
+        *event = own.without(event);
     }
     truth
 }
@@ -95,16 +99,29 @@ pub(super) fn now_us() -> u64 {
     now.map_or(0, |now| now.as_micros() as u64)
 }
 
-/// A text in which each number is left out that is a time within these. Nothing else in it has so many digits.
-fn without(times: &RangeInclusive<u64>, text: &str) -> String {
-    let mut out = String::new();
-    for part in text.split_inclusive(|letter: char| !letter.is_ascii_digit()) {
-        let digits = part.trim_end_matches(|letter: char| !letter.is_ascii_digit());
-        let is_time = digits.parse().is_ok_and(|time| times.contains(&time));
-        out.push_str(if is_time { "now" } else { digits });
-        out.push_str(&part[digits.len()..]);
+/// What an engine adds to a file of its own accord, whatever is in it.
+struct Own {
+    times: RangeInclusive<u64>,
+    /// The highest number that the file had given.
+    last_etag: u64,
+}
+
+impl Own {
+    /// A text in which each number is left out that this engine gave: the times, which alone have so many digits, and etags and
+    /// generations beyond those of the file.
+    fn without(&self, text: &str) -> String {
+        let mut out = String::new();
+        for part in text.split_inclusive(|letter: char| !letter.is_ascii_digit()) {
+            let digits = part.trim_end_matches(|letter: char| !letter.is_ascii_digit());
+            let is_own = digits.parse().is_ok_and(|number| {
+                let is_version = out.ends_with("etag: ") || out.ends_with("generation: ");
+                self.times.contains(&number) || is_version && number > self.last_etag
+            });
+            out.push_str(if is_own { "own" } else { digits });
+            out.push_str(&part[digits.len()..]);
+        }
+        out
     }
-    out
 }
 
 /// The log up to where it is silent behind this transition; a gap has the etag up to which it goes.

@@ -4,8 +4,9 @@ use outlive::{Engine, store};
 use std::error::Error;
 use std::path::Path;
 
-/// How many times what is in it a file may take: redb doubles one that is full, and a part of it is free at all times.
-pub const FILE_MAX: f64 = 2.5;
+/// How many times what is in it a file may take: its pages are filled by three quarters where those of a copy are full, and
+/// redb doubles a file in which no page is free.
+pub const FILE_MAX: f64 = 3.0;
 
 /// The MiB of a copy made as small as it gets.
 ///
