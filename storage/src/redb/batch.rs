@@ -1,5 +1,6 @@
 //! The open tables of one transaction, and what commits write to them.
 
+use super::append::{Sheet, append};
 use super::families::Families;
 use super::hanging::Hanging;
 use super::lot::{Beside, Lot};
@@ -16,9 +17,11 @@ use crate::row::{EventRow, Family, TaskNumber, TaskRow};
 use crate::slot::Slot;
 use crate::store::StoreError;
 use redb::{Table, TableError, WriteTransaction};
+use std::ops::Bound::{Included, Unbounded};
+use std::slice;
 
 /// Rows that are written in one go: some 100 microseconds.
-const WRITTEN_AT_ONCE: usize = 16;
+const WRITTEN_AT_ONCE: usize = 64;
 
 /// An encoded entry.
 pub(super) type Bytes = &'static [u8];
@@ -38,10 +41,20 @@ pub(super) struct Tables<'t> {
     hanging: Hanging<'t>,
     families: Families<'t>,
     buffer: Vec<u8>,
+    sheet: Sheet,
     /// Entries put or removed so far, but for those of `hanging` and `families`.
     writes: u64,
     /// Bytes of the values put so far, but for those of `hanging`.
     bytes: u64,
+}
+
+/// A row that is to be written.
+struct Put<'l> {
+    task: TaskNumber,
+    header: &'l Header,
+    row: &'l TaskRow,
+    /// The header of the row that is there, if one is.
+    was: Option<&'l Header>,
 }
 
 impl<'t> Tables<'t> {
@@ -60,6 +73,7 @@ impl<'t> Tables<'t> {
             hanging: Hanging::in_transaction(txn),
             families: Families::in_transaction(txn),
             buffer: Vec::with_capacity(4096),
+            sheet: Sheet::default(),
             writes: 0,
             bytes: 0,
         })
@@ -89,6 +103,7 @@ impl<'t> Tables<'t> {
         lot: &Lot,
         mut give_way: impl FnMut(f64),
     ) -> Result<(), StoreError> {
+        self.put_events(&lot.events)?;
         for (task, beside) in &lot.beside {
             self.put_beside(*task, beside)?;
         }
@@ -98,21 +113,26 @@ impl<'t> Tables<'t> {
                 self.remove_row(*task, was, removed)?;
             }
         }
-        let mut rows: Vec<_> = (lot.tasks.iter())
+        let mut rows: Vec<Put<'_>> = (lot.tasks.iter())
             .filter_map(|(task, net)| match &net.is {
-                Left::Row(header, row) => Some((*task, header, row, net.was.as_ref())),
+                Left::Row(header, row) => Some(Put {
+                    task: *task,
+                    header,
+                    row,
+                    was: net.was.as_ref(),
+                }),
                 Left::Removed(_) => None,
             })
             .collect();
         // Neighbours in their tables one after the other.
-        rows.sort_unstable_by_key(|(task, ..)| *task);
-        for (written, (task, header, row, was)) in rows.iter().enumerate() {
-            if written % WRITTEN_AT_ONCE == 0 {
-                give_way(written as f64 / rows.len() as f64);
-            }
-            self.put_row(*task, (header, row), *was)?;
+        rows.sort_unstable_by_key(|put| put.task);
+        for (written, some) in rows.chunks(WRITTEN_AT_ONCE).enumerate() {
+            give_way((written * WRITTEN_AT_ONCE) as f64 / rows.len() as f64);
+            self.put_rows(some)?;
         }
-        Ok(())
+        // All at once: what is put as one run costs as much as the last page of its table, and a little for each.
+        self.put_identities(&rows)?;
+        self.put_entries(&rows)
     }
 
     fn put_beside(&mut self, task: TaskNumber, beside: &Beside) -> Result<(), StoreError> {
@@ -137,48 +157,70 @@ impl<'t> Tables<'t> {
         }
     }
 
-    fn put_row(
-        &mut self,
-        task: TaskNumber,
-        (new, row): (&Header, &TaskRow),
-        was: Option<&Header>,
-    ) -> Result<(), StoreError> {
-        codec::encode_row(task, (new, row), &mut self.buffer)?;
-        self.tasks
-            .insert(task.0, self.buffer.as_slice())
-            .map_err(fault)?;
-        self.writes += 1;
-        self.bytes += self.buffer.len() as u64;
-        let entry = new.entry(task);
-        let Some(was) = was else {
-            self.put_identity(task, row)?;
-            return self.list(entry);
-        };
-        let before = was.entry(task);
-        if before != entry {
-            if !cfg!(planted = "due_entry_leaks") {
-                self.unlist(before)?;
+    /// Writes some rows, in the order of their numbers, without their index entries.
+    fn put_rows(&mut self, rows: &[Put<'_>]) -> Result<(), StoreError> {
+        self.sheet.clear();
+        for Put {
+            task, header, row, ..
+        } in rows
+        {
+            codec::encode_row(*task, (header, row), &mut self.buffer)?;
+            self.sheet.add(task.0, &self.buffer);
+        }
+        self.sheet.append_to(&mut self.tasks)?;
+        self.writes += rows.len() as u64;
+        self.bytes += self.sheet.bytes();
+        Ok(())
+    }
+
+    /// The index entries that new tasks keep from their start to their removal.
+    fn put_identities(&mut self, rows: &[Put<'_>]) -> Result<(), StoreError> {
+        let new: Vec<_> = rows.iter().filter(|put| put.was.is_none()).collect();
+        let ids = new.iter().map(|put| {
+            let id = put.row.id.as_str();
+            (id, seal::of_id(id, put.task.0))
+        });
+        let mut ids: Vec<_> = ids.collect();
+        ids.sort_unstable();
+        append(&mut self.ids, Unbounded, &ids, |entry| *entry)?;
+        let mut by_definition: Vec<_> = new.iter().map(|put| (put.row.def.0, put.task.0)).collect();
+        by_definition.sort_unstable();
+        for of_one in by_definition.chunk_by(|(one, _), (next, _)| one == next) {
+            let last = Included((of_one[0].0, u64::MAX));
+            append(&mut self.by_definition, last, of_one, |key| (*key, ()))?;
+        }
+        self.writes += 2 * new.len() as u64;
+        for put in &new {
+            for label in &put.row.facts.labels {
+                let by_label = opened(&mut self.by_label, || self.txn.open_table(BY_LABEL))?;
+                let key = (put.row.def.0, &**label, put.task.0);
+                let was_there = by_label.insert(key, ()).map_err(fault)?.is_some();
+                self.writes += u64::from(!was_there);
             }
-            self.list(entry)?;
         }
         Ok(())
     }
 
-    /// The index entries that a task keeps from its start to its removal.
-    fn put_identity(&mut self, task: TaskNumber, row: &TaskRow) -> Result<(), StoreError> {
-        let id = row.id.as_str();
-        let sealed = seal::of_id(id, task.0);
-        self.ids.insert(id, sealed).map_err(fault)?;
-        self.by_definition
-            .insert((row.def.0, task.0), ())
-            .map_err(fault)?;
-        self.writes += 2;
-        for label in &row.facts.labels {
-            let by_label = opened(&mut self.by_label, || self.txn.open_table(BY_LABEL))?;
-            let key = (row.def.0, &**label, task.0);
-            let was_there = by_label.insert(key, ()).map_err(fault)?.is_some();
-            self.writes += u64::from(!was_there);
+    /// The index entry of each row by what it waits for.
+    fn put_entries(&mut self, rows: &[Put<'_>]) -> Result<(), StoreError> {
+        let mut expiry = Vec::new();
+        for put in rows {
+            let entry = put.header.entry(put.task);
+            let before = put.was.and_then(|was| was.entry(put.task));
+            if before == entry {
+                continue;
+            }
+            if !cfg!(planted = "due_entry_leaks") {
+                self.unlist(before)?;
+            }
+            match entry {
+                Some(Entry::Expiry(key)) => expiry.push(key),
+                other => self.list(other)?,
+            }
         }
+        expiry.sort_unstable();
+        append(&mut self.expiry, Unbounded, &expiry, |key| (*key, ()))?;
+        self.writes += expiry.len() as u64;
         Ok(())
     }
 
@@ -214,7 +256,7 @@ impl<'t> Tables<'t> {
     /// What a commit says to others than its task.
     pub(super) fn tell(&mut self, task: TaskNumber, write: &Write) -> Result<(), StoreError> {
         if let Write::Event(event) = write {
-            self.put_event(event)?;
+            self.put_events(slice::from_ref(event))?;
         }
         if let Write::ChildEnded(family) = write {
             self.families.count(*family)?;
@@ -273,14 +315,16 @@ impl<'t> Tables<'t> {
         Ok(())
     }
 
-    fn put_event(&mut self, event: &EventRow) -> Result<(), StoreError> {
-        codec::encode(Slot::Event(event.etag), event, &mut self.buffer)?;
-        let events = opened(&mut self.events, || self.txn.open_table(EVENTS))?;
-        events
-            .insert(event.etag.0, self.buffer.as_slice())
-            .map_err(fault)?;
-        self.writes += 1;
-        self.bytes += self.buffer.len() as u64;
+    fn put_events(&mut self, events: &[EventRow]) -> Result<(), StoreError> {
+        self.sheet.clear();
+        for event in events {
+            codec::encode(Slot::Event(event.etag), event, &mut self.buffer)?;
+            self.sheet.add(event.etag.0, &self.buffer);
+        }
+        let table = opened(&mut self.events, || self.txn.open_table(EVENTS))?;
+        self.sheet.append_to(table)?;
+        self.writes += events.len() as u64;
+        self.bytes += self.sheet.bytes();
         Ok(())
     }
 }

@@ -8,14 +8,14 @@ use super::journal::Mark;
 use crate::commit::{Commit, Write};
 use crate::id::TaskId;
 use crate::plan::{Accepted, Net, Plan};
-use crate::row::{Etag, Family, Generation, TaskNumber, TaskRow};
+use crate::row::{Etag, EventRow, Family, Generation, TaskNumber, TaskRow};
 use std::collections::HashMap;
 use std::sync::Arc;
 
 /// One change beside the rows.
 #[derive(Debug)]
 pub(super) enum Beside {
-    /// What a commit says to others than its task.
+    /// What a commit says to others than its task, but for the log.
     Told(Write),
     /// What hangs on the task changes.
     Hangs(Write),
@@ -35,6 +35,8 @@ pub(super) struct Lot {
     pub(super) tasks: HashMap<TaskNumber, Net>,
     /// Ids given (`Some`) or freed (`None`).
     pub(super) ids: HashMap<TaskId, Option<TaskNumber>>,
+    /// Transitions for the log, in their order.
+    pub(super) events: Vec<EventRow>,
     /// Everything else, in its order.
     pub(super) beside: Vec<(TaskNumber, Beside)>,
     /// The highest etag or task number in it.
@@ -74,9 +76,15 @@ impl Lot {
     pub(super) fn tell(&mut self, commit: &Commit) {
         for write in &commit.writes {
             if says_to_others(write) {
-                let told = Beside::Told(write.clone());
-                self.beside.push((commit.task, told));
+                self.say(commit.task, write);
             }
+        }
+    }
+
+    fn say(&mut self, task: TaskNumber, told: &Write) {
+        match told {
+            Write::Event(event) => self.events.push(EventRow::clone(event)),
+            told => self.beside.push((task, Beside::Told(told.clone()))),
         }
     }
 
@@ -103,7 +111,7 @@ impl Lot {
                 Write::RemoveTask => {}
                 told if says_to_others(told) => {
                     if !(is_removed && cfg!(planted = "last_words_lost")) {
-                        self.beside.push((task, Beside::Told(told.clone())));
+                        self.say(task, told);
                     }
                 }
                 _ if is_removed => {}

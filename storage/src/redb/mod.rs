@@ -2,6 +2,7 @@
 
 mod absent;
 mod ahead;
+mod append;
 mod asks;
 mod backend;
 mod backup;
@@ -29,6 +30,7 @@ mod lives;
 mod lock;
 mod lot;
 mod medium;
+mod notes;
 mod open;
 mod open_error;
 mod options;

@@ -11,7 +11,7 @@ use super::open_error::OpenError;
 use super::platform::{self, FileId};
 use super::shape::{self, Shape};
 use super::tables::{ETAGS, FORMAT, GENERATIONS, INCARNATION, JOURNALLED, META, SUPPORTED};
-use super::{Opened, RedbOptions, replay};
+use super::{Opened, RedbOptions, notes, replay};
 use crate::row::{Etag, Generation};
 use crate::store::{Counters, StoreError};
 use redb::{
@@ -250,9 +250,11 @@ pub(crate) fn load(
     let journal = || disk.journal().map_err(|error| head_error(path, error));
     // redb may panic on pages that do not fit together. Everything it writes in here is held, so a caught panic leaves
     // nothing half done.
+    let file = Backend(Arc::clone(disk));
+    notes::check(&file)?;
     let loaded = catch_unwind(AssertUnwindSafe(|| {
         let database = builder
-            .create_with_backend(Backend(Arc::clone(disk)))
+            .create_with_backend(file)
             .map_err(|error| database_error(path, error))?;
         let facts = replayed(path, &database, (disk.shape(), &journal()?), || {
             disk.sync_journal()

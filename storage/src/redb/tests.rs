@@ -1,5 +1,6 @@
 //! The file's life: created whole, opened by one, never written over.
 
+mod appended;
 mod backups;
 mod compacted;
 mod copies;

@@ -6,6 +6,7 @@ mod tally;
 pub(super) use tally::undecoded;
 
 use super::lock::Lock;
+use super::notes;
 use super::open::{self, Facts};
 use super::open_error::OpenError;
 use super::progress::Watch;
@@ -144,6 +145,7 @@ pub(super) fn load(
     let shape = untouched.shape();
     let journal = untouched.journal();
     let journal = journal.map_err(|error| open::head_error(path, error))?;
+    notes::check(&untouched)?;
     let loaded = catch_unwind(AssertUnwindSafe(|| {
         let database = Builder::new()
             .set_check_integrity_on_open(check)

@@ -480,16 +480,16 @@ fn is_told(report: &SalvageReport, wrong: &str) -> bool {
             .filter(of_these)
             .any(|table| table.lost > 0)
     };
+    let is_named_anew = wrong.contains("lost.definition.");
+    let of_name = |finding: &store::Finding| finding.table == "definitions";
+    if is_named_anew && report.findings.named().iter().any(of_name) {
+        return true;
+    }
     if wrong.contains(" stream end: ") {
         return lost(&["stream"]) || report.journal.is_broken || report.outdated > 0;
     }
     if wrong.ends_with(&format!(": {}", ChildError::Gone)) {
         return lost(&["tasks"]) || report.journal.is_broken;
-    }
-    let is_named_anew = wrong.contains("lost.definition.");
-    let of_name = |finding: &store::Finding| finding.table == "definitions";
-    if is_named_anew && report.findings.named().iter().any(of_name) {
-        return true;
     }
     let stands = [
         " task: ",

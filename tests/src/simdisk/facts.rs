@@ -115,8 +115,7 @@ impl Fact {
             (Some(_), What::Removed) => false,
             (Some(whole), what) => {
                 // Begun anew under its id it waits for a claim, which will be a later one.
-                let waits = whole.row.generation.0 == 0;
-                let waits = waits && may_be_gone.contains(self.task.as_str());
+                let waits = whole.row.generation.0 == 0 && may_be_gone.contains(self.task.as_str());
                 what.holds(whole, |generation| {
                     waits || whole.row.generation.0 >= generation
                 })

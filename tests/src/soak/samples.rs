@@ -16,7 +16,7 @@ pub struct Sample {
     pub descriptors: f64,
 }
 
-/// Bytes.
+/// Bytes of a MiB.
 pub const MIB: f64 = 1_048_576.0;
 /// The size of a page of memory on the systems that have `/proc`, as far as these tests go.
 const PAGE_BYTES: f64 = 4096.0;

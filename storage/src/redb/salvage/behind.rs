@@ -70,19 +70,19 @@ pub(super) fn again(
             Some(_) => 0,
             None => first_to_do(&all, highest),
         };
+        // They lie in their order: from the first later one on all are.
+        let mut begun = known.is_some();
         let mut last = known.map(|mark| mark.seq);
         for (seq, batch) in all.into_iter().skip(from) {
             again.saved.is_broken |= last.is_some_and(|last| seq != last + 1);
             for commit in batch {
-                // They lie in their order: from the first later one on all are.
-                if last.is_some() || later(commit, highest) != Some(false) {
+                let is_later = later(commit, highest);
+                if begun || is_later != Some(false) {
                     again.commit(commit).map_err(failed)?;
                 }
-                if last.is_some() || later(commit, highest) == Some(true) {
-                    last = Some(seq);
-                }
+                begun |= is_later == Some(true);
             }
-            last = last.map(|_| seq);
+            last = begun.then_some(seq);
         }
     }
     again.end();

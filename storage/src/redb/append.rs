@@ -1,0 +1,83 @@
+//! Many entries of one table at once.
+
+use super::fault;
+use crate::store::StoreError;
+use redb::{CursorError, Key, Table, Value};
+use std::ops::{Bound, Range};
+
+/// So few are each put alone: to find the place for a run costs as much as to put one.
+const FEW: usize = 3;
+
+/// Puts entries, given in the order of their keys. Those that come behind everything in the table up to this bound are put there as
+/// one run, which costs a third of putting each; any other is put in its own place, over what has its key.
+///
+/// # Errors
+/// What redb fails with: the transaction is not to be committed.
+pub(super) fn append<'e, K, V, E>(
+    table: &mut Table<'_, K, V>,
+    up_to: Bound<K::SelfType<'e>>,
+    entries: &'e [E],
+    entry: impl Fn(&'e E) -> (K::SelfType<'e>, V::SelfType<'e>),
+) -> Result<(), StoreError>
+where
+    K: Key + 'static,
+    V: Value + 'static,
+{
+    let mut elsewhere = Vec::new();
+    if entries.len() <= FEW {
+        elsewhere.extend(entries);
+    } else {
+        let mut cursor = table.upper_bound_mut(up_to).map_err(fault)?;
+        for one in entries {
+            let (key, value) = entry(one);
+            match cursor.insert_before(key, value) {
+                Ok(()) => {}
+                Err(CursorError::UnorderedKey) if cfg!(planted = "misplaced_entry_left_out") => {}
+                Err(CursorError::UnorderedKey) => elsewhere.push(one),
+                Err(error) => return Err(fault(error)),
+            }
+        }
+        cursor.close().map_err(fault)?;
+    }
+    for one in elsewhere {
+        let (key, value) = entry(one);
+        table.insert(key, value).map_err(fault)?;
+    }
+    Ok(())
+}
+
+/// Encoded values under their keys, in memory that is used again.
+#[derive(Debug, Default)]
+pub(super) struct Sheet {
+    bytes: Vec<u8>,
+    entries: Vec<(u64, Range<usize>)>,
+}
+
+impl Sheet {
+    /// Forgets what was on it.
+    pub(super) fn clear(&mut self) {
+        self.bytes.clear();
+        self.entries.clear();
+    }
+
+    pub(super) fn add(&mut self, key: u64, value: &[u8]) {
+        let from = self.bytes.len();
+        self.bytes.extend_from_slice(value);
+        self.entries.push((key, from..self.bytes.len()));
+    }
+
+    /// Bytes of all values.
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes.len() as u64
+    }
+
+    /// Puts all that is on it, which was added in the order of the keys, as [`append`] does.
+    pub(super) fn append_to(
+        &self,
+        table: &mut Table<'_, u64, &'static [u8]>,
+    ) -> Result<(), StoreError> {
+        append(table, Bound::Unbounded, &self.entries, |(key, at)| {
+            (*key, &self.bytes[at.clone()])
+        })
+    }
+}

@@ -1,0 +1,44 @@
+//! Entries that come behind all others of their table, and those that do not.
+
+use super::*;
+use crate::redb::verify::verify;
+
+/// Tasks of so many numbers, with ids that begin with this.
+fn begin(store: &RedbStore, numbers: std::ops::Range<u64>, prefix: &str) {
+    let starts: Vec<_> = numbers
+        .map(|number| start(&pending(number, &format!("{prefix}{number:02}"))))
+        .collect();
+    let answers = store.commit(&starts).unwrap();
+    assert!(answers.iter().all(Result::is_ok), "{answers:?}");
+    // What was committed is in the tables then: what follows is a lot of its own.
+    assert!(store.bring().is_ok() && store.ahead.lock().is_empty());
+}
+
+/// Ids, numbers and transitions that are not behind those in the file were left out, or the whole lot was refused.
+#[test]
+fn what_does_not_come_last_in_its_table_is_put_in_its_place() {
+    for journal_bytes in [0, 1 << 20] {
+        let (_directory, path) = place();
+        let options = RedbOptions {
+            journal_bytes,
+            ..RedbOptions::default()
+        };
+        let store = RedbStore::open(&path, options, 0xabc, 17).unwrap();
+        store.define(&["job"]).unwrap();
+        begin(&store, 40..60, "m");
+        begin(&store, 80..99, "a");
+        begin(&store, 10..30, "z");
+        begin(&store, 60..80, "m");
+        let places = [(40..60, "m"), (80..99, "a"), (10..30, "z"), (60..80, "m")];
+        for (numbers, prefix) in places {
+            for number in numbers {
+                let id = crate::conformance::rows::task_id(&format!("{prefix}{number:02}"));
+                assert_eq!(store.find(&id), Ok(Some(TaskNumber(number))));
+                assert_eq!(get(&store, number).map(|row| row.id), Some(id));
+            }
+        }
+        drop(store);
+        let report = verify(&path, 5, 0).unwrap();
+        assert!(report.is_whole(), "{report:?}");
+    }
+}
