@@ -25,11 +25,12 @@ use crate::request::{Draft, Posted, Request};
 use crate::stream::cell::Appended;
 use crate::turn::{Dispatcher, Entered};
 use crate::writer::{Message, Refused, Stop, Target};
+use foldhash::HashMap;
 use outlive_storage::row::{
     Etag, EventKind, Generation, LifeRow, Receipt, TaskNumber, ValueKey, ValueKind,
 };
 use outlive_storage::{Applied, Commit, Conflict, Counters, Store, StoreError, Write};
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -1,8 +1,8 @@
 //! The commits of one batch: one for each task, and what a refusal means.
 
+use foldhash::{HashMap, HashMapExt};
 use outlive_storage::row::{TaskNumber, TaskRow};
 use outlive_storage::{Applied, Commit, Conflict, Expect, StoreError, Write};
-use std::collections::HashMap;
 use std::sync::Arc;
 
 /// The tasks whose stored rows turned out to be damaged.

@@ -1,8 +1,8 @@
 //! Slots: how many handlers run at once, and who waits for one.
 
+use foldhash::{HashMap, HashMapExt};
 use outlive_storage::row::DefNumber;
 use parking_lot::Mutex;
-use std::collections::HashMap;
 use std::sync::Arc;
 use tokio::sync::Notify;
 

@@ -1,9 +1,9 @@
 //! Who waits for which answer. Waiters are told only what is durable.
 
 use crate::machine::Named;
+use foldhash::{HashMap, HashMapExt};
 use outlive_storage::row::{Payload, TaskNumber, TurnResult};
 use parking_lot::Mutex;
-use std::collections::HashMap;
 use std::sync::Arc;
 use tokio::sync::oneshot;
 

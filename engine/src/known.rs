@@ -3,11 +3,12 @@
 use crate::machine::{Event, Question};
 use crate::questions::Questions;
 use crate::writer::Target;
+use foldhash::{HashMap, HashMapExt, HashSet, HashSetExt};
 use outlive_storage::id::{InputId, TaskId};
 use outlive_storage::row::{Etag, Family, InputRow, Receipt, State, TaskNumber, TaskRow};
 use outlive_storage::store::PAGE_MAX;
 use outlive_storage::{Store, StoreError, Write};
-use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 /// A task as the batch at hand has left it.

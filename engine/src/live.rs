@@ -3,10 +3,10 @@
 use crate::alarms::Watched;
 use crate::hold::Hold;
 use crate::signal::Signal;
+use foldhash::{HashMap, HashSet};
 use outlive_storage::id::TaskId;
 use outlive_storage::row::{Generation, TaskNumber};
 use parking_lot::Mutex;
-use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;

@@ -1,9 +1,9 @@
 //! What the writer knows of questions, ahead of the store only within a batch.
 
 use crate::machine::Question;
+use foldhash::{HashMap, HashSet};
 use outlive_storage::row::{StepRow, StepState, TaskNumber, TaskRow};
 use outlive_storage::{Store, StoreError, Write};
-use std::collections::{HashMap, HashSet};
 
 /// The questions that the batch at hand has touched.
 #[derive(Default)]

@@ -9,8 +9,8 @@ use crate::machine::DefLimits;
 use crate::startable::{Elsewhere, Startable};
 use crate::stream::sink::SinkFactory;
 use crate::value_type::ValueType;
+use foldhash::{HashMap, HashMapExt};
 use outlive_storage::row::{DefNumber, IndexRow};
-use std::collections::HashMap;
 use std::sync::Arc;
 
 /// Cheap to clone, so that a builder can be checked and then opened.

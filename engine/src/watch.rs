@@ -5,11 +5,11 @@ use crate::error::GetError;
 use crate::feed::Feeds;
 use crate::snapshot::{MetadataMap, Snapshot};
 use crate::writer::Stop;
+use foldhash::{HashMap, HashMapExt};
 use outlive_storage::Store;
 use outlive_storage::id::{InvalidId, TaskId};
 use outlive_storage::row::TaskNumber;
 use parking_lot::Mutex;
-use std::collections::HashMap;
 use std::sync::Arc;
 use tokio::sync::watch;
 

@@ -9,7 +9,7 @@
 //! Numbers are little-endian. The structs in `row` and `receipt` are version 1; a changed struct gets a further
 //! version, and the old struct stays here with a `From`.
 
-use crate::commit::Commit;
+use crate::commit::{Commit, Write};
 use crate::header::Header;
 use crate::receipt::KeptReceipt;
 use crate::row::{
@@ -18,8 +18,11 @@ use crate::row::{
 };
 use crate::slot::Slot;
 use crate::store::StoreError;
+use bincode::enc::write::Writer;
+use bincode::error::EncodeError;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use std::ops::Range;
 
 /// The newest format of an entry this version reads, and the one it writes.
 pub(crate) const VERSION: u8 = 1;
@@ -36,6 +39,10 @@ const VALUE: [u8; 2] = *b"oV";
 pub(crate) const BINCODE: u8 = 2;
 /// The body is the user's bytes as given.
 const RAW: u8 = 0;
+
+/// The number of [`Write::Row`] among its kind.
+#[cfg(feature = "redb")]
+const ROW_OF_WRITES: u32 = 0;
 
 const HEADER_LEN: usize = 84;
 const SHORT_LEN: usize = 8;
@@ -56,6 +63,31 @@ pub(crate) fn encode_row(
     (header, row): (&Header, &TaskRow),
     out: &mut Vec<u8>,
 ) -> Result<()> {
+    start_row(header, out);
+    body_into(row, out)?;
+    seal_row(task, out);
+    Ok(())
+}
+
+/// As [`encode_row`], of a row whose body [is encoded](encode_batch) already.
+///
+/// # Errors
+/// As for [`encode_row`].
+#[cfg(feature = "redb")]
+pub(crate) fn encode_row_of(
+    task: TaskNumber,
+    (header, body): (&Header, &[u8]),
+    out: &mut Vec<u8>,
+) -> Result<()> {
+    check_body(body.len())?;
+    start_row(header, out);
+    out.extend_from_slice(body);
+    seal_row(task, out);
+    Ok(())
+}
+
+/// The header of a row, but for what is known of its body.
+fn start_row(header: &Header, out: &mut Vec<u8>) {
     let (place, (life, ahead_us), at) = place_parts(header.place);
     out.clear();
     out.extend_from_slice(&ROW);
@@ -72,7 +104,10 @@ pub(crate) fn encode_row(
     out.extend_from_slice(&parent.to_le_bytes());
     out.extend_from_slice(&turn.to_le_bytes());
     out.extend_from_slice(&[0; 8]);
-    body_into(row, out)?;
+}
+
+/// What the header says of the body behind it, and their checksums.
+fn seal_row(task: TaskNumber, out: &mut Vec<u8>) {
     let len = (out.len() - HEADER_LEN) as u32;
     out[HEADER_LEN - 8..HEADER_LEN - 4].copy_from_slice(&len.to_le_bytes());
     let slot = Slot::Task(task);
@@ -80,7 +115,6 @@ pub(crate) fn encode_row(
     out[HEADER_LEN - 4..HEADER_LEN].copy_from_slice(&crc);
     let crc = crc_of_body(slot, &out[HEADER_LEN..]);
     out.extend_from_slice(&crc.to_le_bytes());
-    Ok(())
 }
 
 /// Reads a row's header, without its body.
@@ -261,13 +295,47 @@ pub(crate) fn decode_step(slot: Slot<'_>, bytes: &[u8]) -> Result<StepRow> {
     Ok(step)
 }
 
-/// Appends a batch, for the journal. Its commits are in the memory of the caller already, so they have no bound here.
+/// Where the bodies of rows are in an encoded batch, in the order of its commits.
+#[cfg(feature = "redb")]
+pub(crate) type Bodies = Vec<(TaskNumber, Range<usize>)>;
+
+/// Appends a batch, for the journal, and says where in `out` it has put the bodies of rows, which are as those of
+/// [`encode_row`]: who writes them to the tables need not encode them once more. Its commits are in the memory of the caller
+/// already, so they have no bound here.
+///
+/// The bytes are those of the list of commits in the standard configuration of bincode: [`decode_batch`] reads them as that.
 ///
 /// # Errors
 /// [`StoreError::Malformed`] when it cannot be encoded.
-pub(crate) fn encode_batch(batch: &[&Commit], out: &mut Vec<u8>) -> Result<()> {
+#[cfg(feature = "redb")]
+pub(crate) fn encode_batch(batch: &[&Commit], out: &mut Vec<u8>) -> Result<Bodies> {
+    let mut bodies = Vec::with_capacity(batch.len());
+    unbounded_into(&(batch.len() as u64), out)?;
+    for Commit {
+        task,
+        expect,
+        writes,
+    } in batch
+    {
+        unbounded_into(&(task, expect, writes.len() as u64), out)?;
+        for write in writes {
+            let Write::Row(row) = write else {
+                unbounded_into(write, out)?;
+                continue;
+            };
+            unbounded_into(&ROW_OF_WRITES, out)?;
+            let from = out.len();
+            unbounded_into(row, out)?;
+            bodies.push((*task, from..out.len()));
+        }
+    }
+    Ok(bodies)
+}
+
+#[cfg(feature = "redb")]
+fn unbounded_into<T: Serialize>(part: &T, out: &mut Vec<u8>) -> Result<()> {
     let config = bincode::config::standard();
-    match bincode::serde::encode_into_std_write(batch, out, config) {
+    match bincode::serde::encode_into_writer(part, Appending(out), config) {
         Ok(_) => Ok(()),
         Err(_) => Err(StoreError::Malformed {
             what: "a batch cannot be encoded",
@@ -346,8 +414,25 @@ fn check_magic(slot: Slot<'_>, magic: [u8; 2], bytes: &[u8]) -> Result<()> {
 
 fn body_into<T: Serialize>(body: &T, out: &mut Vec<u8>) -> Result<()> {
     let from = out.len();
-    let written = bincode::serde::encode_into_std_write(body, out, config());
-    if written.is_err() || out.len() - from > BODY_MAX {
+    let written = bincode::serde::encode_into_writer(body, Appending(out), config());
+    match written {
+        Ok(_) => check_body(out.len() - from),
+        Err(_) => check_body(usize::MAX),
+    }
+}
+
+/// What bincode writes goes behind the bytes that are there. By [`io::Write`](std::io::Write) each field would take twice as long.
+struct Appending<'a>(&'a mut Vec<u8>);
+
+impl Writer for Appending<'_> {
+    fn write(&mut self, bytes: &[u8]) -> std::result::Result<(), EncodeError> {
+        self.0.extend_from_slice(bytes);
+        Ok(())
+    }
+}
+
+fn check_body(len: usize) -> Result<()> {
+    if len > BODY_MAX {
         return Err(StoreError::Malformed {
             what: "a row is larger than 4 MiB",
         });

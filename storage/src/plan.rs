@@ -8,7 +8,7 @@ use crate::header::Header;
 use crate::id::TaskId;
 use crate::row::{Etag, Generation, Place, State, TaskNumber, TaskRow};
 use crate::store::StoreError;
-use std::collections::HashMap;
+use foldhash::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
 

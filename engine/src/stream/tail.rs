@@ -1,9 +1,10 @@
 //! The newest durable part of each stream that somebody follows, so that readers who keep up need not read the store.
 
 use crate::machine::Status;
+use foldhash::{HashMap, HashMapExt};
 use outlive_storage::row::{SegmentRow, TaskNumber, TaskRow};
 use parking_lot::Mutex;
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use tokio::sync::watch;

@@ -7,6 +7,7 @@
 use super::journal::Mark;
 use super::lot::Lot;
 use super::standing::Leaves;
+use crate::codec::Bodies;
 use crate::id::TaskId;
 use crate::plan::{Left, Plan};
 use crate::row::TaskNumber;
@@ -60,9 +61,10 @@ impl Ahead {
         }
     }
 
-    /// Adds a batch that is durable.
-    pub(super) fn add(&mut self, plan: Plan<'_>, mark: Mark) {
+    /// Adds a batch that is durable, of which the record has the bodies of rows.
+    pub(super) fn add(&mut self, plan: Plan<'_>, mark: Mark, (record, bodies): (&[u8], &Bodies)) {
         self.fresh.take(plan, mark);
+        self.fresh.take_bodies(record, bodies);
     }
 
     /// What is to be put into the database next. It is kept until that is [done](Ahead::done).

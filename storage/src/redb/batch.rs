@@ -53,6 +53,8 @@ struct Put<'l> {
     task: TaskNumber,
     header: &'l Header,
     row: &'l TaskRow,
+    /// Its body, if it is encoded already.
+    body: Option<&'l [u8]>,
     /// The header of the row that is there, if one is.
     was: Option<&'l Header>,
 }
@@ -119,6 +121,7 @@ impl<'t> Tables<'t> {
                     task: *task,
                     header,
                     row,
+                    body: lot.body(*task),
                     was: net.was.as_ref(),
                 }),
                 Left::Removed(_) => None,
@@ -161,10 +164,17 @@ impl<'t> Tables<'t> {
     fn put_rows(&mut self, rows: &[Put<'_>]) -> Result<(), StoreError> {
         self.sheet.clear();
         for Put {
-            task, header, row, ..
+            task,
+            header,
+            row,
+            body,
+            ..
         } in rows
         {
-            codec::encode_row(*task, (header, row), &mut self.buffer)?;
+            match body {
+                Some(body) => codec::encode_row_of(*task, (header, body), &mut self.buffer)?,
+                None => codec::encode_row(*task, (header, row), &mut self.buffer)?,
+            }
             self.sheet.add(task.0, &self.buffer);
         }
         self.sheet.append_to(&mut self.tasks)?;
@@ -203,7 +213,7 @@ impl<'t> Tables<'t> {
 
     /// The index entry of each row by what it waits for.
     fn put_entries(&mut self, rows: &[Put<'_>]) -> Result<(), StoreError> {
-        let mut expiry = Vec::new();
+        let (mut running, mut expiry) = (Vec::new(), Vec::new());
         for put in rows {
             let entry = put.header.entry(put.task);
             let before = put.was.and_then(|was| was.entry(put.task));
@@ -214,10 +224,13 @@ impl<'t> Tables<'t> {
                 self.unlist(before)?;
             }
             match entry {
+                Some(Entry::Running(key)) => running.push(key),
                 Some(Entry::Expiry(key)) => expiry.push(key),
                 other => self.list(other)?,
             }
         }
+        append(&mut self.running, Unbounded, &running, |key| (*key, ()))?;
+        self.writes += running.len() as u64;
         expiry.sort_unstable();
         append(&mut self.expiry, Unbounded, &expiry, |key| (*key, ()))?;
         self.writes += expiry.len() as u64;

@@ -1,9 +1,10 @@
 //! One batch: plan it on what is durable, make it durable in the journal, and let the database have it later.
 
-use super::journal::{self, Mark};
+use super::journal::{self, Mark, Placed};
 use super::lot::Lot;
 use super::open::Facts;
 use super::standing::{Over, Seen};
+use super::tops::Tops;
 use super::{RedbStore, fault};
 use crate::commit::{Applied, Commit, Conflict};
 use crate::plan::{Plan, plan};
@@ -17,6 +18,8 @@ pub(crate) struct Reached {
     pub(super) mark: Mark,
     /// The last record, whose memory the next one takes.
     record: Vec<u8>,
+    /// Known from the first batch on.
+    tops: Option<Tops>,
 }
 
 impl Reached {
@@ -25,6 +28,7 @@ impl Reached {
         Reached {
             mark: facts.mark,
             record: Vec::new(),
+            tops: None,
         }
     }
 }
@@ -70,24 +74,32 @@ impl RedbStore {
         }
         let mut reached = self.reached.lock();
         self.check_writable()?;
+        let tops = match reached.tops.take() {
+            Some(tops) => tops,
+            // The database has everything: nothing was committed yet.
+            None => Seen::by(self).tops()?,
+        };
+        let tops = reached.tops.insert(tops);
         let mut plan = {
             // Held to the end of the plan: what is not found there is in the database then.
             let upper = self.ahead.lock();
-            let below = &Seen::by(self);
+            let below = &Seen::below(self, tops);
             plan(batch, &Over { upper, below })?
         };
+        tops.take(&plan);
         let answers = std::mem::take(&mut plan.answers);
         if plan.accepted.is_empty() {
             return Ok(answers);
         }
-        let mut mark = self.put_record(&plan, &mut reached)?;
-        if mark.is_none() && self.has_been_made_room() {
-            mark = self.put_record(&plan, &mut reached)?;
+        let mut placed = self.put_record(&plan, &mut reached)?;
+        if placed.is_none() && self.has_been_made_room() {
+            placed = self.put_record(&plan, &mut reached)?;
         }
-        match mark {
-            Some(mark) => {
-                reached.mark = mark;
-                self.ahead.lock().add(plan, mark);
+        match placed {
+            Some(Placed { next, bodies, .. }) => {
+                reached.mark = next;
+                let encoded = (&*reached.record, &bodies);
+                self.ahead.lock().add(plan, next, encoded);
             }
             None => self.put_through(plan, &mut reached)?,
         }
@@ -99,7 +111,7 @@ impl RedbStore {
         &self,
         plan: &Plan<'_>,
         reached: &mut Reached,
-    ) -> Result<Option<Mark>, StoreError> {
+    ) -> Result<Option<Placed>, StoreError> {
         let Some(disk) = self.disk().filter(|disk| disk.shape().journal > 0) else {
             return Ok(None);
         };
@@ -108,15 +120,15 @@ impl RedbStore {
             .collect();
         let marks = (reached.mark, self.ahead.lock().durable());
         let record = journal::record(disk.shape(), marks, &commits, &mut reached.record)?;
-        let Some((from, next)) = record else {
+        let Some(placed) = record else {
             // Of one that is larger than any that is put, nothing is kept in memory.
             reached.record.clear();
             reached.record.shrink_to(disk.shape().journal as usize);
             return Ok(None);
         };
-        let put = disk.put_record(from, &reached.record);
+        let put = disk.put_record(placed.at, &reached.record);
         put.map_err(|error| fault(redb::StorageError::from(error)))?;
-        Ok(Some(next))
+        Ok(Some(placed))
     }
 
     /// Waits for whoever is making room in the journal. False when nobody did.

@@ -15,7 +15,7 @@ mod beyond;
 pub(super) use beyond::beyond;
 
 use super::shape::{BLOCK, Shape};
-use crate::codec;
+use crate::codec::{self, Bodies};
 use crate::commit::Commit;
 use crate::store::StoreError;
 
@@ -92,8 +92,17 @@ fn seal(said: u128) -> u32 {
     crc32fast::hash(&said.to_le_bytes())
 }
 
-/// Puts the record of a batch into `out`, which is emptied first. Where it goes, and the mark behind it; `None` when there is
-/// no room for it.
+/// A record that has a place.
+pub(super) struct Placed {
+    /// Where in the journal it goes.
+    pub(super) at: u64,
+    /// The mark behind it.
+    pub(super) next: Mark,
+    /// Where in it the bodies of rows are.
+    pub(super) bodies: Bodies,
+}
+
+/// Puts the record of a batch into `out`, which is emptied first. `None` when there is no room for it.
 ///
 /// `reached` is behind the last record, `durable` behind the last one that the database has on the disk.
 ///
@@ -104,10 +113,10 @@ pub(super) fn record(
     (reached, durable): (Mark, Mark),
     batch: &[&Commit],
     out: &mut Vec<u8>,
-) -> Result<Option<(u64, Mark)>, StoreError> {
+) -> Result<Option<Placed>, StoreError> {
     out.clear();
     out.resize(HEAD_LEN, 0);
-    codec::encode_batch(batch, out)?;
+    let bodies = codec::encode_batch(batch, out)?;
     let body_len = out.len() - HEAD_LEN;
     // What is in the journal, the database must be able to have: a larger one goes there at once, which may refuse it.
     if body_len > codec::BODY_MAX && !cfg!(planted = "journal_takes_anything") {
@@ -132,7 +141,11 @@ pub(super) fn record(
     head[24..].copy_from_slice(&crc.to_le_bytes());
     out[..HEAD_LEN].copy_from_slice(&head);
     out.resize(len, 0);
-    Ok(Some((from, next)))
+    Ok(Some(Placed {
+        at: from,
+        next,
+        bodies,
+    }))
 }
 
 /// The bytes that a record takes; `None` for a body no journal has room for.

@@ -5,11 +5,13 @@
 //! depends on what is there.
 
 use super::journal::Mark;
+use crate::codec::Bodies;
 use crate::commit::{Commit, Write};
 use crate::id::TaskId;
 use crate::plan::{Accepted, Net, Plan};
 use crate::row::{Etag, EventRow, Family, Generation, TaskNumber, TaskRow};
-use std::collections::HashMap;
+use foldhash::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// One change beside the rows.
@@ -45,6 +47,9 @@ pub(super) struct Lot {
     pub(super) generation: Generation,
     /// How far the database is in its journal when it has all this.
     pub(super) mark: Mark,
+    /// The last bodies of rows, encoded, and where they are; of a lot that never was in a record, none.
+    encoded: Vec<u8>,
+    bodies: HashMap<TaskNumber, Range<usize>>,
     /// How many batches it is of.
     batches: u64,
 }
@@ -70,6 +75,23 @@ impl Lot {
         self.generation = self.generation.max(plan.generation);
         self.mark = mark;
         self.batches += 1;
+    }
+
+    /// Adds the bodies of rows of the batch that was taken last.
+    pub(super) fn take_bodies(&mut self, record: &[u8], bodies: &Bodies) {
+        for (task, at) in bodies {
+            if cfg!(planted = "first_body_kept") && self.bodies.contains_key(task) {
+                continue;
+            }
+            let from = self.encoded.len();
+            self.encoded.extend_from_slice(&record[at.clone()]);
+            self.bodies.insert(*task, from..self.encoded.len());
+        }
+    }
+
+    /// The body of the row that a task is left with, if it was encoded for the journal.
+    pub(super) fn body(&self, task: TaskNumber) -> Option<&[u8]> {
+        self.bodies.get(&task).map(|at| &self.encoded[at.clone()])
     }
 
     /// Adds what a commit that is left out says to others than its task.

@@ -54,6 +54,7 @@ mod standing;
 mod stream;
 mod tables;
 mod tidy;
+mod tops;
 #[cfg(unix)]
 mod unix;
 #[cfg(unix)]

@@ -4,6 +4,7 @@ use super::batch::Bytes;
 use super::lot::Lot;
 use super::seal::SealedTask;
 use super::tables::{IDS, TASKS};
+use super::tops::Tops;
 use super::{RedbStore, fault, seal};
 use crate::codec;
 use crate::header::Header;
@@ -71,6 +72,8 @@ impl<L: Deref<Target: Leaves>, R: Rows> Rows for Over<'_, L, R> {
 /// The rows that readers of the database see, looked at when one is asked for.
 pub(super) struct Seen<'s> {
     store: &'s RedbStore,
+    /// What is beyond is not looked for.
+    tops: Option<&'s Tops>,
     tasks: OnceCell<ReadOnlyTable<u64, Bytes>>,
     ids: OnceCell<ReadOnlyTable<&'static str, SealedTask>>,
 }
@@ -79,9 +82,32 @@ impl Seen<'_> {
     pub(super) fn by(store: &RedbStore) -> Seen<'_> {
         Seen {
             store,
+            tops: None,
             tasks: OnceCell::new(),
             ids: OnceCell::new(),
         }
+    }
+
+    /// As [`Seen::by`], where nothing of the database is beyond these.
+    pub(super) fn below<'s>(store: &'s RedbStore, tops: &'s Tops) -> Seen<'s> {
+        Seen {
+            tops: Some(tops),
+            ..Seen::by(store)
+        }
+    }
+
+    /// The greatest of the database, by the ends of its tables.
+    pub(super) fn tops(&self) -> Result<Tops> {
+        let number = self.tasks()?.last().map_err(fault)?;
+        let number = number.map(|(number, _)| TaskNumber(number.value()));
+        let id = self.ids()?.last().map_err(fault)?;
+        let id = id.map(|(id, _)| TaskId::new(id.value()));
+        // What is no id was never given: it is damage, beyond which nobody can tell what there is.
+        Ok(Tops::of(
+            number,
+            id.transpose()
+                .map_err(|_| seal::corrupt_id("the last one"))?,
+        ))
     }
 
     fn tasks(&self) -> Result<&ReadOnlyTable<u64, Bytes>> {
@@ -105,11 +131,17 @@ impl Seen<'_> {
 
 impl Rows for Seen<'_> {
     fn number(&self, id: &TaskId) -> Result<Option<TaskNumber>> {
-        number_in(self.ids()?, id)
+        match self.tops {
+            Some(tops) if tops.is_beyond_id(id) => Ok(None),
+            Some(_) | None => number_in(self.ids()?, id),
+        }
     }
 
     fn header(&self, task: TaskNumber) -> Result<Option<Result<Header>>> {
-        header_in(self.tasks()?, task)
+        match self.tops {
+            Some(tops) if tops.is_beyond(task) => Ok(None),
+            Some(_) | None => header_in(self.tasks()?, task),
+        }
     }
 
     fn row(&self, task: TaskNumber) -> Result<Result<Option<Box<TaskRow>>>> {

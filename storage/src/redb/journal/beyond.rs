@@ -88,7 +88,7 @@ mod tests {
         for batch in &batches {
             let commits: Vec<&Commit> = batch.iter().collect();
             let put = record(shape(), (mark, Mark::default()), &commits, &mut bytes);
-            (_, mark) = put.unwrap().expect("room");
+            mark = put.unwrap().expect("room").next;
             journal.extend_from_slice(&bytes);
         }
         journal.resize(shape().journal as usize, 0);

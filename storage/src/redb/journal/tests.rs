@@ -31,7 +31,7 @@ fn put(journal: &mut [u8], marks: (Mark, Mark), batch: &[Commit]) -> Option<Mark
     let shape = Shape::new(journal.len() as u32, 7);
     let commits: Vec<&Commit> = batch.iter().collect();
     let mut bytes = Vec::new();
-    let (from, next) = record(shape, marks, &commits, &mut bytes).unwrap()?;
+    let Placed { at: from, next, .. } = record(shape, marks, &commits, &mut bytes).unwrap()?;
     journal[from as usize..][..bytes.len()].copy_from_slice(&bytes);
     Some(next)
 }

@@ -42,3 +42,22 @@ fn what_does_not_come_last_in_its_table_is_put_in_its_place() {
         assert!(report.is_whole(), "{report:?}");
     }
 }
+
+/// Who begins beyond all others is not looked for: whoever is not beyond them is.
+#[test]
+fn a_taken_id_or_number_is_refused_once_it_is_in_the_tables() {
+    let (_directory, path) = place();
+    let store = open(&path).unwrap();
+    store.define(&["job"]).unwrap();
+    begin(&store, 40..60, "m");
+    let refused = |number, id: &str| {
+        let answer = one(&store, start(&pending(number, id)));
+        assert!(answer.is_err(), "{number} {id}: {answer:?}");
+    };
+    refused(70, "m59");
+    refused(59, "z");
+    refused(70, "m40");
+    refused(40, "a");
+    started(&store, 70, "z");
+    started(&store, 30, "a");
+}

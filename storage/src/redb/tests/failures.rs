@@ -227,7 +227,6 @@ fn a_file_of_which_the_notes_of_free_pages_are_damaged_is_refused() {
     let (directory, path) = place();
     copies::filled(&path);
     let whole = fs::read(&path).unwrap();
-    let damaged = directory.path().join("damaged");
     // There is a bit for each page, and most are free.
     let notes_free = |page: &[u8]| page[0] == 1 && page.windows(17).any(|bits| bits == [0xff; 17]);
     let (mut refused, mut opened) = (0, 0);
@@ -238,6 +237,7 @@ fn a_file_of_which_the_notes_of_free_pages_are_damaged_is_refused() {
         for at in (8..768).step_by(95) {
             let mut bytes = whole.clone();
             bytes[number * 4096 + at] ^= 0x10;
+            let damaged = directory.path().join(format!("{number}-{at}"));
             fs::write(&damaged, bytes).unwrap();
             match open(&damaged) {
                 Err(OpenError::Damaged { message }) if message.contains("free pages") => {
@@ -245,8 +245,11 @@ fn a_file_of_which_the_notes_of_free_pages_are_damaged_is_refused() {
                 }
                 // Of the tables.
                 Err(_) => {}
-                // What an earlier commit had noted.
-                Ok(_) => opened += 1,
+                // What an earlier commit had noted. Not closed: where redb believes what is damaged, that ends the process.
+                Ok(store) => {
+                    std::mem::forget(store);
+                    opened += 1;
+                }
             }
         }
     }
