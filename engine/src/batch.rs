@@ -361,8 +361,8 @@ impl Batcher {
         decided.removed = removes;
         // Who watches a task is not woken for what it emits.
         let seen = what.is_some() || brought.metadata.is_some();
-        // Written before a removal, which is the last word on a task.
-        let mut beside = Vec::new();
+        // Written before a removal, which is the last word on a task. With room for two values, an event, and the row.
+        let mut beside = Vec::with_capacity(writes.len() + 4);
         if removes {
             decided.output = brought.value;
         } else {

@@ -1,4 +1,4 @@
-//! Rows to bytes and back: the one file that uses bincode.
+//! Rows to bytes and back: the one module that uses bincode.
 //!
 //! bincode reads moved fields and flipped bits without complaint, so every entry carries a magic, the version of
 //! its format, and checksums that cover its key. Nothing here panics on any bytes.
@@ -9,7 +9,9 @@
 //! Numbers are little-endian. The structs in `row` and `receipt` are version 1; a changed struct gets a further
 //! version, and the old struct stays here with a `From`.
 
-use crate::commit::{Commit, Write};
+#[cfg(feature = "redb")]
+mod batch;
+
 use crate::header::Header;
 use crate::receipt::KeptReceipt;
 use crate::row::{
@@ -18,18 +20,17 @@ use crate::row::{
 };
 use crate::slot::Slot;
 use crate::store::StoreError;
+#[cfg(feature = "redb")]
+pub(crate) use batch::{Bodies, decode_batch, encode_batch};
 use bincode::enc::write::Writer;
 use bincode::error::EncodeError;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use std::ops::Range;
 
 /// The newest format of an entry this version reads, and the one it writes.
 pub(crate) const VERSION: u8 = 1;
 /// Largest encoded body, in bytes: far above any row whose payloads are inline, far below a hostile length.
 pub(crate) const BODY_MAX: usize = 4 << 20;
-/// Most that a batch of the journal takes in memory, in bytes: a few times what the largest journal holds.
-const BATCH_MAX: usize = 256 << 20;
 /// Largest large value, in bytes.
 const VALUE_MAX: usize = 1 << 30;
 
@@ -39,10 +40,6 @@ const VALUE: [u8; 2] = *b"oV";
 pub(crate) const BINCODE: u8 = 2;
 /// The body is the user's bytes as given.
 const RAW: u8 = 0;
-
-/// The number of [`Write::Row`] among its kind.
-#[cfg(feature = "redb")]
-const ROW_OF_WRITES: u32 = 0;
 
 const HEADER_LEN: usize = 84;
 const SHORT_LEN: usize = 8;
@@ -293,61 +290,6 @@ pub(crate) fn decode_step(slot: Slot<'_>, bytes: &[u8]) -> Result<StepRow> {
     let (mut step, read) = head.map_err(|_| slot.corrupt())?;
     step.value = body.get(read..).ok_or_else(|| slot.corrupt())?.to_vec();
     Ok(step)
-}
-
-/// Where the bodies of rows are in an encoded batch, in the order of its commits.
-#[cfg(feature = "redb")]
-pub(crate) type Bodies = Vec<(TaskNumber, Range<usize>)>;
-
-/// Appends a batch, for the journal, and says where in `out` it has put the bodies of rows, which are as those of
-/// [`encode_row`]: who writes them to the tables need not encode them once more. Its commits are in the memory of the caller
-/// already, so they have no bound here.
-///
-/// The bytes are those of the list of commits in the standard configuration of bincode: [`decode_batch`] reads them as that.
-///
-/// # Errors
-/// [`StoreError::Malformed`] when it cannot be encoded.
-#[cfg(feature = "redb")]
-pub(crate) fn encode_batch(batch: &[&Commit], out: &mut Vec<u8>) -> Result<Bodies> {
-    let mut bodies = Vec::with_capacity(batch.len());
-    unbounded_into(&(batch.len() as u64), out)?;
-    for Commit {
-        task,
-        expect,
-        writes,
-    } in batch
-    {
-        unbounded_into(&(task, expect, writes.len() as u64), out)?;
-        for write in writes {
-            let Write::Row(row) = write else {
-                unbounded_into(write, out)?;
-                continue;
-            };
-            unbounded_into(&ROW_OF_WRITES, out)?;
-            let from = out.len();
-            unbounded_into(row, out)?;
-            bodies.push((*task, from..out.len()));
-        }
-    }
-    Ok(bodies)
-}
-
-#[cfg(feature = "redb")]
-fn unbounded_into<T: Serialize>(part: &T, out: &mut Vec<u8>) -> Result<()> {
-    let config = bincode::config::standard();
-    match bincode::serde::encode_into_writer(part, Appending(out), config) {
-        Ok(_) => Ok(()),
-        Err(_) => Err(StoreError::Malformed {
-            what: "a batch cannot be encoded",
-        }),
-    }
-}
-
-/// Reads a batch of the journal; `None` when these bytes are not one.
-pub(crate) fn decode_batch(body: &[u8]) -> Option<Vec<Commit>> {
-    let config = bincode::config::standard().with_limit::<BATCH_MAX>();
-    let (batch, read) = bincode::serde::decode_from_slice(body, config).ok()?;
-    (read == body.len()).then_some(batch)
 }
 
 fn start_short(magic: [u8; 2], codec: u8, out: &mut Vec<u8>) {

@@ -70,7 +70,8 @@ impl Ahead {
     /// What is to be put into the database next. It is kept until that is [done](Ahead::done).
     pub(super) fn next(&mut self) -> Option<Arc<Lot>> {
         if self.going.is_none() && !self.fresh.is_empty() {
-            self.going = Some(Arc::new(std::mem::take(&mut self.fresh)));
+            let next = Lot::with_room_of(&self.fresh);
+            self.going = Some(Arc::new(std::mem::replace(&mut self.fresh, next)));
         }
         self.going.clone()
     }

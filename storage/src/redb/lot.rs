@@ -10,7 +10,7 @@ use crate::commit::{Commit, Write};
 use crate::id::TaskId;
 use crate::plan::{Accepted, Net, Plan};
 use crate::row::{Etag, EventRow, Family, Generation, TaskNumber, TaskRow};
-use foldhash::HashMap;
+use foldhash::{HashMap, HashMapExt};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -60,6 +60,19 @@ impl Lot {
         let mut lot = Lot::default();
         lot.take(plan, mark);
         lot
+    }
+
+    /// An empty one with room for as much as another has: the next one has about as much.
+    pub(super) fn with_room_of(other: &Lot) -> Lot {
+        Lot {
+            tasks: HashMap::with_capacity(other.tasks.len()),
+            ids: HashMap::with_capacity(other.ids.len()),
+            events: Vec::with_capacity(other.events.len()),
+            beside: Vec::with_capacity(other.beside.len()),
+            encoded: Vec::with_capacity(other.encoded.len()),
+            bodies: HashMap::with_capacity(other.bodies.len()),
+            ..Lot::default()
+        }
     }
 
     /// Adds a batch, which was decided on what is in the lot.

@@ -361,6 +361,8 @@ fn a_task_that_begins_and_ends_between_two_reads_is_written_once() {
     assert_eq!(get(&store, 20), None);
     assert_eq!(store.find(&gone.id), Ok(None));
     assert_eq!(store.btree_writes() - before, 4);
+    drop(store);
+    assert_eq!(get(&open(&path).unwrap(), 10), Some(done));
 }
 
 /// Half of the journal is left for what comes while the rest is made durable in the tables.
