@@ -3,7 +3,11 @@
 //! A program that measures a peer is given, in this order: the peer's name, how many call, the milliseconds of warm-up
 //! and of measurement, and a directory of its own. It tells what it saw as lines `name=value`.
 
-use outlive_benches::callers::Load;
+mod waiting;
+
+pub use waiting::Waiting;
+
+use outlive_benches::callers::{Load, Seen};
 use outlive_benches::{Failed, process};
 use rustix::time::{ClockId, clock_gettime};
 use std::fmt;
@@ -11,7 +15,10 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+/// How long callers wait for late answers after a measurement, before a peer counts as one that has stalled.
+const LATE: Duration = Duration::from_secs(15);
 
 /// An engine that runs a task which does nothing.
 pub trait Peer: Clone + Send + 'static {
@@ -74,6 +81,9 @@ impl Case {
 }
 
 /// What one process saw; nothing where a peer does not tell.
+///
+/// A peer that answers less than once for each caller while it is measured, or that stalls, has the rate of its whole run
+/// up to its last answer, and no times.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Told {
     /// Tasks a second, from start to durable completion.
@@ -88,6 +98,8 @@ pub struct Told {
     pub peak_mib: f64,
     /// The settings in force.
     pub settings: String,
+    /// It left callers without an answer until they were given up.
+    pub stalled: bool,
 }
 
 impl fmt::Display for Told {
@@ -100,7 +112,8 @@ impl fmt::Display for Told {
         }
         writeln!(out, "cpu_us={}", self.cpu_us)?;
         writeln!(out, "peak_mib={}", self.peak_mib)?;
-        writeln!(out, "settings={}", self.settings)
+        writeln!(out, "settings={}", self.settings)?;
+        writeln!(out, "stalled={}", self.stalled)
     }
 }
 
@@ -123,6 +136,7 @@ impl FromStr for Told {
             cpu_us: number("cpu_us")?.ok_or_else(|| missing("its processor time"))?,
             peak_mib: number("peak_mib")?.ok_or_else(|| missing("its memory"))?,
             settings: value("settings").unwrap_or_default().to_owned(),
+            stalled: value("stalled") == Some("true"),
         })
     }
 }
@@ -130,31 +144,69 @@ impl FromStr for Told {
 /// Puts the load of `case` on a peer.
 ///
 /// # Errors
-/// The peer's.
+/// The peer's, or it answers nobody.
 pub async fn measure<P: Peer>(case: &Case) -> Result<Told, Failed> {
+    measure_within::<P>(case, LATE).await
+}
+
+/// As [`measure`]; after `late` beyond the load, calls that have no answer are given up.
+async fn measure_within<P: Peer>(case: &Case, late: Duration) -> Result<Told, Failed> {
     let peer = P::open(case).await?;
     let settings = peer.settings().await?;
-    let completed = Arc::new(AtomicU64::new(0));
-    let counted = Arc::clone(&completed);
-    let began = cpu();
-    let seen = case.load.run(move |caller| {
+    let answers = Arc::new(Answers::default());
+    let counted = Arc::clone(&answers);
+    let (began, spent) = (Instant::now(), cpu());
+    let run = case.load.run(move |caller| {
         let (peer, counted) = (peer.clone(), Arc::clone(&counted));
         async move {
             peer.one(caller).await?;
-            counted.fetch_add(1, Ordering::Relaxed);
+            counted.one_more(began);
             Ok(())
         }
     });
-    let seen = seen.await?;
-    let spent = cpu() - began;
+    let end = case.load.warm_up + case.load.measured + late;
+    let seen = tokio::time::timeout(end, run).await.ok().transpose()?;
+    let spent = cpu() - spent;
+    let answered = answers.completed.load(Ordering::Acquire);
+    if answered == 0 {
+        return Err(format!("not one answer within {end:?}").into());
+    }
+    let whole = answered as f64 / answers.until().as_secs_f64();
+    // Of fewer answers than callers the window holds the luckiest alone: their times would flatter it.
+    let enough = |seen: &Seen| {
+        seen.per_second * case.load.measured.as_secs_f64() >= case.load.callers as f64
+    };
+    let stalled = seen.is_none();
+    let seen = seen.filter(enough);
     Ok(Told {
-        per_second: seen.per_second,
-        p50_ms: Some(seen.latency_ms(0.5)),
-        p99_ms: Some(seen.latency_ms(0.99)),
-        cpu_us: spent.as_secs_f64() * 1e6 / completed.load(Ordering::Relaxed).max(1) as f64,
+        per_second: seen.as_ref().map_or(whole, |seen| seen.per_second),
+        p50_ms: seen.as_ref().map(|seen| seen.latency_ms(0.5)),
+        p99_ms: seen.as_ref().map(|seen| seen.latency_ms(0.99)),
+        cpu_us: spent.as_secs_f64() * 1e6 / answered as f64,
         peak_mib: process::now()?.peak_mib,
         settings,
+        stalled,
     })
+}
+
+/// The answers of a whole run, warm-up and late ones with them.
+#[derive(Debug, Default)]
+struct Answers {
+    completed: AtomicU64,
+    last_micros: AtomicU64,
+}
+
+impl Answers {
+    fn one_more(&self, began: Instant) {
+        let micros = began.elapsed().as_micros().try_into().unwrap_or(u64::MAX);
+        self.last_micros.fetch_max(micros, Ordering::AcqRel);
+        self.completed.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// From the first call to the last answer.
+    fn until(&self) -> Duration {
+        Duration::from_micros(self.last_micros.load(Ordering::Acquire).max(1))
+    }
 }
 
 /// Processor time of this process and of its threads, in user and system mode.
@@ -170,6 +222,76 @@ pub fn cpu() -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::future::pending;
+
+    /// A peer that answers its first call at once, and each other after the milliseconds that its name says, or never.
+    #[derive(Debug, Clone)]
+    struct Slow {
+        others: Option<Duration>,
+        calls: Arc<AtomicU64>,
+    }
+
+    impl Peer for Slow {
+        async fn open(case: &Case) -> Result<Self, Failed> {
+            Ok(Self {
+                others: case.peer.parse().ok().map(Duration::from_millis),
+                calls: Arc::default(),
+            })
+        }
+
+        async fn one(&self, _caller: usize) -> Result<(), Failed> {
+            if self.calls.fetch_add(1, Ordering::Relaxed) == 0 {
+                return Ok(());
+            }
+            match self.others {
+                Some(others) => tokio::time::sleep(others).await,
+                None => pending().await,
+            }
+            Ok(())
+        }
+
+        async fn settings(&self) -> Result<String, Failed> {
+            Ok(String::new())
+        }
+    }
+
+    async fn told(peer: &str, callers: usize) -> Result<Told, Failed> {
+        let case = Case {
+            peer: peer.to_owned(),
+            load: Load {
+                callers,
+                warm_up: Duration::ZERO,
+                measured: Duration::from_millis(50),
+            },
+            directory: PathBuf::new(),
+        };
+        measure_within::<Slow>(&case, Duration::from_millis(150)).await
+    }
+
+    #[tokio::test]
+    async fn a_peer_that_answers_every_caller_has_times() {
+        let told = told("1", 1).await.expect("it answers");
+        assert!(told.p50_ms.is_some() && !told.stalled);
+    }
+
+    #[tokio::test]
+    async fn fewer_answers_than_callers_are_a_rate_of_the_whole_run_without_times() {
+        let told = told("100", 2).await.expect("it answers");
+        assert_eq!(
+            (told.p50_ms, told.p99_ms, told.stalled),
+            (None, None, false)
+        );
+        // One of the three answers is within the 50 ms that are measured.
+        let measured = 20.0;
+        assert!(told.per_second > measured * 1.01, "{}", told.per_second);
+    }
+
+    #[tokio::test]
+    async fn a_peer_that_stalls_ends_and_has_the_rate_up_to_its_last_answer() {
+        let told = told("never", 2).await.expect("it answers one");
+        assert_eq!((told.p50_ms, told.stalled), (None, true));
+        assert!(told.per_second > 10.0, "{}", told.per_second);
+    }
 
     #[test]
     fn what_a_process_tells_is_read_back_among_lines_of_others() {
@@ -180,6 +302,7 @@ mod tests {
             cpu_us: 3.0,
             peak_mib: 4.5,
             settings: "WAL, synchronous=FULL".to_owned(),
+            stalled: true,
         };
         let printed = format!("a log line\n{told}another\n");
         assert_eq!(printed.parse::<Told>().expect("it is complete"), told);

@@ -25,6 +25,15 @@ pub(crate) fn print(peers: &[Rounds], programs: &Programs, sync_ms: f64, measure
         let settings = peer.seen.iter().flatten().next().map(|told| &told.settings);
         let settings = settings.map_or("nothing measured", |settings| settings);
         println!("- {}: {settings}", peer.peer);
+        for (at, callers) in CALLERS.into_iter().enumerate() {
+            let stalled = peer.seen[at].iter().filter(|told| told.stalled).count();
+            if stalled > 0 {
+                println!(
+                    "  - **stalled** at {callers} callers in {stalled} of {} rounds: calls had no answer and were given up",
+                    peer.seen[at].len()
+                );
+            }
+        }
         if let Some(missing) = &peer.missing {
             println!("  - **not measured throughout**: {missing}");
         }
@@ -37,13 +46,16 @@ fn summary(peers: &[Rounds], programs: &Programs) {
     println!("|---|---:|---:|---:|---:|---:|");
     for peer in peers {
         let version = programs.version(peer.peer).unwrap_or_default();
+        let name = if peer.is_raw() {
+            format!("redb {version} alone, operations, of which a task is two")
+        } else {
+            format!("{} {version}", peer.peer)
+        };
         let rates: Vec<_> = (0..CALLERS.len())
             .map(|at| peer.shown(at, |told| Some(told.per_second), grouped))
             .collect();
         println!(
-            "| {} {version}{} | {} | {} | {} |",
-            peer.peer,
-            if peer.is_raw() { ", operations" } else { "" },
+            "| {name} | {} | {} | {} |",
             rates.join(" | "),
             peer.latencies(1),
             peer.shown(1, |told| Some(told.cpu_us), grouped),
@@ -117,7 +129,7 @@ impl Rounds {
         self.peer == "raw"
     }
 
-    /// The median of a figure, or a dash where there is none.
+    /// The median of a figure, or a dash where a round has none: those that have one would flatter it.
     fn shown(
         &self,
         at: usize,
@@ -125,7 +137,7 @@ impl Rounds {
         show: impl Fn(f64) -> String,
     ) -> String {
         let values: Vec<_> = self.seen[at].iter().filter_map(figure).collect();
-        if values.is_empty() {
+        if values.is_empty() || values.len() < self.seen[at].len() {
             return "–".to_owned();
         }
         show(median(values))

@@ -5,54 +5,28 @@
 
 use effectum::{Error, Job, JobRunner, Queue, RunningJob, Worker};
 use outlive_benches::Failed;
-use outlive_peers::{Case, Peer, measure};
+use outlive_peers::{Case, Peer, Waiting, measure};
 use rusqlite::Connection;
-use std::collections::HashMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
-use tokio::sync::oneshot;
 
 /// Jobs its worker runs at once, at most.
 const AT_ONCE: u16 = 1024;
 
-/// The callers that wait, by the number of their job.
-#[derive(Debug, Clone, Default)]
-struct Waiting(Arc<Mutex<HashMap<u64, oneshot::Sender<()>>>>);
-
-impl Waiting {
-    fn take(&self, number: u64) -> Option<oneshot::Sender<()>> {
-        let mut waiting = self
-            .0
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner());
-        waiting.remove(&number)
-    }
-
-    fn put(&self, number: u64, waits: oneshot::Sender<()>) {
-        let mut waiting = self
-            .0
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner());
-        waiting.insert(number, waits);
-    }
-}
-
 #[derive(Clone)]
 struct Effectum {
     queue: Arc<Queue>,
-    waiting: Waiting,
+    waiting: Waiting<u64>,
     numbers: Arc<AtomicU64>,
     path: PathBuf,
     _worker: Arc<Worker>,
 }
 
-async fn no_op(job: RunningJob, waiting: Waiting) -> Result<(), Error> {
+async fn no_op(job: RunningJob, waiting: Waiting<u64>) -> Result<(), Error> {
     let number = job.json_payload()?;
     job.complete(()).await?;
-    if let Some(waits) = waiting.take(number) {
-        let _ = waits.send(());
-    }
+    waiting.completed(&number);
     Ok(())
 }
 
@@ -77,8 +51,7 @@ impl Peer for Effectum {
 
     async fn one(&self, _caller: usize) -> Result<(), Failed> {
         let number = self.numbers.fetch_add(1, Ordering::Relaxed);
-        let (waits, completed) = oneshot::channel();
-        self.waiting.put(number, waits);
+        let completed = self.waiting.put(number);
         let job = Job::builder("no_op").json_payload(&number)?;
         job.add_to(&self.queue).await?;
         completed.await?;
