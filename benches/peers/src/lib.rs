@@ -3,8 +3,10 @@
 //! A program that measures a peer is given, in this order: the peer's name, how many call, the milliseconds of warm-up
 //! and of measurement, and a directory of its own. It tells what it saw as lines `name=value`.
 
+mod sqlite;
 mod waiting;
 
+pub use sqlite::Pragmas;
 pub use waiting::Waiting;
 
 use outlive_benches::callers::{Load, Seen};

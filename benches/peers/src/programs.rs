@@ -12,11 +12,16 @@ struct Folder {
     peers: &'static [&'static str],
 }
 
-const FOLDERS: [Folder; 1] = [
+const FOLDERS: [Folder; 2] = [
     Folder {
         name: "effectum",
         binary: "outlive-peers-effectum",
         peers: &["effectum"],
+    },
+    Folder {
+        name: "durare",
+        binary: "outlive-peers-durare",
+        peers: &["durare"],
     },
 ];
 /// Measured by this program itself.
