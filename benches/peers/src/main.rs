@@ -2,10 +2,11 @@
 //!
 //! The work is a task that does nothing, from start to durable completion, for 1, 64 and 512 callers, each with one task
 //! under way. Every measurement is a process of its own on a new file; in each round all of them take turns, because
-//! only ratios of one interleaved run mean anything. One command, a C compiler and about three minutes after the build:
+//! only ratios of one interleaved run mean anything. One command, about three minutes after the build:
 //!
 //! ```sh
-//! cargo run --release --manifest-path benches/peers/Cargo.toml            # or with names: outlive effectum raw
+//! # Needs a C compiler and the headers of OpenSSL. Names choose peers: outlive effectum durare duroxide apalis-sqlite raw
+//! cargo run --release --manifest-path benches/peers/Cargo.toml
 //! ```
 //!
 //! It prints two tables in Markdown and the settings in force. `OUTLIVE_BENCH_SECONDS` is the length of one measurement,

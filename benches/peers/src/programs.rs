@@ -12,7 +12,7 @@ struct Folder {
     peers: &'static [&'static str],
 }
 
-const FOLDERS: [Folder; 2] = [
+const FOLDERS: [Folder; 3] = [
     Folder {
         name: "effectum",
         binary: "outlive-peers-effectum",
@@ -22,6 +22,11 @@ const FOLDERS: [Folder; 2] = [
         name: "durare",
         binary: "outlive-peers-durare",
         peers: &["durare"],
+    },
+    Folder {
+        name: "duroxide",
+        binary: "outlive-peers-duroxide",
+        peers: &["duroxide"],
     },
 ];
 /// Measured by this program itself.
