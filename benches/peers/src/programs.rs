@@ -12,7 +12,7 @@ struct Folder {
     peers: &'static [&'static str],
 }
 
-const FOLDERS: [Folder; 3] = [
+const FOLDERS: [Folder; 4] = [
     Folder {
         name: "effectum",
         binary: "outlive-peers-effectum",
@@ -27,6 +27,11 @@ const FOLDERS: [Folder; 3] = [
         name: "duroxide",
         binary: "outlive-peers-duroxide",
         peers: &["duroxide"],
+    },
+    Folder {
+        name: "apalis-sqlite",
+        binary: "outlive-peers-apalis-sqlite",
+        peers: &["apalis-sqlite"],
     },
 ];
 /// Measured by this program itself.
