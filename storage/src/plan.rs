@@ -22,6 +22,13 @@ pub(crate) trait Rows {
     fn number(&self, id: &TaskId) -> Result<Option<TaskNumber>, StoreError>;
     /// The header of a task's row; the inner error is a damaged row.
     fn header(&self, task: TaskNumber) -> Result<Option<Result<Header, StoreError>>, StoreError>;
+    /// As [`Rows::header`], of a task that is to begin: where nobody can have its number, nobody has to look.
+    fn header_of_new(
+        &self,
+        task: TaskNumber,
+    ) -> Result<Option<Result<Header, StoreError>>, StoreError> {
+        self.header(task)
+    }
     /// The row of a task; the inner error is a damaged row.
     fn row(&self, task: TaskNumber)
     -> Result<Result<Option<Box<TaskRow>>, StoreError>, StoreError>;
@@ -277,9 +284,13 @@ impl<R: Rows> Seen<'_, '_, R> {
         if let Some(task) = taken {
             return Ok(Err(self.conflict(task)?));
         }
-        match self.header(commit.task)? {
-            None => Ok(Ok(Met::default())),
-            Some(_) => Ok(Err(self.conflict(commit.task)?)),
+        let there = match self.left(commit.task) {
+            Some(left) => matches!(left, Left::Row(..)),
+            None => self.rows.header_of_new(commit.task)?.is_some(),
+        };
+        match there {
+            false => Ok(Ok(Met::default())),
+            true => Ok(Err(self.conflict(commit.task)?)),
         }
     }
 

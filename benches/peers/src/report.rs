@@ -129,18 +129,23 @@ impl Rounds {
         self.peer == "raw"
     }
 
-    /// The median of a figure, or a dash where a round has none: those that have one would flatter it.
+    /// The median of a figure, or a dash where there is none: a round without one counts as the worst.
     fn shown(
         &self,
         at: usize,
         figure: impl Fn(&Told) -> Option<f64>,
         show: impl Fn(f64) -> String,
     ) -> String {
-        let values: Vec<_> = self.seen[at].iter().filter_map(figure).collect();
-        if values.is_empty() || values.len() < self.seen[at].len() {
+        let rounds = &self.seen[at];
+        let middle = median(
+            rounds
+                .iter()
+                .map(|told| figure(told).unwrap_or(f64::INFINITY)),
+        );
+        if rounds.is_empty() || middle.is_infinite() {
             return "–".to_owned();
         }
-        show(median(values))
+        show(middle)
     }
 
     fn latencies(&self, at: usize) -> String {

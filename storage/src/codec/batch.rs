@@ -63,3 +63,30 @@ pub(crate) fn decode_batch(body: &[u8]) -> Option<Vec<Commit>> {
     let (batch, read) = bincode::serde::decode_from_slice(body, config).ok()?;
     (read == body.len()).then_some(batch)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec::{HEADER_LEN, encode_row};
+    use crate::conformance::rows::{by_etag, ended, moved, pending, start};
+    use crate::header::Header;
+    use crate::row::Micros;
+
+    /// What is written by hand is what bincode makes of the same commits, and a body is that of the row in the tables.
+    #[test]
+    fn a_batch_is_the_list_of_its_commits_and_its_bodies_are_those_of_its_rows() {
+        let first = pending(10, "a");
+        let next = moved(&first, 11, ended(Micros(900)));
+        let commits = [start(&first), by_etag(10, 10, &next)];
+        let mut bytes = vec![1, 2, 3];
+        let bodies = encode_batch(&commits.iter().collect::<Vec<_>>(), &mut bytes).unwrap();
+        let list = bincode::serde::encode_to_vec(&commits[..], bincode::config::standard());
+        assert_eq!(bytes[3..], list.unwrap());
+        assert_eq!(bodies.len(), 2);
+        for (row, (task, at)) in [first, next].iter().zip(bodies) {
+            let mut out = Vec::new();
+            encode_row(task, (&Header::of(row), row), &mut out).unwrap();
+            assert_eq!(out[HEADER_LEN..out.len() - 4], bytes[at]);
+        }
+    }
+}

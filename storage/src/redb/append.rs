@@ -23,22 +23,32 @@ where
     K: Key + 'static,
     V: Value + 'static,
 {
-    let mut elsewhere = Vec::new();
+    let (mut rest, mut elsewhere) = (entries, Vec::new());
     if entries.len() <= FEW {
         elsewhere.extend(entries);
-    } else {
-        let mut cursor = table.upper_bound_mut(up_to).map_err(fault)?;
-        for one in entries {
-            let (key, value) = entry(one);
-            match cursor.insert_before(key, value) {
-                Ok(()) => {}
-                Err(CursorError::UnorderedKey) if cfg!(planted = "misplaced_entry_left_out") => {}
-                Err(CursorError::UnorderedKey) => elsewhere.push(one),
-                Err(error) => return Err(fault(error)),
-            }
-        }
-        cursor.close().map_err(fault)?;
+        rest = &[];
     }
+    let mut cursor = table.upper_bound_mut(up_to).map_err(fault)?;
+    // To be refused costs as much as the last page of the table has, so more and more are left out at once: all those that are
+    // not beyond it are among the first.
+    let mut step = 1;
+    while let Some(one) = rest.first() {
+        let (key, value) = entry(one);
+        let taken = match cursor.insert_before(key, value) {
+            Ok(()) => 1,
+            Err(CursorError::UnorderedKey) => {
+                let left_out = &rest[..step.min(rest.len())];
+                if !cfg!(planted = "misplaced_entry_left_out") {
+                    elsewhere.extend(left_out);
+                }
+                step *= 2;
+                left_out.len()
+            }
+            Err(error) => return Err(fault(error)),
+        };
+        rest = &rest[taken..];
+    }
+    cursor.close().map_err(fault)?;
     for one in elsewhere {
         let (key, value) = entry(one);
         table.insert(key, value).map_err(fault)?;

@@ -22,6 +22,11 @@ use std::slice;
 
 /// Rows that are written in one go: some 100 microseconds.
 const WRITTEN_AT_ONCE: usize = 64;
+/// Rows whose index entries are written in one go: to put a run costs as much as the last page of its table, so of these small
+/// ones there are more.
+const LISTED_AT_ONCE: usize = 256;
+/// Bytes of rows that are in memory once more at most, but for the last one.
+const SHEET_MAX: u64 = 1 << 20;
 
 /// An encoded entry.
 pub(super) type Bytes = &'static [u8];
@@ -129,13 +134,17 @@ impl<'t> Tables<'t> {
             .collect();
         // Neighbours in their tables one after the other.
         rows.sort_unstable_by_key(|put| put.task);
-        for (written, some) in rows.chunks(WRITTEN_AT_ONCE).enumerate() {
-            give_way((written * WRITTEN_AT_ONCE) as f64 / rows.len() as f64);
+        let all = 2.0 * rows.len() as f64;
+        for (gone, some) in rows.chunks(WRITTEN_AT_ONCE).enumerate() {
+            give_way((gone * WRITTEN_AT_ONCE) as f64 / all);
             self.put_rows(some)?;
         }
-        // All at once: what is put as one run costs as much as the last page of its table, and a little for each.
-        self.put_identities(&rows)?;
-        self.put_entries(&rows)
+        for (gone, some) in rows.chunks(LISTED_AT_ONCE).enumerate() {
+            give_way((rows.len() + gone * LISTED_AT_ONCE) as f64 / all);
+            self.put_identities(some)?;
+            self.put_entries(some)?;
+        }
+        Ok(())
     }
 
     fn put_beside(&mut self, task: TaskNumber, beside: &Beside) -> Result<(), StoreError> {
@@ -163,24 +172,26 @@ impl<'t> Tables<'t> {
     /// Writes some rows, in the order of their numbers, without their index entries.
     fn put_rows(&mut self, rows: &[Put<'_>]) -> Result<(), StoreError> {
         self.sheet.clear();
-        for Put {
-            task,
-            header,
-            row,
-            body,
-            ..
-        } in rows
-        {
-            match body {
-                Some(body) => codec::encode_row_of(*task, (header, body), &mut self.buffer)?,
-                None => codec::encode_row(*task, (header, row), &mut self.buffer)?,
+        for put in rows {
+            let task = put.task;
+            match put.body {
+                Some(body) => codec::encode_row_of(task, (put.header, body), &mut self.buffer)?,
+                None => codec::encode_row(task, (put.header, put.row), &mut self.buffer)?,
+            }
+            self.writes += 1;
+            self.bytes += self.buffer.len() as u64;
+            if put.was.is_some() {
+                let row = self.buffer.as_slice();
+                self.tasks.insert(task.0, row).map_err(fault)?;
+                continue;
             }
             self.sheet.add(task.0, &self.buffer);
+            if self.sheet.bytes() > SHEET_MAX {
+                self.sheet.append_to(&mut self.tasks)?;
+                self.sheet.clear();
+            }
         }
-        self.sheet.append_to(&mut self.tasks)?;
-        self.writes += rows.len() as u64;
-        self.bytes += self.sheet.bytes();
-        Ok(())
+        self.sheet.append_to(&mut self.tasks)
     }
 
     /// The index entries that new tasks keep from their start to their removal.
@@ -224,7 +235,7 @@ impl<'t> Tables<'t> {
                 self.unlist(before)?;
             }
             match entry {
-                Some(Entry::Running(key)) => running.push(key),
+                Some(Entry::Running(key)) if put.was.is_none() => running.push(key),
                 Some(Entry::Expiry(key)) => expiry.push(key),
                 other => self.list(other)?,
             }
@@ -329,6 +340,9 @@ impl<'t> Tables<'t> {
     }
 
     fn put_events(&mut self, events: &[EventRow]) -> Result<(), StoreError> {
+        if events.is_empty() {
+            return Ok(());
+        }
         self.sheet.clear();
         for event in events {
             codec::encode(Slot::Event(event.etag), event, &mut self.buffer)?;

@@ -10,9 +10,11 @@
 //! checksum of those before. A root: page number, checksum, length. Checksums are XXH3 of 128 bits. Pages are as `salvage`
 //! reads them.
 
+use super::open;
 use super::open_error::OpenError;
 use redb::StorageBackend;
 use std::io;
+use std::path::Path;
 use twox_hash::XxHash3_128;
 
 const PAGE: u64 = 4096;
@@ -26,7 +28,6 @@ const DEPTH_MAX: usize = 128;
 const HEADER_LEN: usize = 320;
 const FLAGS_AT: usize = 9;
 const SECOND_IS_VALID: u8 = 1;
-const WAS_NOT_CLOSED: u8 = 2;
 const SYNCED_TWICE: u8 = 4;
 const SLOTS: [usize; 2] = [64, 192];
 const SLOT_LEN: usize = 128;
@@ -62,13 +63,14 @@ const LIST: Widths = Widths {
 /// Refuses a file whose notes are not as they were written.
 ///
 /// # Errors
-/// [`OpenError::Damaged`]. Not for what cannot be read: redb will say so itself.
-pub(super) fn check(file: &impl StorageBackend) -> Result<(), OpenError> {
+/// [`OpenError::Damaged`]; that the file cannot be read.
+pub(super) fn check(path: &Path, file: &impl StorageBackend) -> Result<(), OpenError> {
     match are_whole(file) {
+        Ok(true) => Ok(()),
         Ok(false) => Err(OpenError::Damaged {
             message: "what it notes of its free pages is not what was written".into(),
         }),
-        Ok(true) | Err(_) => Ok(()),
+        Err(error) => Err(open::head_error(path, error)),
     }
 }
 
@@ -91,10 +93,10 @@ fn are_whole(file: &impl StorageBackend) -> io::Result<bool> {
 }
 
 /// The root of the notes of the valid commit; `None` where there are none, or where redb does not take for granted that they are
-/// whole: after a crash of a commit that was synced once it looks at every page, and then the header may name what is not there.
+/// whole: where the last commit was synced once it looks at every page, and the header may name what is not there.
 fn root(header: &[u8; HEADER_LEN]) -> Option<Page> {
     let flags = header[FLAGS_AT];
-    if flags & WAS_NOT_CLOSED != 0 && flags & SYNCED_TWICE == 0 {
+    if flags & SYNCED_TWICE == 0 {
         return None;
     }
     let at = SLOTS[usize::from(flags & SECOND_IS_VALID)];
@@ -145,7 +147,7 @@ fn walk(
         let Some(used) = used.filter(|used| is_whole(used)) else {
             return Ok(false);
         };
-        if used[0] == BRANCH {
+        if bytes[0] == BRANCH {
             waiting.extend(children(used).map(|child| (child, depth + 1)));
         } else {
             values(used, widths).for_each(&mut *told);

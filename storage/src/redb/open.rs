@@ -251,8 +251,8 @@ pub(crate) fn load(
     // redb may panic on pages that do not fit together. Everything it writes in here is held, so a caught panic leaves
     // nothing half done.
     let file = Backend(Arc::clone(disk));
-    notes::check(&file)?;
     let loaded = catch_unwind(AssertUnwindSafe(|| {
+        notes::check(path, &file)?;
         let database = builder
             .create_with_backend(file)
             .map_err(|error| database_error(path, error))?;

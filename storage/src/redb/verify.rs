@@ -145,8 +145,8 @@ pub(super) fn load(
     let shape = untouched.shape();
     let journal = untouched.journal();
     let journal = journal.map_err(|error| open::head_error(path, error))?;
-    notes::check(&untouched)?;
     let loaded = catch_unwind(AssertUnwindSafe(|| {
+        notes::check(path, &untouched)?;
         let database = Builder::new()
             .set_check_integrity_on_open(check)
             .set_cache_size(64 << 20)

@@ -61,3 +61,26 @@ fn a_taken_id_or_number_is_refused_once_it_is_in_the_tables() {
     started(&store, 70, "z");
     started(&store, 30, "a");
 }
+
+/// A last id that damage had made smaller would have let a second task begin under a taken one; one that is no text stopped
+/// every commit.
+#[test]
+fn a_last_entry_that_is_not_as_it_was_written_bounds_nothing() {
+    let (_directory, path) = place();
+    let store = open(&path).unwrap();
+    store.define(&["job"]).unwrap();
+    begin(&store, 40..60, "m");
+    drop(store);
+    let database = bare_database(&path).unwrap();
+    let txn = database.begin_write().unwrap();
+    let mut ids = txn.open_table(tables::IDS).unwrap();
+    ids.remove("m59").unwrap();
+    ids.insert("z", (59, 7)).unwrap();
+    drop(ids);
+    txn.commit().unwrap();
+    drop(database);
+    let store = open(&path).unwrap();
+    assert_eq!(standing::Seen::by(&store).tops(), Ok(tops::Tops::Unknown));
+    begin(&store, 70..80, "a");
+    assert!(one(&store, start(&pending(90, "m50"))).is_err());
+}
