@@ -12,16 +12,12 @@
 
 use super::open;
 use super::open_error::OpenError;
+use super::salvage::PageRef;
 use redb::StorageBackend;
 use std::io;
 use std::path::Path;
 use twox_hash::XxHash3_128;
 
-const PAGE: u64 = 4096;
-/// Pages of one region; a region has no pages of its own before them.
-const REGION_PAGES: u64 = 1 << 20;
-/// Pages are 4,096 bytes times two to the power of at most this.
-const ORDER_MAX: u64 = 20;
 /// redb's own bound.
 const DEPTH_MAX: usize = 128;
 
@@ -158,14 +154,7 @@ fn walk(
 
 /// The bytes of a page; `None` where the file has no such page.
 fn read(file: &impl StorageBackend, number: u64) -> io::Result<Option<Vec<u8>>> {
-    let order = number >> 59;
-    if order > ORDER_MAX {
-        return Ok(None);
-    }
-    let index = number & ((REGION_PAGES - 1) >> order);
-    let region = (number >> 20) & (REGION_PAGES - 1);
-    let len = PAGE << order;
-    let at = PAGE + region * REGION_PAGES * PAGE + index * len;
+    let (at, len) = PageRef(number).place();
     if at + len > file.len()? {
         return Ok(None);
     }

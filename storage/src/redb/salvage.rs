@@ -34,6 +34,7 @@ use trees::Trees;
 
 pub use behind::JournalSaved;
 pub(super) use gather::Gathered;
+pub(super) use pages::PageRef;
 pub(super) use rows::{Put, Rows};
 pub(super) use settle::settle;
 pub(super) use shelf::{Shelf, said};

@@ -25,11 +25,11 @@ const PAIRS_MAX: usize = u16::MAX as usize;
 
 /// A page number as redb writes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) struct PageRef(pub(super) u64);
+pub(in crate::redb) struct PageRef(pub(in crate::redb) u64);
 
 impl PageRef {
     /// Where the page begins, and how long it is.
-    fn place(self) -> (u64, u64) {
+    pub(in crate::redb) fn place(self) -> (u64, u64) {
         let order = (self.0 >> 59) as u32;
         let index = self.0 & ((REGION_PAGES - 1) >> order);
         let region = (self.0 >> 20) & (REGION_PAGES - 1);
