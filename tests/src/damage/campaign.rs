@@ -5,7 +5,7 @@ use super::kept;
 use super::kind::{Damage, Kind};
 use super::tail;
 use super::trial::{self, Trial, Truth};
-use super::world::World;
+use super::world::{self, World};
 use crate::chance::Chance;
 use outlive::ChildError;
 use outlive::store::{self, CopyError, OpenError, SalvageReport};
@@ -149,7 +149,7 @@ impl Whole {
         let [path, saved] = ["truth.redb", "saved.redb"].map(|name| directory.join(name));
         fs::write(&path, file).expect("written");
         let truth = runtime().block_on(async {
-            let stage = super::world::Stage::default();
+            let stage = world::Stage::default();
             let engine = stage.on(outlive::Engine::builder(&path)).open().await;
             let engine = engine.expect("the undamaged file opens");
             let truth = trial::read(&engine, world).await;
@@ -397,6 +397,7 @@ impl Campaign {
                 let mut wrong = trial.wrong;
                 let of_tasks = tasks(&wrong);
                 wrong.retain(|wrong| !is_told(&report, wrong));
+                self.leave_out_who_asks_anew(&report, &mut wrong);
                 // A broken journal excuses what one record had, and no more.
                 if report.journal.is_broken && of_tasks.len() > TASKS_OF_RECORD_MAX {
                     wrong.push(format!("of one record: {of_tasks:?}"));
@@ -410,6 +411,22 @@ impl Campaign {
             counts
                 .examples
                 .push(note(&format_args!("salvaged: {untold}")));
+        }
+    }
+
+    /// Who waits for the answer to a question that is lost asks once more, in a turn and a step of this engine: as many as the
+    /// report says are lost, and no more.
+    fn leave_out_who_asks_anew(&self, report: &SalvageReport, wrong: &mut Vec<String>) {
+        let asks_anew = |wrong: &String| {
+            let (id, what) = wrong.split_once(' ').unwrap_or_default();
+            let is_of_turn = what.starts_with("task: ") || what.starts_with("steps: ");
+            is_of_turn && self.world.kind_of(id) == Some(world::Kind::Asks)
+        };
+        let (anew, rest): (Vec<_>, Vec<_>) = wrong.drain(..).partition(asks_anew);
+        *wrong = rest;
+        let lost = report.tables.iter().find(|table| table.table == "asks");
+        if lost.is_none_or(|table| table.lost < tasks(&anew).len() as u64) {
+            wrong.extend(anew);
         }
     }
 

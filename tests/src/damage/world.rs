@@ -256,6 +256,12 @@ pub struct World {
 }
 
 impl World {
+    /// What a task of this file does.
+    pub fn kind_of(&self, id: &str) -> Option<Kind> {
+        let task = self.tasks.iter().find(|task| task.id == id);
+        task.map(|task| task.kind)
+    }
+
     /// Fills a file with so many tasks in a directory.
     ///
     /// # Panics
