@@ -27,7 +27,7 @@ use crate::turn::{Dispatcher, Entered};
 use crate::writer::{Message, Refused, Stop, Target};
 use foldhash::HashMap;
 use outlive_storage::row::{
-    Etag, EventKind, Generation, LifeRow, Receipt, TaskNumber, ValueKey, ValueKind,
+    Etag, EventKind, Generation, LifeRow, Receipt, TaskNumber, Times, ValueKey, ValueKind,
 };
 use outlive_storage::{Applied, Commit, Conflict, Counters, Store, StoreError, Write};
 use std::collections::VecDeque;
@@ -37,6 +37,8 @@ use std::time::Duration;
 pub(crate) struct Batcher {
     store: Arc<dyn Store>,
     clock: Clock,
+    /// The time of the batch at hand: one for all of it.
+    times: Times,
     registry: Arc<Registry>,
     hub: Arc<Hub>,
     dispatcher: Arc<Dispatcher>,
@@ -80,6 +82,7 @@ impl Batcher {
         let known = Known::new(Arc::clone(&store));
         Batcher {
             store,
+            times: clock.times(),
             clock,
             registry,
             hub: Arc::clone(&dispatcher.hub),
@@ -119,6 +122,7 @@ impl Batcher {
 
     /// Applies one batch. False: the store failed, the writer must end.
     pub(crate) fn run(&mut self, requests: Vec<Posted>) -> bool {
+        self.times = self.clock.times();
         let mut commits = Commits::new(requests.len());
         let mut pending = self.decide_all(requests, &mut commits);
         if let Some(error) = self.fatal.take() {
@@ -134,7 +138,7 @@ impl Batcher {
             self.answer(std::mem::take(&mut pending));
         }
         if cfg!(planted = "effects_before_commit") {
-            let mut crew = Crew::new(self.dispatcher.reader.place());
+            let mut crew = Crew::new(self.dispatcher.reader.place(), self.times);
             for one in &mut pending {
                 for effect in std::mem::take(&mut one.effects) {
                     self.perform(one, effect, &mut crew);
@@ -329,7 +333,7 @@ impl Batcher {
                 .unwrap_or_default(),
         };
         let (etag, generation) = (Etag(self.etag.0 + 1), Generation(self.generation.0 + 1));
-        let now = Now::new(self.clock.times(), etag, generation);
+        let now = Now::new(self.times, etag, generation);
         let value_key = event.value_key(task, view.row);
         let transition = machine::step(&view, event, now).map_err(Refused::Rejected)?;
         Ok(self.adopt(task, transition, (value_key, brought), now, commits))
@@ -428,7 +432,7 @@ impl Batcher {
     }
 
     fn answer(&self, pending: Vec<Pending>) {
-        let mut crew = Crew::new(self.dispatcher.reader.place());
+        let mut crew = Crew::new(self.dispatcher.reader.place(), self.clock.times());
         for mut one in pending {
             one.show(&self.dispatcher.streams);
             if let (Some(row), Some(what)) = (&one.row, one.what) {

@@ -414,7 +414,7 @@ impl Builder {
         self.file_options(|options| options.quick_repair = on)
     }
 
-    /// Bytes of the journal that the file gets when it is created, rounded up to 4 KiB and at most 64 MiB; by default 2 MiB.
+    /// Bytes of the journal that the file gets when it is created, rounded up to 4 KiB and at most 64 MiB; by default 4 MiB.
     ///
     /// A commit is durable with one write and one sync of what it changes, and the pages of the database follow in lots: when
     /// they are read, when the journal is half full, or when the engine is shut down. The open after a crash does again what

@@ -6,6 +6,7 @@
 
 use crate::env::Place;
 use crate::turn::{Dispatcher, Seated};
+use outlive_storage::row::Times;
 
 /// Most turns in one crew: the others are started by another worker meanwhile.
 const CREW_MAX: usize = 32;
@@ -14,13 +15,16 @@ const CREW_MAX: usize = 32;
 pub(crate) struct Crew {
     turns: Vec<Seated>,
     place: Place,
+    /// The time at which they are entered.
+    pub(crate) at: Times,
 }
 
 impl Crew {
-    pub(crate) fn new(place: Place) -> Crew {
+    pub(crate) fn new(place: Place, at: Times) -> Crew {
         Crew {
             turns: Vec::new(),
             place,
+            at,
         }
     }
 

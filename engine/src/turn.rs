@@ -124,12 +124,9 @@ impl Dispatcher {
             task: entered.task,
             generation: entered.generation,
             signal: Arc::new(Signal::new(steered, waiting)),
-            watched: self.alarms.watch(
-                entered.task,
-                &entered.row,
-                entered.generation,
-                self.clock.times(),
-            ),
+            watched: self
+                .alarms
+                .watch(entered.task, &entered.row, entered.generation, crew.at),
         };
         let id = entered.row.id.clone();
         let turn = Turn {
@@ -517,10 +514,11 @@ impl Seated {
         let seat = occupied.seat();
         let live = Arc::clone(&dispatcher.live);
         let spawner = dispatcher.spawner.clone();
-        let abort = spawner.spawn(async move {
+        // It has some kilobytes, and the runtime moves what it is given several times.
+        let abort = spawner.spawn(Box::pin(async move {
             dispatcher.work(entered, slot, (occupied, signal)).await;
             unfinished.finish();
-        });
+        }));
         live.abortable(seat, abort);
     }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 pub type OnRepair = Arc<dyn Fn(f64) + Send + Sync>;
 
 /// Bytes of the journal of a new file, unless it is asked for another one.
-pub const JOURNAL_BYTES: u32 = 2 << 20;
+pub const JOURNAL_BYTES: u32 = 4 << 20;
 
 /// How a file is opened. [`RedbOptions::default`] suits servers and desktops.
 #[derive(Clone)]
@@ -23,7 +23,7 @@ pub struct RedbOptions {
     /// journal is full or [`Store::catch_up`](crate::Store::catch_up) is called before it is, or when the store is closed.
     /// The open after a crash does again what is in the journal alone, so a larger one makes such an open longer: 1 MiB of it
     /// takes some 10 ms. Zero: the file is a plain redb database, and each commit is one of redb's. What a file has stays,
-    /// whatever is given when it is opened; copies of it have the default. Default [`JOURNAL_BYTES`], 2 MiB.
+    /// whatever is given when it is opened; copies of it have the default. Default [`JOURNAL_BYTES`], 4 MiB.
     pub journal_bytes: u32,
     /// Reads the whole file and checks every page's checksum at the open. Default `false`: each row has a
     /// checksum of its own, checked where it is read.
