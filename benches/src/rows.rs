@@ -44,7 +44,7 @@ pub fn id_of(number: u64) -> String {
 /// # Errors
 /// Never: its ids are well formed.
 pub fn input(number: u64) -> Result<Event, InvalidId> {
-    Ok(Event::Input(Box::new(NewInput {
+    Ok(Event::Input(NewInput {
         id: TaskId::new(id_of(number))?,
         def: DefNumber(1),
         input_id: InputId::new(format!("{number:016x}-bench-call-4567890"))?,
@@ -65,7 +65,7 @@ pub fn input(number: u64) -> Result<Event, InvalidId> {
         if_etag: None,
         claimant: Some(claimant()),
         parent: None,
-    })))
+    }))
 }
 
 fn options() -> OptionsRow {

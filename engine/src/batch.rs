@@ -21,7 +21,7 @@ use crate::meter;
 use crate::pending::Pending;
 use crate::poison::Poison;
 use crate::registry::Registry;
-use crate::request::{Draft, Posted, Request};
+use crate::request::{Draft, Request};
 use crate::stream::cell::Appended;
 use crate::turn::{Dispatcher, Entered};
 use crate::writer::{Message, Refused, Stop, Target};
@@ -121,7 +121,7 @@ impl Batcher {
     }
 
     /// Applies one batch. False: the store failed, the writer must end.
-    pub(crate) fn run(&mut self, requests: Vec<Posted>) -> bool {
+    pub(crate) fn run(&mut self, requests: Vec<Request>) -> bool {
         self.times = self.clock.times();
         let mut commits = Commits::new(requests.len());
         let mut pending = self.decide_all(requests, &mut commits);
@@ -199,14 +199,14 @@ impl Batcher {
     }
 
     /// Decides one event after the other. Where there is no room to read what one takes, it and those after it are put off.
-    fn decide_all(&mut self, requests: Vec<Posted>, commits: &mut Commits) -> Vec<Pending> {
+    fn decide_all(&mut self, requests: Vec<Request>, commits: &mut Commits) -> Vec<Pending> {
         let mut pending = Vec::with_capacity(requests.len());
         let mut requests = requests.into_iter();
         for request in requests.by_ref() {
             match self.decide(request, commits) {
                 Ok(one) => pending.push(one),
                 Err(request) => {
-                    self.put_off.push(Message::Event(request));
+                    self.put_off.push(Message::Event(*request));
                     break;
                 }
             }
@@ -215,7 +215,7 @@ impl Batcher {
         // In the same transaction: a parent cannot miss what its children's commits have counted.
         for parent in self.known.parents() {
             if !cfg!(planted = "parent_not_told") {
-                match self.decide(Box::new(Request::child_ended(parent)), commits) {
+                match self.decide(Request::child_ended(parent), commits) {
                     Ok(one) => pending.push(one),
                     // Its children's ends must not be committed without it.
                     Err(_) => {
@@ -231,7 +231,7 @@ impl Batcher {
     ///
     /// # Errors
     /// The event, as it came: the store can be read when there is room.
-    fn decide(&mut self, request: Posted, commits: &mut Commits) -> Result<Pending, Posted> {
+    fn decide(&mut self, request: Request, commits: &mut Commits) -> Result<Pending, Box<Request>> {
         let Draft { target, event, .. } = &request.draft;
         let ends = matches!(event, Event::End { .. });
         let stopping = self.dispatcher.is_stopping() && !cfg!(planted = "shutdown_claims_on");
@@ -252,14 +252,14 @@ impl Batcher {
         };
         let is_full = matches!(looked, Err(Refused::Unreadable(StoreError::Full)));
         if is_full && !cfg!(planted = "full_read_ends_all") {
-            return Err(request);
+            return Err(Box::new(request));
         }
         let Request {
             draft,
             reply,
             origin,
             ..
-        } = *request;
+        } = request;
         let cell = draft.stream.clone();
         let decided = looked.and_then(|looked| {
             let brought = Brought {

@@ -161,7 +161,7 @@ fn draft(
     Ok(Draft {
         value,
         slot,
-        ..Draft::bare(Target::Id(id.clone()), Event::Input(Box::new(input)))
+        ..Draft::bare(Target::Id(id.clone()), Event::Input(input))
     })
 }
 

@@ -80,23 +80,29 @@ impl CtxCore {
     /// Sends an event of the turn with what changed in the metadata. In order with what was sent before: what is sent
     /// later is written later. The change that goes along is durable when the event is.
     pub(crate) async fn send(&self, draft: Draft) -> Result<(Option<u64>, Sent), Refused> {
-        self.pass(draft, |room, draft| self.writer.send_in(room, draft))
-            .await
+        let room = self.room(draft.size()).await;
+        self.pass(room, draft, |room, draft| self.writer.send_in(room, draft))
     }
 
-    /// As [`CtxCore::send`], for who does not wait for what it comes to.
-    pub(crate) async fn post(&self, draft: Draft, reply: Reply) -> Result<(), Refused> {
+    /// As [`CtxCore::send`], for who does not wait for what it comes to, and has [room](CtxCore::room).
+    pub(crate) fn post_in(&self, room: Room, draft: Draft, reply: Reply) -> Result<(), Refused> {
         let post = |room, draft| self.writer.post_in(room, draft, reply);
-        self.pass(draft, post).await.map(|(_, ())| ())
+        self.pass(room, draft, post).map(|(_, ())| ())
     }
 
-    async fn pass<T>(
+    /// Waits for room for an event that comes with so many bytes, and with the metadata that has changed.
+    pub(crate) async fn room(&self, bytes: usize) -> Room {
+        let bytes = bytes + self.metadata.size();
+        self.writer.room(Origin::Engine, bytes).await
+    }
+
+    /// In order with all that takes the metadata along.
+    fn pass<T>(
         &self,
+        room: Room,
         mut draft: Draft,
         send: impl FnOnce(Room, Draft) -> Result<T, Refused>,
     ) -> Result<(Option<u64>, T), Refused> {
-        let bytes = draft.size() + self.metadata.size();
-        let room = self.writer.room(Origin::Engine, bytes).await;
         self.metadata.in_order(|changed| {
             let version = changed.as_ref().map(|changed| changed.version);
             draft.metadata = changed.map(|changed| changed.bytes);

@@ -61,7 +61,7 @@ mod tests {
     use super::*;
     use crate::env::Place;
     use crate::machine::{Accepted, Answer, Event, Named};
-    use crate::request::Posted;
+    use crate::request::Request;
     use crate::writer::{Message, Receiver, Settled, Target};
     use outlive_storage::id::InputId;
     use outlive_storage::row::TaskNumber;
@@ -76,7 +76,7 @@ mod tests {
     }
 
     /// An errand that has come to the writer.
-    async fn sent(hub: &Arc<Hub>) -> (Errand, Posted) {
+    async fn sent(hub: &Arc<Hub>) -> (Errand, Request) {
         let (writer, receiver) = Writer::new(Place::Inline);
         let draft = Draft::bare(Target::Number(TASK), Event::ChildEnded);
         let errand = Errand::send(hub, &writer, draft).await;

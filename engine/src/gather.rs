@@ -1,6 +1,6 @@
 //! What waits for the writer, taken up to the bounds of one batch.
 
-use crate::request::Posted;
+use crate::request::Request;
 use crate::stream::linger::Lingering;
 use crate::stream::{SEGMENTS_MAX, STREAM_BUFFER};
 use crate::writer::{Message, PhaseChange, Upkeep};
@@ -12,7 +12,7 @@ const BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// Events for one commit.
 pub(crate) struct Gathered {
-    pub(crate) requests: Vec<Posted>,
+    pub(crate) requests: Vec<Request>,
     /// What comes after them.
     pub(crate) then: Option<Then>,
 }

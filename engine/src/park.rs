@@ -18,7 +18,8 @@ pub(crate) async fn set_aside(core: &CtxCore) -> TurnEnd {
             Next::PutDown(put_down) => put_down,
         };
         for wait in put_down {
-            match core.put_wait_down(wait).await {
+            // In a box, for it is seldom needed and larger than all the rest of a turn.
+            match Box::pin(core.put_wait_down(wait)).await {
                 Ok(()) => {}
                 // The task's row is damaged: the end of its turn is refused as well, and frees whoever waits.
                 Err(Refused::Unreadable(error)) => {

@@ -55,7 +55,7 @@ struct Lane {
 enum Find {
     /// Not this lane's, or this process's own.
     Pass,
-    Send(Event, Option<Slot>),
+    Send(Box<Event>, Option<Slot>),
     OutOfSlots,
 }
 
@@ -124,7 +124,7 @@ impl Recovery {
                         break;
                     }
                     Find::Send(event, slot) => {
-                        if let Ok(answer) = tools.send(found.task, event, slot).await {
+                        if let Ok(answer) = tools.send(found.task, *event, slot).await {
                             answers.push(answer);
                         }
                     }
@@ -187,19 +187,19 @@ impl Recovery {
             None if kind == Kind::Async => {
                 // Who claims it later does not ask how its process went: what is said of that is said now.
                 let verdict = guard.verdict(row, lease.instance, tools);
-                Find::Send(put_back(lease, verdict, tools), None)
+                Find::Send(Box::new(put_back(lease, verdict, tools)), None)
             }
             // Nor does one that is not entered.
             Some(registered) if registered.kind() == kind && guard.suspects(row, tools) => {
-                Find::Send(event, None)
+                Find::Send(Box::new(event), None)
             }
             Some(registered) if registered.kind() == kind => {
                 match tools.slots.take(kind, counted_under(row.def, tools)) {
-                    Ok(slot) => Find::Send(event, Some(slot)),
+                    Ok(slot) => Find::Send(Box::new(event), Some(slot)),
                     // Its definition allows itself fewer than ran: it waits with the due ones, and holds up nobody.
                     Err(Short::Definition) => {
                         let verdict = guard.verdict(row, lease.instance, tools);
-                        Find::Send(put_back(lease, verdict, tools), None)
+                        Find::Send(Box::new(put_back(lease, verdict, tools)), None)
                     }
                     Err(Short::Kind) => Find::OutOfSlots,
                 }

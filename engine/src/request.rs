@@ -9,10 +9,10 @@ use crate::writer::{Origin, Room, Target};
 use outlive_storage::row::{StreamEntry, TaskNumber};
 use std::sync::Arc;
 
-/// A request on its way: one pointer from its caller to its batch, however large it is.
-pub(crate) type Posted = Box<Request>;
-
 /// One event on its way to the writer, with the room it takes.
+///
+/// It goes there as it is and not in a box: the writer would give the memory of each back to the thread that made it, and wait
+/// for that thread whenever it asks for memory itself.
 pub(crate) struct Request {
     pub(crate) draft: Draft,
     pub(crate) reply: Reply,

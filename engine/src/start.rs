@@ -326,7 +326,7 @@ impl<O, S> Start<O, S> {
             value,
             slot,
             sink: self.sink,
-            ..Draft::bare(target, Event::Input(Box::new(input)))
+            ..Draft::bare(target, Event::Input(input))
         };
         Ok(Prepared {
             wanted: Wanted {

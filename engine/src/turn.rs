@@ -33,7 +33,7 @@ use crate::stream::Streams;
 use crate::stream::cell::StreamCell;
 use crate::stream::pump::Pump;
 use crate::turn_steps::TurnSteps;
-use crate::writer::{Origin, Target, Writer};
+use crate::writer::{Origin, Refused, Room, Target, Writer};
 use outlive_storage::row::{
     EntryKind, Generation, Payload, StreamEntry, TaskNumber, TaskRow, ValueKey, ValueKind,
 };
@@ -192,7 +192,7 @@ impl Dispatcher {
                 let end = tokio::select! {
                     biased;
                     called = self.call(registered, call, input) => turn_end(called, registered),
-                    end = park::set_aside(&core) => (end, None),
+                    end = Box::pin(park::set_aside(&core)) => (end, None),
                     // Its turn stays in progress and is recovered at the next open.
                     () = signal.left() => return,
                     () = self.keep_metadata(&core) => return,
@@ -202,38 +202,50 @@ impl Dispatcher {
             }
         };
         failpoint::reach(Failpoint::HandlerEnded);
+        let closed = ended.as_deref().map(Closed::of).unwrap_or_default();
+        let bytes = value.as_ref().map_or(0, Vec::len);
+        let room = match &ended {
+            Some(core) => core.room(bytes).await,
+            None => self.writer.room(Origin::Engine, bytes).await,
+        };
+        let slot = slot.lock().take();
+        let posted = self.post_end(&entered, (ended, closed), (end, value), (room, slot));
+        failpoint::reach(Failpoint::EndSent);
+        // The end is on its way in order, so the id may be entered again: the next turn comes after it.
+        drop(occupied);
+        if let Err(refused) = posted {
+            reply::untaken(&entered.row, entered.generation, &refused);
+        }
+    }
+
+    /// Sends the end of a turn for which there is room. Apart from [`work`](Dispatcher::work), for what is made here would be kept
+    /// in its future for each turn that runs.
+    fn post_end(
+        &self,
+        entered: &Entered,
+        (ended, closed): (Option<Arc<CtxCore>>, Closed),
+        (end, value): (TurnEnd, Option<Vec<u8>>),
+        (room, slot): (Room, Option<Slot>),
+    ) -> Result<(), Refused> {
         let event = Event::End {
             generation: entered.generation,
             end,
             claimant: self.claimant.clone(),
-            missed: ended
-                .as_ref()
-                .map_or_else(Vec::new, |core| core.keys.close()),
+            missed: closed.missed,
         };
         let draft = Draft {
             value,
-            stream: (ended.as_ref().map(|core| &core.stream))
-                .filter(|cell| !cell.end_unused())
-                .cloned(),
-            slot: slot.lock().take(),
+            stream: closed.stream,
+            slot,
             ..Draft::bare(Target::Number(entered.task), event)
         };
         let reply = Reply::Log {
             row: Arc::clone(&entered.row),
             generation: entered.generation,
         };
-        let posted = match &ended {
-            Some(core) => core.post(draft, reply).await,
-            None => {
-                let room = self.writer.room(Origin::Engine, draft.size()).await;
-                self.writer.post_in(room, draft, reply)
-            }
-        };
-        failpoint::reach(Failpoint::EndSent);
-        // The end is on its way in order, so the id may be entered again: the next turn comes after it.
-        drop(occupied);
-        if let Err(refused) = posted {
-            reply::untaken(&entered.row, entered.generation, &refused);
+        match ended {
+            Some(core) => core.post_in(room, draft, reply),
+            None => self.writer.post_in(room, draft, reply),
         }
     }
 
@@ -400,7 +412,7 @@ impl Dispatcher {
         }
         let (task, turn) = (entered.task, entered.row.steps_of);
         let read = (self.reader).read_on(move |store| store.steps(task, turn, None, 1));
-        match read.await {
+        match Box::pin(read).await {
             Ok(steps) => Ok(!steps.is_empty()),
             // Whichever of them is damaged is found where it is asked for.
             Err(ReadError::Store(error)) if error.is_of_one_entry() => Ok(true),
@@ -449,7 +461,8 @@ impl Dispatcher {
         &self,
         read: impl Fn(&dyn Store) -> Result<T, StoreError> + Clone + Send + 'static,
     ) -> Result<T, String> {
-        match self.reader.read_on(read).await {
+        // In a box, for a first attempt reads nothing, and need not have the room.
+        match Box::pin(self.reader.read_on(read)).await {
             Ok(found) => Ok(found),
             Err(ReadError::Store(error)) => Err(error.to_string()),
             Err(ReadError::Stopped) => std::future::pending().await,
@@ -514,12 +527,33 @@ impl Seated {
         let seat = occupied.seat();
         let live = Arc::clone(&dispatcher.live);
         let spawner = dispatcher.spawner.clone();
-        // It has some kilobytes, and the runtime moves what it is given several times.
+        // The runtime moves what it is given several times. And a box of no more than a kilobyte, which this is for that reason, is
+        // memory that glibc gives and takes back without a lock.
         let abort = spawner.spawn(Box::pin(async move {
             dispatcher.work(entered, slot, (occupied, signal)).await;
             unfinished.finish();
         }));
         live.abortable(seat, abort);
+    }
+}
+
+/// What a turn has left behind that its handler has ended.
+#[derive(Default)]
+struct Closed {
+    /// The keys of takes whose answers the handler did not get.
+    missed: Vec<Box<str>>,
+    /// Where something is that it has emitted.
+    stream: Option<Arc<StreamCell>>,
+}
+
+impl Closed {
+    /// From here on contexts that the handler left behind take and emit nothing.
+    fn of(core: &CtxCore) -> Closed {
+        let stream = Some(&core.stream).filter(|cell| !cell.end_unused());
+        Closed {
+            missed: core.keys.close(),
+            stream: stream.cloned(),
+        }
     }
 }
 

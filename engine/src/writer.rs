@@ -15,7 +15,7 @@ use crate::hub::Expecting;
 use crate::machine::{Answer, Rejected};
 use crate::poison::Poison;
 use crate::reply::Reply;
-use crate::request::{Draft, Posted, Request};
+use crate::request::{Draft, Request};
 use crate::stream::cell::StreamCell;
 use crate::stream::linger::Lingering;
 use crossbeam_channel::RecvTimeoutError;
@@ -97,8 +97,12 @@ pub(crate) struct Upkeep {
     pub(crate) reply: oneshot::Sender<bool>,
 }
 
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly all are events, and a box for each would cost more than its room"
+)]
 pub(crate) enum Message {
-    Event(Posted),
+    Event(Request),
     Phase(PhaseChange),
     Upkeep(Upkeep),
     /// A turn has emitted something: the writer is to come for it by then.
@@ -215,7 +219,7 @@ impl Writer {
             return Err(refused);
         }
         let request = Request::new(draft, room, reply);
-        if !self.pass(Message::Event(Box::new(request))) {
+        if !self.pass(Message::Event(request)) {
             return Err(Refused::Stopped(
                 self.poison.get().unwrap_or(Stop::Shutdown),
             ));

@@ -300,10 +300,12 @@ pub struct Given {
 }
 
 /// What can happen to a task.
+///
+/// The largest is the most frequent: in a box it would be memory that one thread takes and another one gives back each time.
 #[derive(Debug, Clone)]
 pub enum Event {
     /// A caller's input: starts the task, is queued, resumes, attaches, or is refused.
-    Input(Box<NewInput>),
+    Input(NewInput),
     /// Somebody re-enters a task that waits for an input, without one.
     Resume {
         /// The id of the turn's input, whose bytes are those of the last one.

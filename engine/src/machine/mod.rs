@@ -124,7 +124,7 @@ fn present(view: &View<'_>, row: &TaskRow, event: Event, now: Now) -> Result<Tra
 /// No such task: only an input begins one.
 fn absent(view: &View<'_>, event: Event, now: Now) -> Result<Transition, Rejected> {
     match event {
-        Event::Input(input) => start::new_task(view, *input, now),
+        Event::Input(input) => start::new_task(view, input, now),
         Event::End { .. }
         | Event::Stop { .. }
         | Event::Keep { .. }

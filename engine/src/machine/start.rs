@@ -98,7 +98,7 @@ fn due(start_at: Option<Deadline>, now: Now) -> (Deadline, WaitReason) {
 pub(super) fn further_input(
     view: &View<'_>,
     row: &TaskRow,
-    input: Box<NewInput>,
+    input: NewInput,
     now: Now,
 ) -> Result<Transition, Rejected> {
     // A task of a former name is one of the definition that has the name now.
@@ -132,28 +132,28 @@ pub(super) fn further_input(
         State::Suspended {
             wait: WaitReason::Input { .. },
             ..
-        } if !cfg!(planted = "suspended_input_queued") => Ok(resume(view, row, *input, now)),
+        } if !cfg!(planted = "suspended_input_queued") => Ok(resume(view, row, input, now)),
         // A wait for anything else is never broken by an input. One that its handler asked for is a part of the turn.
         State::Suspended { wait, .. } if wait.parked_until().is_none() => {
-            queue(view, row, *input, now)
+            queue(view, row, input, now)
         }
         State::Pending { .. } | State::InProgress { .. } | State::Suspended { .. } => {
             if repeats_first_input(view, row, &input) {
                 return Ok(attach(row, current(row)));
             }
-            queue(view, row, *input, now)
+            queue(view, row, input, now)
         }
         State::Completed { outcome, at, .. } => match input.on_conflict {
             OnConflict::Restart => {
                 let history = run_over(view, row, outcome, *at, now);
-                Ok(restart(view, row, *input, history, now))
+                Ok(restart(view, row, input, history, now))
             }
             OnConflict::Attach => Ok(attach(row, current(row))),
             OnConflict::Refuse if cfg!(planted = "terminal_overwritten") => {
-                Ok(restart(view, row, *input, Vec::new(), now))
+                Ok(restart(view, row, input, Vec::new(), now))
             }
             OnConflict::Refuse if cfg!(planted = "pushed_into_ended") => {
-                queue(view, row, *input, now)
+                queue(view, row, input, now)
             }
             OnConflict::Refuse => Err(Rejected::conflict(row)),
         },

@@ -1,6 +1,6 @@
 //! Turns that have emitted something and wait for the writer: together with whatever it commits first, else briefly.
 
-use crate::request::{Posted, Request};
+use crate::request::Request;
 use crate::stream::SEGMENTS_MAX;
 use crate::stream::cell::{Closed, StreamCell};
 use outlive_storage::row::Micros;
@@ -30,7 +30,7 @@ impl Lingering {
 
     /// Those who ride along with a commit of these events, as events of it: as many as one commit takes beside the turns
     /// that end with it, which take all of theirs along. The others are due at once.
-    pub(crate) fn riders(&mut self, batch: &[Posted]) -> Vec<Posted> {
+    pub(crate) fn riders(&mut self, batch: &[Request]) -> Vec<Request> {
         if self.cells.is_empty() {
             return Vec::new();
         }
@@ -56,7 +56,7 @@ impl Lingering {
                 continue;
             }
             bytes += more;
-            riders.push(Box::new(Request::rider(cell)));
+            riders.push(Request::rider(cell));
         }
         self.due = (!left.is_empty()).then_some(Micros(0));
         self.cells = left;

@@ -39,7 +39,7 @@ pub(crate) fn input(text: &str, on_conflict: OnConflict) -> Event {
         back_off: BackOff::Fixed,
         jitter: false,
     };
-    Event::Input(Box::new(NewInput {
+    Event::Input(NewInput {
         id: TaskId::new("a").unwrap(),
         def: DEF,
         input_id: input_id(text),
@@ -65,7 +65,7 @@ pub(crate) fn input(text: &str, on_conflict: OnConflict) -> Event {
         if_etag: None,
         claimant: None,
         parent: None,
-    }))
+    })
 }
 
 /// An input that a running turn may take.

@@ -114,8 +114,8 @@ fn waits(world: &World) -> TurnEnd {
 /// What is tried in a state, whether it fits or not.
 fn events(world: &World) -> Vec<Event> {
     let mut events = vec![
-        Event::Input(Box::new(input("a"))),
-        Event::Input(Box::new(input("b"))),
+        Event::Input(input("a")),
+        Event::Input(input("b")),
         Event::Claim(us(1)),
         recover(2, Parting::Died, Verdict::Off),
         answers("true"),

@@ -59,11 +59,11 @@ fn asked(
 }
 
 fn start(parent: NewParent, options: OptionsRow) -> Event {
-    Event::Input(Box::new(NewInput {
+    Event::Input(NewInput {
         parent: Some(parent),
         options,
         ..input("child")
-    }))
+    })
 }
 
 /// The row of a running child.

@@ -211,7 +211,7 @@ fn a_withdrawn_input_gets_no_turn_and_its_caller_the_reason() {
 fn an_input_is_withdrawn_in_any_state_it_waits_in_and_the_wait_stays() {
     for (state, mut task) in Task::in_every_state(STEERABLE) {
         let was = task.row().state.clone();
-        let sent = task.asks(Event::Input(Box::new(input("b"))));
+        let sent = task.asks(Event::Input(input("b")));
         let queued = matches!(
             sent.map(|sent| sent.answer),
             Ok(Answer::Accepted {

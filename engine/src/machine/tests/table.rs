@@ -170,7 +170,7 @@ fn tasks() -> Vec<Task> {
     }
     let mut variants = Vec::new();
     for task in tasks {
-        let changes = [input("b"), input("c")].map(|input| Event::Input(Box::new(input)));
+        let changes = [input("b"), input("c")].map(Event::Input);
         let cancels = [cancel(Aim::Task, "enough"), cancel(of("a"), "enough")];
         variants.extend(cancels.into_iter().filter_map(|event| kept(&task, event)));
         let mut queued = task.clone();
@@ -195,10 +195,10 @@ fn tasks() -> Vec<Task> {
 
 /// With an input for a boundary, and after its turn has taken it.
 fn taken(task: &Task) -> Vec<Task> {
-    let boundary = Event::Input(Box::new(NewInput {
+    let boundary = Event::Input(NewInput {
         delivery: Delivery::AtBoundary,
         ..input("b")
-    }));
+    });
     let queued = kept(task, boundary);
     let takes = queued.as_ref().and_then(|queued| {
         let generation = queued.row().generation;
@@ -218,7 +218,7 @@ fn asking(task: &Task) -> Vec<Task> {
     let answered = kept(&asking, answers());
     let mut parked = asking.clone();
     parked.end(waits());
-    let steered = kept(&parked, Event::Input(Box::new(input("b"))));
+    let steered = kept(&parked, Event::Input(input("b")));
     let all = [asking, parked].into_iter();
     all.chain(answered).chain(steered).collect()
 }
@@ -331,10 +331,10 @@ fn slots(event: impl Fn(Option<Claimant>) -> Event) -> Vec<Event> {
 
 fn sent(input: &NewInput) -> Vec<Event> {
     slots(|claimant| {
-        Event::Input(Box::new(NewInput {
+        Event::Input(NewInput {
             claimant,
             ..input.clone()
-        }))
+        })
     })
 }
 

@@ -386,7 +386,7 @@ impl Task {
 
     #[track_caller]
     pub(super) fn send(&mut self, input: NewInput) -> Transition {
-        self.does(Event::Input(Box::new(input)))
+        self.does(Event::Input(input))
     }
 
     /// The worker of the present claim reports the end of its turn.
@@ -438,7 +438,7 @@ impl Task {
 
     #[track_caller]
     pub(super) fn refuses_input(&self, input: NewInput) -> Rejected {
-        self.refuses(Event::Input(Box::new(input)))
+        self.refuses(Event::Input(input))
     }
 
     #[track_caller]

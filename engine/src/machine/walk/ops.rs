@@ -34,6 +34,7 @@ pub(super) const KEYS: [&str; 2] = ["k0", "k1"];
 
 /// One thing to try.
 #[derive(Debug, Clone)]
+#[expect(clippy::large_enum_variant, reason = "there are few at a time")]
 pub(super) enum Op {
     Send(Event),
     /// Time passes: to just before something becomes due, then to when it is.
@@ -132,8 +133,7 @@ fn inputs(model: &Model, now: Micros) -> Vec<Event> {
         def: OTHER_DEF,
         ..plain
     }));
-    let event = |input| Event::Input(Box::new(input));
-    inputs.into_iter().map(event).collect()
+    inputs.into_iter().map(Event::Input).collect()
 }
 
 fn input(rules: Rules, position: usize, like: usize) -> NewInput {
