@@ -419,7 +419,8 @@ impl Builder {
     /// A commit is durable with one write and one sync of what it changes, and the pages of the database follow in lots: when
     /// they are read, when the journal is half full, or when the engine is shut down. The open after a crash does again what
     /// is in the journal alone, some 10 ms for 1 MiB: a larger one makes commits a little cheaper and such an open longer.
-    /// With zero the file is a plain redb database, and each commit is one of redb's. A file keeps what it was created with.
+    /// With zero the file is a plain redb database, and each commit is one of redb's. A file keeps what it was created with;
+    /// a copy of it (a backup, a restored, salvaged or imported file) has the default.
     #[cfg(feature = "redb")]
     pub fn journal_bytes(self, bytes: u32) -> Builder {
         self.file_options(|options| options.journal_bytes = bytes)

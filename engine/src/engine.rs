@@ -317,7 +317,8 @@ impl Engine {
     }
 
     /// Starts many tasks in few commits; one answer each, in order. However many there are, a bounded number is under
-    /// way at once; a handle for each is returned.
+    /// way at once; a handle for each is returned. It has no options: a task that has ended is a [`StartError::Conflict`], and
+    /// [`Engine::attach`] gives its handle; or use [`Engine::start_all`].
     ///
     /// # Errors
     /// Each answer's own: [`StartError`]. One that is refused hinders no other.

@@ -1,8 +1,12 @@
 //! Tasks that outlive their process.
 //!
 //! An async function registered with outlive runs to its end although the process is killed at any instant: its
-//! state is in one file, and a restart recovers it in milliseconds. A handler is entered **at least once**:
+//! state is in one file, and a restart recovers it, as a rule within milliseconds. A handler is entered **at least once**:
 //! after a crash it may run again, and is told so by [`Entry::Recovered`].
+//!
+//! Begin with [`TaskDef`] (a name with types), [`Engine::builder`] and [`Builder::task`] (a handler), [`Engine::start`] (an
+//! input), [`Run`] (its answer) and [`Ctx`] (what a handler can do). Features: `runtime` and `redb` by default; `seal`, `metrics`,
+//! `testing`.
 //!
 //! Without default features only [`machine`] is built: the pure core, which needs neither a runtime nor a store.
 

@@ -26,7 +26,7 @@ struct Row {
 fn rows() -> Vec<Row> {
     let document = read("ARCHITECTURE.md");
     let section = document
-        .split("## From the card to the code")
+        .split("## What was required, and where it is")
         .nth(1)
         .expect("the section is there");
     let section = section.split("\n## ").next().unwrap_or_default();
