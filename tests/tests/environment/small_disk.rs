@@ -27,7 +27,7 @@ const MOUNTED: [&str; 5] = [
     "-m",
     "sh",
     "-c",
-    "mount -t tmpfs -o size=3m,mode=700 tmpfs \"$OUTLIVE_CHILD_PATH\" && exec \"$@\"",
+    "mount -t tmpfs -o size=5m,mode=700 tmpfs \"$OUTLIVE_CHILD_PATH\" && exec \"$@\"",
 ];
 
 fn may_mount(directory: &Path) -> bool {
