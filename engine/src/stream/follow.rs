@@ -194,9 +194,9 @@ impl Follower {
         };
         self.caught_up = true;
         // Live items that passed meanwhile and are nowhere any more.
-        let dropped = following.dropped();
-        if dropped > self.after {
-            self.page.push_back(Piece::Other(Next::Gap(dropped)));
+        let lost = following.lost();
+        if lost > self.after {
+            self.page.push_back(Piece::Other(Next::Gap(lost)));
             return Ok(());
         }
         if is_over(&row) && following.rest(self.after).is_empty() {

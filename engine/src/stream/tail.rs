@@ -42,9 +42,21 @@ struct State {
     bytes: usize,
     /// The highest sequence number that passed and is not kept here any more.
     dropped: u64,
+    /// The highest of these that is nowhere any more.
+    lost: u64,
     standing: Standing,
     /// Nobody follows any more: what passes from here on is kept for nobody.
     left: bool,
+}
+
+impl State {
+    /// This one passed, and is not kept here.
+    fn drop_behind(&mut self, kept: &Kept) {
+        self.dropped = kept.last();
+        if kept.live || cfg!(planted = "dropped_segment_taken_for_lost") {
+            self.lost = kept.last();
+        }
+    }
 }
 
 /// A segment of a tail, or of a page.
@@ -212,7 +224,7 @@ impl Tails {
         if all > TAILS_BYTES && !cfg!(planted = "tails_unbounded") {
             // Its readers find it in the store, as if they were slow.
             self.forget(state, usize::MAX);
-            state.dropped = kept.last();
+            state.drop_behind(&kept);
             return;
         }
         state.bytes += size;
@@ -231,7 +243,7 @@ impl Tails {
             && let Some(oldest) = state.segments.pop_front()
         {
             freed += oldest.row.size();
-            state.dropped = oldest.last();
+            state.drop_behind(&oldest);
         }
         state.bytes -= freed;
         self.bytes.fetch_sub(freed, Ordering::Relaxed);
@@ -304,8 +316,8 @@ impl Following {
             {
                 return Taken::Behind;
             }
-            Some((_, true)) if state.dropped > after => return Taken::Lost(state.dropped),
-            Some((_, true)) if !caught_up => return Taken::Behind,
+            Some((_, true)) if state.lost > after => return Taken::Lost(state.lost),
+            Some((_, true)) if state.dropped > after || !caught_up => return Taken::Behind,
             None if state.dropped > after || !caught_up => return Taken::Behind,
             None => return Taken::Nothing(state.standing.clone()),
             Some(_) => {}
@@ -329,9 +341,9 @@ impl Following {
         state.segments.iter().filter(ahead).cloned().collect()
     }
 
-    /// The highest sequence number that passed and is not kept here any more.
-    pub(crate) fn dropped(&self) -> u64 {
-        self.tail.state.lock().dropped
+    /// The highest sequence number that passed and is nowhere any more.
+    pub(crate) fn lost(&self) -> u64 {
+        self.tail.state.lock().lost
     }
 }
 
@@ -346,15 +358,8 @@ mod tests {
     use super::*;
     use outlive_storage::row::{Generation, Micros, StreamEntry};
 
-    /// What passed in the moment its last reader left was counted for ever, until no stream had room any more.
-    #[test]
-    fn what_passes_after_the_last_reader_left_is_not_counted() {
-        let tails = Arc::new(Tails::new(0));
-        let task = TaskNumber(1);
-        let following = tails.follow(task);
-        let tail = tails.tail(task).expect("somebody follows");
-        drop(following);
-        let row = Arc::new(SegmentRow {
+    fn segment(bytes: usize) -> Arc<SegmentRow> {
+        Arc::new(SegmentRow {
             run: 1,
             turn: 1,
             attempt: 1,
@@ -363,9 +368,41 @@ mod tests {
             at: Micros(1),
             entries: vec![StreamEntry::Item {
                 step: None,
-                bytes: vec![1],
+                bytes: vec![1; bytes],
             }],
-        });
+        })
+    }
+
+    /// Segments that passed while a reader looked into the store, and had left the tail when it came back, were taken for items
+    /// that are not stored: it was told that they are missing, and never had them.
+    #[test]
+    fn what_has_left_the_tail_is_lost_only_where_it_is_not_stored() {
+        let tails = Arc::new(Tails::new(0));
+        let following = tails.follow(TaskNumber(1)).expect("open");
+        // Of two of these the first leaves.
+        let large = segment(TAIL_BYTES / 2 + 1);
+        for first in 1..=3 {
+            tails.passed(TaskNumber(1), Some((first, &large)), None);
+        }
+        assert_eq!(following.lost(), 0);
+        assert!(matches!(following.take(0, true, 1), Taken::Behind));
+        let live = tails.follow(TaskNumber(2)).expect("open");
+        for _ in 1..=3 {
+            tails.hand_out(TaskNumber(2), |_| Arc::clone(&large));
+        }
+        assert_eq!(live.lost(), 2);
+        assert!(matches!(live.take(0, true, 1), Taken::Lost(2)));
+    }
+
+    /// What passed in the moment its last reader left was counted for ever, until no stream had room any more.
+    #[test]
+    fn what_passes_after_the_last_reader_left_is_not_counted() {
+        let tails = Arc::new(Tails::new(0));
+        let task = TaskNumber(1);
+        let following = tails.follow(task);
+        let tail = tails.tail(task).expect("somebody follows");
+        drop(following);
+        let row = segment(1);
         let kept = Kept {
             first: 1,
             row,

@@ -8,7 +8,7 @@ use super::trial::{self, Trial, Truth};
 use super::world::{self, World};
 use crate::chance::Chance;
 use outlive::ChildError;
-use outlive::store::{self, CopyError, OpenError, SalvageReport};
+use outlive::store::{self, CopyError, FoundBy, OpenError, SalvageReport};
 use std::collections::BTreeSet;
 use std::fmt;
 use std::fs;
@@ -502,8 +502,11 @@ fn is_told(report: &SalvageReport, wrong: &str) -> bool {
     if is_named_anew && report.findings.named().iter().any(of_name) {
         return true;
     }
+    // One of which the tables have only an earlier version as well, or of which all of it may be of an earlier moment.
+    let goes_back =
+        report.journal.is_broken || report.outdated > 0 || report.found == FoundBy::ByPages;
     if wrong.contains(" stream end: ") {
-        return lost(&["stream"]) || report.journal.is_broken || report.outdated > 0;
+        return lost(&["stream"]) || goes_back;
     }
     if wrong.ends_with(&format!(": {}", ChildError::Gone)) {
         return lost(&["tasks"]) || report.journal.is_broken;
@@ -521,8 +524,6 @@ fn is_told(report: &SalvageReport, wrong: &str) -> bool {
         || wrong.contains(" steps: ")
         || wrong.contains(" stream ")
         || wrong.contains(" ended with ");
-    // One of which the tables have only an earlier version as well.
-    let goes_back = report.journal.is_broken || report.outdated > 0;
     if goes_back && (anew || stands.iter().any(|what| wrong.contains(what))) {
         return true;
     }

@@ -195,7 +195,15 @@ async fn a_client_that_does_not_read_is_dropped_and_loses_nothing() {
     let client = world.client.with("last-event-id", &last);
     let mut again = client.follow("/v1/tasks/a/stream").await.unwrap().unwrap();
     seen.extend(again.until("end").await.unwrap());
-    assert_eq!(numbers(&seen), (1..=80).collect::<Vec<_>>());
+    let told: Vec<_> = seen
+        .iter()
+        .map(|event| (&*event.id, &*event.name))
+        .collect();
+    assert_eq!(
+        numbers(&seen),
+        (1..=80).collect::<Vec<_>>(),
+        "{last}: {told:?}"
+    );
 }
 
 #[tokio::test]
