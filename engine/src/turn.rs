@@ -189,6 +189,7 @@ impl Dispatcher {
             }) => {
                 let call = (Arc::clone(&core), Arc::clone(&slot));
                 let _over = Over(Arc::clone(&core.steps));
+                // What seldom comes is boxed: see `Seated::start`.
                 let end = tokio::select! {
                     biased;
                     called = self.call(registered, call, input) => turn_end(called, registered),
@@ -527,8 +528,8 @@ impl Seated {
         let seat = occupied.seat();
         let live = Arc::clone(&dispatcher.live);
         let spawner = dispatcher.spawner.clone();
-        // The runtime moves what it is given several times. And a box of no more than a kilobyte, which this is for that reason, is
-        // memory that glibc gives and takes back without a lock.
+        // The runtime moves what it is given several times. And a box of no more than a kilobyte is memory that glibc gives and
+        // takes back without a lock: that is why what a turn seldom needs is in boxes of its own.
         let abort = spawner.spawn(Box::pin(async move {
             dispatcher.work(entered, slot, (occupied, signal)).await;
             unfinished.finish();

@@ -23,11 +23,29 @@ where
     K: Key + 'static,
     V: Value + 'static,
 {
-    let (mut rest, mut elsewhere) = (entries, Vec::new());
-    if entries.len() <= FEW {
-        elsewhere.extend(entries);
-        rest = &[];
+    let elsewhere = match entries.len() <= FEW {
+        true => entries.iter().collect(),
+        false => put_run(table, up_to, entries, &entry)?,
+    };
+    for one in elsewhere {
+        let (key, value) = entry(one);
+        table.insert(key, value).map_err(fault)?;
     }
+    Ok(())
+}
+
+/// Puts those entries that come behind everything up to the bound; the others are given back.
+fn put_run<'e, K, V, E>(
+    table: &mut Table<'_, K, V>,
+    up_to: Bound<K::SelfType<'e>>,
+    entries: &'e [E],
+    entry: &impl Fn(&'e E) -> (K::SelfType<'e>, V::SelfType<'e>),
+) -> Result<Vec<&'e E>, StoreError>
+where
+    K: Key + 'static,
+    V: Value + 'static,
+{
+    let (mut rest, mut elsewhere) = (entries, Vec::new());
     let mut cursor = table.upper_bound_mut(up_to).map_err(fault)?;
     // To be refused costs as much as the last page of the table has, so more and more are left out at once: all those that are
     // not beyond it are among the first.
@@ -49,11 +67,7 @@ where
         rest = &rest[taken..];
     }
     cursor.close().map_err(fault)?;
-    for one in elsewhere {
-        let (key, value) = entry(one);
-        table.insert(key, value).map_err(fault)?;
-    }
-    Ok(())
+    Ok(elsewhere)
 }
 
 /// Encoded values under their keys, in memory that is used again.
