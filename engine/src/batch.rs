@@ -56,6 +56,9 @@ pub(crate) struct Batcher {
     held: Option<Held>,
     /// What was not decided, for there was no room even to read: it waits.
     put_off: Vec<Message>,
+    /// Room for what is pending, and for the commits of a batch: both empty, as the last one has left them.
+    pending: Vec<Pending>,
+    commits: Commits,
 }
 
 /// What was read for one decision, as the batch has left it.
@@ -97,6 +100,8 @@ impl Batcher {
             patience,
             held: None,
             put_off: Vec::new(),
+            pending: Vec::new(),
+            commits: Commits::default(),
         }
     }
 
@@ -120,10 +125,10 @@ impl Batcher {
         self.dispatcher.writer_ended();
     }
 
-    /// Applies one batch. False: the store failed, the writer must end.
-    pub(crate) fn run(&mut self, requests: Vec<Request>) -> bool {
+    /// Applies one batch, and leaves its list empty. False: the store failed, the writer must end.
+    pub(crate) fn run(&mut self, requests: &mut Vec<Request>) -> bool {
         self.times = self.clock.times();
-        let mut commits = Commits::new(requests.len());
+        let mut commits = std::mem::take(&mut self.commits);
         let mut pending = self.decide_all(requests, &mut commits);
         if let Some(error) = self.fatal.take() {
             return self.fail(pending, error);
@@ -132,6 +137,7 @@ impl Batcher {
             // Rows that were only looked at are not kept either: a restarted batch asks about every task there is.
             self.known.settle();
             self.answer(pending);
+            self.commits = commits;
             return self.put_off.is_empty() || self.wait_for_room();
         }
         if cfg!(planted = "answer_before_commit") {
@@ -153,7 +159,12 @@ impl Batcher {
         failpoint::reach(Failpoint::Decided);
         let committed = meter::under_commit(&self.clock, || self.store.commit(&commits.list));
         match committed {
-            Ok(results) => self.committed(pending, &commits.list, results),
+            Ok(results) => {
+                let goes_on = self.committed(pending, &commits.list, results);
+                commits.clear();
+                self.commits = commits;
+                goes_on
+            }
             Err(error) => {
                 if cfg!(planted = "failed_commit_acknowledged") {
                     self.answer(std::mem::take(&mut pending));
@@ -199,9 +210,10 @@ impl Batcher {
     }
 
     /// Decides one event after the other. Where there is no room to read what one takes, it and those after it are put off.
-    fn decide_all(&mut self, requests: Vec<Request>, commits: &mut Commits) -> Vec<Pending> {
-        let mut pending = Vec::with_capacity(requests.len());
-        let mut requests = requests.into_iter();
+    fn decide_all(&mut self, requests: &mut Vec<Request>, commits: &mut Commits) -> Vec<Pending> {
+        let mut pending = std::mem::take(&mut self.pending);
+        pending.reserve(requests.len());
+        let mut requests = requests.drain(..);
         for request in requests.by_ref() {
             match self.decide(request, commits) {
                 Ok(one) => pending.push(one),
@@ -383,7 +395,7 @@ impl Batcher {
             self.generation = self.generation.max(row.generation);
             if self.feeds.log.is_kept {
                 let event = event_row(task, row, kind, now);
-                beside.push(Write::Event(Box::new(event)));
+                beside.push(Write::Event(event));
             }
         }
         beside.append(&mut writes);
@@ -431,9 +443,9 @@ impl Batcher {
         }
     }
 
-    fn answer(&self, pending: Vec<Pending>) {
+    fn answer(&mut self, mut pending: Vec<Pending>) {
         let mut crew = Crew::new(self.dispatcher.reader.place(), self.clock.times());
-        for mut one in pending {
+        for mut one in pending.drain(..) {
             one.show(&self.dispatcher.streams);
             if let (Some(row), Some(what)) = (&one.row, one.what) {
                 crate::trace::transition(one.task, row, what, self.registry.name(row.def));
@@ -460,6 +472,7 @@ impl Batcher {
             one.reply.settle(one.told, &self.hub);
         }
         crew.go(&self.dispatcher);
+        self.pending = pending;
         failpoint::reach(Failpoint::Told);
     }
 

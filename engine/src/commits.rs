@@ -35,18 +35,17 @@ pub(crate) fn damaged(
 }
 
 /// The commits of a batch: one for each task, whatever it went through.
+#[derive(Default)]
 pub(crate) struct Commits {
     pub(crate) list: Vec<Commit>,
     at: HashMap<TaskNumber, usize>,
 }
 
 impl Commits {
-    /// With room for so many events.
-    pub(crate) fn new(events: usize) -> Commits {
-        Commits {
-            list: Vec::with_capacity(events),
-            at: HashMap::with_capacity(events),
-        }
+    /// Empties it for the next batch.
+    pub(crate) fn clear(&mut self) {
+        self.list.clear();
+        self.at.clear();
     }
 
     /// The first expectation and the last row of a task count; what came between was never seen by anybody.

@@ -6,7 +6,6 @@
 //! pause; an event that is alone never does.
 
 use crate::env;
-use crossbeam_channel::Receiver;
 use std::time::Duration;
 
 /// The pause. A thread that sleeps is woken late by about as much again, and a sync takes longer than both.
@@ -31,8 +30,8 @@ pub(crate) struct Company {
 
 impl Company {
     /// The next of what waits for the batch at hand.
-    pub(crate) fn next<T>(&mut self, receiver: &Receiver<T>) -> Option<T> {
-        if let Ok(next) = receiver.try_recv() {
+    pub(crate) fn next<T>(&mut self, mut waiting: impl FnMut() -> Option<T>) -> Option<T> {
+        if let Some(next) = waiting() {
             self.taken += 1;
             return Some(next);
         }
@@ -41,7 +40,7 @@ impl Company {
         }
         self.paused_with = Some(self.taken);
         env::pause(PAUSE);
-        let next = receiver.try_recv().ok();
+        let next = waiting();
         self.taken += usize::from(next.is_some());
         next
     }
@@ -73,11 +72,8 @@ mod tests {
 
     /// How much a batch took, and whether it paused.
     fn batch(company: &mut Company, waiting: usize) -> (usize, bool) {
-        let (sender, receiver) = crossbeam_channel::unbounded();
-        for event in 0..waiting {
-            sender.send(event).expect("the receiver lives");
-        }
-        let taken = std::iter::from_fn(|| company.next(&receiver)).count();
+        let mut events = 0..waiting;
+        let taken = std::iter::from_fn(|| company.next(|| events.next())).count();
         let paused = company.paused_with.is_some();
         company.part();
         (taken, paused)

@@ -1,7 +1,7 @@
 //! One decision of the writer: what the machine answered, with all that comes along.
 
 use crate::known::Live;
-use crate::machine::{Answer, Effect, Event, Named, Now};
+use crate::machine::{Answer, Effect, Effects, Event, Named, Now};
 use crate::stream::cell::{Appended, StreamCell};
 use outlive_storage::Write;
 use outlive_storage::row::{
@@ -14,7 +14,7 @@ pub(crate) struct Decided {
     pub(crate) task: TaskNumber,
     pub(crate) row: Option<Arc<TaskRow>>,
     pub(crate) answer: Answer,
-    pub(crate) effects: Vec<Effect>,
+    pub(crate) effects: Effects,
     pub(crate) what: Option<EventKind>,
     /// The large output of a task that is gone with its end: whoever waits gets it from here.
     pub(crate) output: Option<Vec<u8>>,
@@ -40,7 +40,7 @@ impl Decided {
     /// What the machine answered about a task, as the batch has left it.
     pub(crate) fn new(
         task: TaskNumber,
-        (answer, effects, what): (Answer, Vec<Effect>, Option<EventKind>),
+        (answer, effects, what): (Answer, Effects, Option<EventKind>),
         live: Option<&Live>,
     ) -> Decided {
         let mut decided = Decided {

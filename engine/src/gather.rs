@@ -24,16 +24,15 @@ pub(crate) enum Then {
     Stop,
 }
 
-/// Takes what waits, up to the bounds of a batch. Turns that have emitted something linger. `expected`: room for so many
-/// events is made at once.
+/// Takes what waits, up to the bounds of a batch, into a list that is empty. Turns that have emitted something linger.
 pub(crate) fn gather(
     first: Option<Message>,
     mut more: impl FnMut() -> Option<Message>,
     lingering: &mut Lingering,
-    expected: usize,
+    requests: Vec<Request>,
 ) -> Gathered {
     let mut gathered = Gathered {
-        requests: Vec::with_capacity(expected),
+        requests,
         then: None,
     };
     let (mut bytes, mut emitted) = (0, 0);

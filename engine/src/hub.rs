@@ -4,6 +4,7 @@ use crate::machine::Named;
 use foldhash::{HashMap, HashMapExt};
 use outlive_storage::row::{Payload, TaskNumber, TurnResult};
 use parking_lot::Mutex;
+use smallvec::SmallVec;
 use std::sync::Arc;
 use tokio::sync::oneshot;
 
@@ -38,7 +39,8 @@ impl Told {
     }
 }
 
-type Waiters = Vec<(Named, oneshot::Sender<Told>)>;
+/// As a rule one waits for a task.
+type Waiters = SmallVec<[(Named, oneshot::Sender<Told>); 1]>;
 
 #[derive(Default)]
 struct Entry {

@@ -133,6 +133,8 @@ mod lives;
 #[cfg(feature = "runtime")]
 mod look;
 #[cfg(feature = "runtime")]
+mod mailbox;
+#[cfg(feature = "runtime")]
 mod metadata;
 #[cfg(feature = "runtime")]
 mod meter;

@@ -2,7 +2,7 @@
 
 use crate::decision::Decided;
 use crate::flow::Slot;
-use crate::machine::{Accepted, Answer, Effect, Named, Status};
+use crate::machine::{Accepted, Answer, Effects, Named, Status};
 use crate::reply::Reply;
 use crate::stream::Streams;
 use crate::stream::cell::{Appended, Closed};
@@ -22,7 +22,7 @@ pub(crate) struct Pending {
     pub(crate) ephemeral: bool,
     pub(crate) task: TaskNumber,
     pub(crate) row: Option<Arc<TaskRow>>,
-    pub(crate) effects: Vec<Effect>,
+    pub(crate) effects: Effects,
     pub(crate) what: Option<EventKind>,
     pub(crate) output: Option<Vec<u8>>,
     pub(crate) drained: Vec<Named>,
@@ -77,7 +77,7 @@ impl Pending {
             ephemeral: false,
             task: TaskNumber(0),
             row: None,
-            effects: Vec::new(),
+            effects: Effects::new(),
             what: None,
             output: None,
             drained: Vec::new(),

@@ -13,12 +13,12 @@ use crate::follower::Follower;
 use crate::gather::{Gathered, Then, gather};
 use crate::hub::Expecting;
 use crate::machine::{Answer, Rejected};
+use crate::mailbox::{self, Gone, mailbox};
 use crate::poison::Poison;
 use crate::reply::Reply;
 use crate::request::{Draft, Request};
 use crate::stream::cell::StreamCell;
 use crate::stream::linger::Lingering;
-use crossbeam_channel::RecvTimeoutError;
 use outlive_storage::id::TaskId;
 use outlive_storage::row::{GuardPhase, Micros, TaskNumber};
 use outlive_storage::{EventsKept, StoreError};
@@ -111,13 +111,13 @@ pub(crate) enum Message {
 }
 
 enum Sender {
-    Thread(crossbeam_channel::Sender<Message>),
+    Thread(mailbox::Sender<Message>),
     Inline(mpsc::UnboundedSender<Message>),
 }
 
 /// The writer's own end of the channel.
 pub(crate) enum Receiver {
-    Thread(crossbeam_channel::Receiver<Message>),
+    Thread(mailbox::Receiver<Message>),
     Inline(mpsc::UnboundedReceiver<Message>),
 }
 
@@ -164,7 +164,7 @@ impl Writer {
     pub(crate) fn new(place: Place) -> (Writer, Receiver) {
         let (sender, receiver) = match place {
             Place::Threads => {
-                let (sender, receiver) = crossbeam_channel::unbounded();
+                let (sender, receiver) = mailbox();
                 (Sender::Thread(sender), Receiver::Thread(receiver))
             }
             Place::Inline => {
@@ -283,7 +283,7 @@ impl Writer {
     /// Hands a message over; false when the writer is gone.
     fn pass(&self, message: Message) -> bool {
         match &self.sender {
-            Sender::Thread(sender) => sender.send(message).is_ok(),
+            Sender::Thread(sender) => sender.send(message),
             Sender::Inline(sender) => sender.send(message).is_ok(),
         }
     }
@@ -310,29 +310,22 @@ pub(crate) fn drive(
 ) -> std::io::Result<oneshot::Receiver<()>> {
     let (ended, when_ended) = oneshot::channel();
     match receiver {
-        Receiver::Thread(receiver) => {
+        Receiver::Thread(mut receiver) => {
             env::thread("outlive-writer", move || {
                 let mut follower = Follower::of(batcher.store());
                 let mut guarded = Guarded::new(batcher);
                 let mut company = Company::default();
                 loop {
-                    let first = match guarded.patience() {
-                        None => receiver.recv().map(Some).map_err(|_| Gone),
-                        Some(wait) => match receiver.recv_timeout(wait) {
-                            Ok(first) => Ok(Some(first)),
-                            Err(RecvTimeoutError::Timeout) => Ok(None),
-                            Err(RecvTimeoutError::Disconnected) => Err(Gone),
-                        },
-                    };
+                    let first = receiver.recv(guarded.patience());
                     let Ok(first) = first else { break };
-                    let goes_on = guarded.go_on(first, || company.next(&receiver));
+                    let goes_on = guarded.go_on(first, || company.next(|| receiver.try_recv()));
                     company.part();
                     if !goes_on {
                         break;
                     }
                     follower.look();
                 }
-                guarded.refuse_rest(|| receiver.try_recv().ok());
+                guarded.refuse_rest(|| receiver.try_recv());
                 drop(guarded);
                 // Whoever waits for the end may want the file to be closed then.
                 drop(follower);
@@ -365,17 +358,14 @@ pub(crate) fn drive(
     Ok(when_ended)
 }
 
-/// Nobody can send anything any more.
-struct Gone;
-
 /// However the writer ends, also by a panic, it never looks alive afterwards.
 struct Guarded {
     batcher: Batcher,
     lingering: Lingering,
     /// What came while a failed batch was held. Its room is taken until it is answered, so it is bounded.
     stash: VecDeque<Message>,
-    /// How many events the last batch had: the next one has about as many.
-    gathered: usize,
+    /// Room for the events of a batch, which the last one has left.
+    room: Vec<Request>,
 }
 
 impl Guarded {
@@ -384,7 +374,7 @@ impl Guarded {
             batcher,
             lingering: Lingering::default(),
             stash: VecDeque::new(),
-            gathered: 0,
+            room: Vec::new(),
         }
     }
 
@@ -409,10 +399,11 @@ impl Guarded {
         let stash = &mut self.stash;
         let first = stash.pop_front();
         let more = || stash.pop_front().or_else(&mut more);
-        let mut gathered = gather(first, more, &mut self.lingering, self.gathered);
-        self.gathered = gathered.requests.len();
+        let room = std::mem::take(&mut self.room);
+        let mut gathered = gather(first, more, &mut self.lingering, room);
         let idle = gathered.requests.is_empty() && gathered.then.is_none();
         if idle && self.patience().is_none_or(|wait| !wait.is_zero()) {
+            self.room = gathered.requests;
             return true;
         }
         // What was emitted goes first: an order that ends a turn in the same commit leaves it its items.
@@ -467,8 +458,9 @@ impl Guarded {
     }
 
     /// One batch, and what comes after it. False: the writer must end.
-    fn carry_out(&mut self, Gathered { requests, then }: Gathered) -> bool {
-        let goes_on = self.batcher.run(requests) && self.go_on_with(then);
+    fn carry_out(&mut self, Gathered { mut requests, then }: Gathered) -> bool {
+        let goes_on = self.batcher.run(&mut requests) && self.go_on_with(then);
+        self.room = requests;
         // In their order, before what comes after them.
         for message in self.batcher.put_off().into_iter().rev() {
             self.stash.push_front(message);

@@ -11,6 +11,7 @@
 
 #[cfg(feature = "redb")]
 mod batch;
+mod encoder;
 
 use crate::header::Header;
 use crate::receipt::KeptReceipt;
@@ -21,9 +22,7 @@ use crate::row::{
 use crate::slot::Slot;
 use crate::store::StoreError;
 #[cfg(feature = "redb")]
-pub(crate) use batch::{Bodies, decode_batch, encode_batch};
-use bincode::enc::write::Writer;
-use bincode::error::EncodeError;
+pub(crate) use batch::{Bodies, append_body, decode_batch, encode_batch};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -219,6 +218,19 @@ pub(crate) fn encode<E: Entry>(slot: Slot<'_>, entry: &E, out: &mut Vec<u8>) -> 
     Ok(())
 }
 
+/// As [`encode`], of an entry whose body [is encoded](encode_batch) already.
+///
+/// # Errors
+/// As for [`encode`].
+#[cfg(feature = "redb")]
+pub(crate) fn encode_of<E: Entry>(slot: Slot<'_>, body: &[u8], out: &mut Vec<u8>) -> Result<()> {
+    check_body(body.len())?;
+    start_short(E::MAGIC, BINCODE, out);
+    out.extend_from_slice(body);
+    seal_short(slot, out);
+    Ok(())
+}
+
 /// Reads an entry.
 ///
 /// # Errors
@@ -356,21 +368,8 @@ fn check_magic(slot: Slot<'_>, magic: [u8; 2], bytes: &[u8]) -> Result<()> {
 
 fn body_into<T: Serialize>(body: &T, out: &mut Vec<u8>) -> Result<()> {
     let from = out.len();
-    let written = bincode::serde::encode_into_writer(body, Appending(out), config());
-    match written {
-        Ok(_) => check_body(out.len() - from),
-        Err(_) => check_body(usize::MAX),
-    }
-}
-
-/// What bincode writes goes behind the bytes that are there. By [`io::Write`](std::io::Write) each field would take twice as long.
-struct Appending<'a>(&'a mut Vec<u8>);
-
-impl Writer for Appending<'_> {
-    fn write(&mut self, bytes: &[u8]) -> std::result::Result<(), EncodeError> {
-        self.0.extend_from_slice(bytes);
-        Ok(())
-    }
+    encoder::append(body, out)?;
+    check_body(out.len() - from)
 }
 
 fn check_body(len: usize) -> Result<()> {
@@ -382,8 +381,20 @@ fn check_body(len: usize) -> Result<()> {
     Ok(())
 }
 
+/// Reads the body of a row that never left memory.
+///
+/// # Errors
+/// [`StoreError::Corrupt`].
+#[cfg(feature = "redb")]
+pub(crate) fn decode_row_of(task: TaskNumber, body: &[u8]) -> Result<TaskRow> {
+    body_in(Slot::Task(task), body)
+}
+
 fn body_from<T: DeserializeOwned>(slot: Slot<'_>, sealed: &[u8]) -> Result<T> {
-    let body = checked_body(slot, sealed)?;
+    body_in(slot, checked_body(slot, sealed)?)
+}
+
+fn body_in<T: DeserializeOwned>(slot: Slot<'_>, body: &[u8]) -> Result<T> {
     match bincode::serde::decode_from_slice(body, config()) {
         Ok((value, read)) if read == body.len() => Ok(value),
         _ => Err(slot.corrupt()),

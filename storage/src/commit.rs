@@ -167,7 +167,7 @@ pub enum Write {
         fate: Fate,
     },
     /// Append to the log of transitions, under its etag. Its task is the commit's.
-    Event(Box<EventRow>),
+    Event(EventRow),
     /// Remove the task: its row, its id and its index entries. What hangs on it (values, inputs, receipts, turns,
     /// runs, stream, questions) is gone for every reader at once, and goes from the file at once where it is little, else with
     /// `Store::tidy`. At most one, and no [`Write::Row`] after it. Of the commit's other writes, wherever they

@@ -15,6 +15,7 @@ mod outcome;
 mod step;
 mod stream;
 mod time;
+mod timeline;
 mod value;
 
 pub use ask::AskRow;
@@ -34,6 +35,7 @@ pub(crate) use step::whole;
 pub use step::{StepRow, StepState};
 pub use stream::{SegmentRow, StreamEntry};
 pub use time::Micros;
+pub use timeline::Timeline;
 pub use value::{Payload, ValueKey, ValueKind};
 
 use crate::id::{InputId, TaskId};
@@ -400,7 +402,7 @@ pub struct TaskRow {
     /// When the row last changed.
     pub updated_at: Micros,
     /// The latest transitions, oldest first, at most [`TaskRow::MARKS_MAX`].
-    pub timeline: Vec<Mark>,
+    pub timeline: Timeline,
     /// Where it stands.
     pub state: State,
 }

@@ -26,7 +26,7 @@ pub fn age(store: &dyn Store, by: Duration) {
             let mut writes = vec![Write::Row(Arc::new(older(row, etag, by_us)))];
             for mut event in logged.remove(&found.task).unwrap_or_default() {
                 event.at = earlier(event.at, by_us);
-                writes.push(Write::Event(Box::new(event)));
+                writes.push(Write::Event(event));
             }
             batch.push(Commit {
                 task: found.task,

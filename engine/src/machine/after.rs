@@ -1,6 +1,6 @@
 //! What comes after an end or a wait: another run, a resumption, removal.
 
-use super::answer::{Accepted, Answer, Effect, Rejected, Transition};
+use super::answer::{Accepted, Answer, Effect, Effects, Rejected, Transition};
 use super::change::{at_once, by_others, changed, check_etag, enter_or_wait, nothing, written};
 use super::event::{Claimant, Named};
 use super::family;
@@ -16,6 +16,7 @@ use outlive_storage::row::{
     Deadline, EntryKind, Etag, EventKind, Fate, Guard, Micros, Outcome, Receipt, State, TaskRow,
     TurnResult, WaitReason,
 };
+use smallvec::smallvec;
 use std::sync::Arc;
 
 /// A task that waits for an input goes on without one: with the bytes of the last, under an id of their own.
@@ -58,7 +59,7 @@ pub(super) fn resume(
                 run: row.run,
             },
         },
-        ..written(by_others(row), next, EventKind::Resumed, vec![effect])
+        ..written(by_others(row), next, EventKind::Resumed, smallvec![effect])
     })
 }
 
@@ -138,7 +139,7 @@ fn another_run(row: &TaskRow, claimant: Option<Claimant>, now: Now) -> Transitio
         by_others(row),
         next,
         EventKind::RetriedAfterEnd,
-        vec![effect],
+        smallvec![effect],
     )
 }
 
@@ -154,7 +155,7 @@ pub(super) fn delete(
     if runs && !force && !cfg!(planted = "running_task_deleted") {
         return Err(Rejected::conflict(row));
     }
-    let mut effects = Vec::new();
+    let mut effects = Effects::new();
     if runs {
         effects.push(Effect::Fence(None));
     }
@@ -180,10 +181,10 @@ pub(super) fn delete(
 pub(super) fn expire(row: &TaskRow, now: Now) -> Result<Transition, Rejected> {
     match row.state {
         State::Completed { expires_at, .. } if expires_at <= now.times.wall => {
-            Ok(removed(row, Vec::new()))
+            Ok(removed(row, Effects::new()))
         }
         State::Completed { .. } if cfg!(planted = "retention_ignores_time") => {
-            Ok(removed(row, Vec::new()))
+            Ok(removed(row, Effects::new()))
         }
         State::Completed { .. }
         | State::Pending { .. }
@@ -192,7 +193,7 @@ pub(super) fn expire(row: &TaskRow, now: Now) -> Result<Transition, Rejected> {
     }
 }
 
-fn removed(row: &TaskRow, effects: Vec<Effect>) -> Transition {
+fn removed(row: &TaskRow, effects: Effects) -> Transition {
     Transition {
         writes: vec![Write::RemoveTask],
         effects,

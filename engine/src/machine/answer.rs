@@ -6,6 +6,7 @@ use outlive_storage::id::InputId;
 use outlive_storage::row::{
     DefNumber, Etag, EventKind, Generation, Micros, Payload, State, TaskRow, TurnResult, WaitReason,
 };
+use smallvec::SmallVec;
 use std::sync::Arc;
 
 /// The four names of a task's state, as callers and the wire see them.
@@ -178,6 +179,9 @@ pub enum Effect {
     TaskEnded,
 }
 
+/// What to do after a commit, in this order. As a rule it is one thing or two, for which no memory of its own is taken.
+pub type Effects = SmallVec<[Effect; 2]>;
+
 /// One whole transition: all of it happens, or none.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Transition {
@@ -190,7 +194,7 @@ pub struct Transition {
     /// The answer to the event's sender.
     pub answer: Answer,
     /// What to do after the commit.
-    pub effects: Vec<Effect>,
+    pub effects: Effects,
     /// Its line in the log; empty when nothing changes or only something beside the row does.
     pub what: Option<EventKind>,
 }

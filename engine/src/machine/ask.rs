@@ -2,7 +2,7 @@
 //!
 //! Which of an answer and an expiry comes first is decided here alone: the question is open for exactly one of them.
 
-use super::answer::{Rejected, Transition, Unanswered};
+use super::answer::{Effects, Rejected, Transition, Unanswered};
 use super::change::{by_others, by_worker, changed, check_etag, held, kept, nothing, written};
 use super::event::{Asking, Given};
 use super::park::wake;
@@ -29,7 +29,7 @@ pub(super) fn ask(row: &TaskRow, asking: Asking, now: Now) -> Result<Transition,
     let writes = asked(row, &mut next, (asking.key, asking.ask), now).into();
     Ok(Transition {
         writes,
-        ..written(by_worker(row), next, EventKind::Asked, Vec::new())
+        ..written(by_worker(row), next, EventKind::Asked, Effects::new())
     })
 }
 
@@ -135,7 +135,7 @@ pub(super) fn expire(
             by_worker(row),
             changed(row, now),
             EventKind::AskExpired,
-            Vec::new(),
+            Effects::new(),
         )
     })
 }

@@ -11,6 +11,7 @@ use outlive_storage::commit::Expect;
 use outlive_storage::row::{
     CancelRow, CancelScope, EventKind, Generation, Outcome, Receipt, State, TaskRow, TurnResult,
 };
+use smallvec::smallvec;
 use std::sync::Arc;
 
 /// What an order comes to on this task.
@@ -76,7 +77,7 @@ fn record(row: &TaskRow, cancel: CancelRow, now: Now) -> Transition {
         by_others(row),
         next,
         EventKind::CancelRequested,
-        vec![signal],
+        smallvec![signal],
     )
 }
 

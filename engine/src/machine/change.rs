@@ -1,6 +1,6 @@
 //! The parts every transition is made of: a changed row, a claim on it, whose word it is.
 
-use super::answer::{Answer, Effect, Rejected, Transition};
+use super::answer::{Answer, Effect, Effects, Rejected, Transition};
 use super::event::Claimant;
 use super::view::Now;
 use outlive_storage::commit::Expect;
@@ -87,10 +87,10 @@ pub(super) fn written(
     expect: Expect,
     mut next: TaskRow,
     what: EventKind,
-    effects: Vec<Effect>,
+    effects: Effects,
 ) -> Transition {
     if next.timeline.len() >= TaskRow::MARKS_MAX && !cfg!(planted = "timeline_unbounded") {
-        next.timeline.remove(0);
+        next.timeline.forget_oldest();
     }
     next.timeline.push(Mark {
         at: next.updated_at,
@@ -127,7 +127,7 @@ pub(super) fn nothing(row: &TaskRow) -> Transition {
         row: None,
         writes: Vec::new(),
         answer: Answer::Done,
-        effects: Vec::new(),
+        effects: Effects::new(),
         what: None,
     }
 }

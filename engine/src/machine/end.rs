@@ -13,6 +13,7 @@ use outlive_storage::row::{
     CancelRow, CancelScope, EntryKind, EventKind, Failure, Generation, Guard, Outcome, Payload,
     State, TaskRow, TurnResult, WaitReason,
 };
+use smallvec::smallvec;
 
 /// What the end of a turn makes of its task; whose turn it is was checked.
 pub(super) fn end(
@@ -207,7 +208,7 @@ impl Ending<'_> {
             def: row.def,
             at: due_at.at,
         };
-        written(by_worker(row), next, EventKind::BackedOff, vec![due])
+        written(by_worker(row), next, EventKind::BackedOff, smallvec![due])
     }
 
     /// The handler waits for an operator.
@@ -221,7 +222,12 @@ impl Ending<'_> {
             since: now.at,
             wait,
         };
-        written(by_worker(row), next, EventKind::Held, vec![Effect::Idle])
+        written(
+            by_worker(row),
+            next,
+            EventKind::Held,
+            smallvec![Effect::Idle],
+        )
     }
 
     /// The handler waits for something that takes long. Whoever cancelled it or ran out of patience need not wait.
@@ -272,7 +278,7 @@ impl Ending<'_> {
             since: now.at,
             wait: WaitReason::Undecodable { what, expected },
         };
-        written(by_worker(row), next, EventKind::Parked, vec![parked])
+        written(by_worker(row), next, EventKind::Parked, smallvec![parked])
     }
 
     fn timed_out(self) -> Transition {

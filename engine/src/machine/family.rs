@@ -3,7 +3,7 @@
 //! A family is a parent's turn with its children. The parent's row is not touched by what happens to them, until as many
 //! have ended as its handler waits for.
 
-use super::answer::{Effect, Rejected, Transition};
+use super::answer::{Effect, Effects, Rejected, Transition};
 use super::cancel::cancel;
 use super::change::{by_others, by_worker, changed, held, nothing, written};
 use super::event::{Aim, NewParent, Order, ParentOver, Wait, WaitFor};
@@ -14,6 +14,7 @@ use outlive_storage::commit::Write;
 use outlive_storage::row::{
     Deadline, EventKind, Fate, Generation, Keep, Outcome, State, TaskRow, TurnResult, WaitReason,
 };
+use smallvec::smallvec;
 
 /// The turn is about to start its first child. It is said before, so that the end of the turn knows of children however
 /// their starts end.
@@ -32,7 +33,7 @@ pub(super) fn becomes_parent(
         by_worker(row),
         next,
         EventKind::BecameParent,
-        Vec::new(),
+        Effects::new(),
     ))
 }
 
@@ -74,7 +75,7 @@ pub(super) fn taken_over(
         by_others(row),
         next,
         EventKind::TakenOver,
-        Vec::new(),
+        Effects::new(),
     ))
 }
 
@@ -89,7 +90,7 @@ pub(super) fn over(
     view: &View<'_>,
     row: &TaskRow,
     fate: Fate,
-    effects: &mut Vec<Effect>,
+    effects: &mut Effects,
 ) -> Option<Write> {
     if !row.has_children {
         return None;
@@ -155,7 +156,7 @@ pub(super) fn child_ended(view: &View<'_>, row: &TaskRow, now: Now) -> Transitio
     let come = match &row.state {
         State::InProgress { .. } => {
             return Transition {
-                effects: vec![Effect::Woken],
+                effects: smallvec![Effect::Woken],
                 ..nothing(row)
             };
         }
@@ -203,7 +204,12 @@ pub(super) fn let_go(
             });
         }
         *expires_at = expiry(&alone, now);
-        return Ok(written(by_others(row), next, EventKind::LetGo, Vec::new()));
+        return Ok(written(
+            by_others(row),
+            next,
+            EventKind::LetGo,
+            Effects::new(),
+        ));
     }
     let spared = parent.detached && !cfg!(planted = "detached_child_cancelled");
     if let Some(reason) = reason.filter(|_| !spared) {
@@ -218,5 +224,10 @@ pub(super) fn let_go(
             return Ok(cancelled);
         }
     }
-    Ok(written(by_others(row), next, EventKind::LetGo, Vec::new()))
+    Ok(written(
+        by_others(row),
+        next,
+        EventKind::LetGo,
+        Effects::new(),
+    ))
 }

@@ -1,6 +1,6 @@
 //! The end of a turn and the end of a task: what is kept, who is told, what becomes of the queue.
 
-use super::answer::{Effect, Rejected, Transition};
+use super::answer::{Effect, Effects, Rejected, Transition};
 use super::ask::withdraw;
 use super::change::{changed, written};
 use super::family;
@@ -12,6 +12,7 @@ use outlive_storage::row::{
     Deadline, EventKind, Guard, Keep, Micros, Outcome, Payload, Receipt, RunRow, State, TaskRow,
     TurnResult, TurnRow, ValueKey, ValueKind, WaitReason,
 };
+use smallvec::smallvec;
 
 /// Whether the turn of the row's input is still open: it runs, waits to, or is parked.
 pub fn turn_is_open(row: &TaskRow) -> bool {
@@ -41,7 +42,7 @@ pub(super) fn complete(
     }
     next.has_children = false;
     let expires_at = expiry(row, now);
-    let mut effects = Vec::new();
+    let mut effects = Effects::new();
     let mut writes = Vec::new();
     let result = result_of(&outcome);
     if turn_is_open(row) {
@@ -269,7 +270,7 @@ pub(super) fn withdrawn(
         },
         expires_at: forgotten_at(row, now),
     });
-    let mut effects = vec![Effect::Withdrawn {
+    let mut effects: Effects = smallvec![Effect::Withdrawn {
         input_id: input_id.clone(),
         reason,
     }];

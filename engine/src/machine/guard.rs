@@ -1,12 +1,13 @@
 //! The poison guard: deaths are counted before a turn is entered again, suspects are held back and entered in ever
 //! smaller groups, and only what kills its process alone, twice, is quarantined.
 
-use super::answer::{Rejected, Transition};
+use super::answer::{Effects, Rejected, Transition};
 use super::change::{by_others, changed, claimed, written};
 use super::event::{Claimant, Parting, Verdict};
 use super::turn::{enter, released};
 use super::view::{Now, View};
 use outlive_storage::row::{Deadline, EventKind, Guard, Probation, State, TaskRow, WaitReason};
+use smallvec::smallvec;
 
 /// Deaths in a row after which a turn is not entered with everybody else.
 pub const SUSPECT_DEATHS: u32 = 3;
@@ -91,7 +92,7 @@ pub(super) fn probe(
         next.deadline = Deadline::NEVER;
     }
     claimed(&mut next, claimant, now.at, now);
-    let enter = vec![enter(view, &next)];
+    let enter = smallvec![enter(view, &next)];
     Ok(written(by_others(row), next, EventKind::Probed, enter))
 }
 
@@ -105,7 +106,7 @@ pub(super) fn acquit(row: &TaskRow, now: Now) -> Result<Transition, Rejected> {
                 by_others(row),
                 next,
                 EventKind::Acquitted,
-                Vec::new(),
+                Effects::new(),
             ))
         }
         State::Pending {

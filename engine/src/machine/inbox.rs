@@ -4,7 +4,7 @@
 //! it again, and it names the claim that took it last: what the ending claim took ends with the turn, what only an
 //! earlier attempt took waits again, at the place it always had.
 
-use super::answer::{Answer, Effect, Handed, Rejected, Transition};
+use super::answer::{Answer, Effect, Effects, Handed, Rejected, Transition};
 use super::change::{by_worker, changed, held, nothing, written};
 use super::finish::{forget_input, forgotten_at};
 use super::view::{Now, View};
@@ -181,7 +181,7 @@ pub(super) fn put_back(view: &View<'_>, row: &TaskRow, own: Option<u64>) -> Vec<
 }
 
 /// Who is told of the end of the turn: the caller of its input, and those of what it took.
-pub(super) fn answered(view: &View<'_>, row: &TaskRow, result: &TurnResult) -> Vec<Effect> {
+pub(super) fn answered(view: &View<'_>, row: &TaskRow, result: &TurnResult) -> Effects {
     let taken = ended(view, row).map(|(_, input)| &input.input_id);
     let taken = taken.filter(|_| !cfg!(planted = "taken_input_unanswered"));
     let inputs = std::iter::once(&row.input_id).chain(taken);

@@ -28,7 +28,8 @@ mod tests;
 mod walk;
 
 pub use answer::{
-    Accepted, Answer, Cause, Effect, Handed, Recovered, Rejected, Status, Transition, Unanswered,
+    Accepted, Answer, Cause, Effect, Effects, Handed, Recovered, Rejected, Status, Transition,
+    Unanswered,
 };
 pub use ask::Question;
 pub use event::{

@@ -14,6 +14,7 @@ use outlive_storage::commit::Write;
 use outlive_storage::row::{
     Deadline, EventKind, Place, State, StepRow, StepState, TaskRow, WaitReason,
 };
+use smallvec::smallvec;
 
 /// The turn of `row`, put aside as `next`, waits for the first of `waits` to come. All is one commit: what is waited for,
 /// and that it is.
@@ -62,7 +63,7 @@ pub(super) fn park(
     }
     Transition {
         writes,
-        ..written(by_worker(row), next, EventKind::Waits, vec![due])
+        ..written(by_worker(row), next, EventKind::Waits, smallvec![due])
     }
 }
 

@@ -1,6 +1,6 @@
 //! A caller's input: it starts a task, attaches to what an earlier call began, resumes, is queued, or is refused.
 
-use super::answer::{Accepted, Answer, Cause, Effect, Rejected, Transition};
+use super::answer::{Accepted, Answer, Cause, Effect, Effects, Rejected, Transition};
 use super::change::{at_once, by_others, changed, check_etag, enter_or_wait, nothing, written};
 use super::event::{Named, NewInput, OnConflict};
 use super::family::{check_parent, taken_over};
@@ -13,8 +13,9 @@ use outlive_storage::commit::{Expect, Write};
 use outlive_storage::id::InputId;
 use outlive_storage::row::{
     Deadline, Delivery, EntryKind, EventKind, Generation, Guard, InputRow, OptionsRow, Receipt,
-    State, TaskRow, WaitReason,
+    State, TaskRow, Timeline, WaitReason,
 };
+use smallvec::smallvec;
 use std::sync::Arc;
 
 /// No task has the id: it begins, claimed in the same commit when a slot is free.
@@ -69,7 +70,7 @@ pub(super) fn new_task(view: &View<'_>, input: NewInput, now: Now) -> Result<Tra
         facts,
         created_at: now.at,
         updated_at: now.at,
-        timeline: Vec::new(),
+        timeline: Timeline::default(),
         state: State::Pending {
             due_at: due.0,
             wait: due.1.clone(),
@@ -79,7 +80,7 @@ pub(super) fn new_task(view: &View<'_>, input: NewInput, now: Now) -> Result<Tra
     let answer = accepted(Accepted::Started, input.input_id, row.run);
     Ok(Transition {
         answer,
-        ..written(Expect::Absent, row, EventKind::Started, vec![effect])
+        ..written(Expect::Absent, row, EventKind::Started, smallvec![effect])
     })
 }
 
@@ -231,7 +232,7 @@ fn resume(view: &View<'_>, row: &TaskRow, input: NewInput, now: Now) -> Transiti
     Transition {
         writes,
         answer,
-        ..written(by_others(row), next, EventKind::Resumed, vec![effect])
+        ..written(by_others(row), next, EventKind::Resumed, smallvec![effect])
     }
 }
 
@@ -277,7 +278,12 @@ fn restart(
     Transition {
         writes: history,
         answer,
-        ..written(by_others(row), next, EventKind::Restarted, vec![effect])
+        ..written(
+            by_others(row),
+            next,
+            EventKind::Restarted,
+            smallvec![effect],
+        )
     }
 }
 
@@ -310,7 +316,7 @@ fn queue(
         taken: None,
     };
     // The count first: whoever wakes up by the signal sees it.
-    let mut effects: Vec<Effect> = waiting(&next).into_iter().collect();
+    let mut effects: Effects = waiting(&next).into_iter().collect();
     let interrupts =
         input.delivery == Delivery::Interrupt || cfg!(planted = "every_delivery_signals");
     if interrupts {

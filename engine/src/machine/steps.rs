@@ -1,6 +1,6 @@
 //! Recorded steps: what a turn puts down, and what somebody says of one that was begun and not recorded.
 
-use super::answer::{Rejected, Transition};
+use super::answer::{Effects, Rejected, Transition};
 use super::change::{by_others, by_worker, changed, check_etag, held, kept, written};
 use super::event::Resolution;
 use super::finish::complete;
@@ -35,7 +35,7 @@ pub(super) fn record(
     next.guard = Guard::CLEAR;
     Ok(Transition {
         writes: vec![write],
-        ..written(by_worker(row), next, EventKind::Acquitted, Vec::new())
+        ..written(by_worker(row), next, EventKind::Acquitted, Effects::new())
     })
 }
 

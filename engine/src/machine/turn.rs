@@ -1,6 +1,6 @@
 //! How a turn comes to run: claimed, recovered after a death, put back where nobody can run it.
 
-use super::answer::{Answer, Effect, Recovered, Rejected, Transition};
+use super::answer::{Answer, Effect, Effects, Recovered, Rejected, Transition};
 use super::cancel::cancelled_turn;
 use super::change::{at_once, by_others, changed, claimed, written};
 use super::end::time_out;
@@ -13,6 +13,7 @@ use super::view::{Now, View};
 use outlive_storage::row::{
     CancelRow, Deadline, EntryKind, EventKind, Guard, Micros, State, TaskRow, WaitReason,
 };
+use smallvec::smallvec;
 
 /// A due task gets a slot. The attempt is counted here, durably, before the handler runs.
 pub(super) fn claim(
@@ -48,7 +49,7 @@ pub(super) fn claim(
         next.attempt += 1;
     }
     claimed(&mut next, claimant, now.at, now);
-    let enter = vec![enter(view, &next)];
+    let enter = smallvec![enter(view, &next)];
     Ok(Transition {
         writes: slept(row, now).into_iter().collect(),
         ..written(by_others(row), next, EventKind::Claimed, enter)
@@ -123,7 +124,7 @@ pub(super) fn recover(
     let mut next = recovered(row, finder.parting, now);
     let suspicion = died(row, &mut next, finder.parting, finder.verdict);
     let (fate, what, effects) = match held_back(&mut next, suspicion, now) {
-        Some((fate, what)) => (fate, what, Vec::new()),
+        Some((fate, what)) => (fate, what, Effects::new()),
         None => {
             // A crash does not move the start of the attempt.
             let started_at = if cfg!(planted = "crash_moves_start") {
@@ -132,7 +133,7 @@ pub(super) fn recover(
                 started_at
             };
             claimed(&mut next, finder.claimant, started_at, now);
-            let enter = vec![enter(view, &next)];
+            let enter = smallvec![enter(view, &next)];
             (Recovered::Entered, EventKind::Recovered, enter)
         }
     };
@@ -161,7 +162,7 @@ pub(super) fn orphan(
         if let Some((fate, what)) = held_back(&mut next, suspicion, now).filter(|_| !runs_on) {
             return Ok(Transition {
                 answer: Answer::Recovered(fate),
-                ..written(by_others(row), next, what, Vec::new())
+                ..written(by_others(row), next, what, Effects::new())
             });
         }
     }
@@ -173,7 +174,7 @@ pub(super) fn orphan(
         by_others(row),
         next,
         EventKind::Orphaned,
-        Vec::new(),
+        Effects::new(),
     ))
 }
 
@@ -247,7 +248,7 @@ pub(super) fn released(row: &TaskRow, what: EventKind, now: Now) -> Transition {
         def: row.def,
         at: now.at,
     };
-    written(by_others(row), next, what, vec![due])
+    written(by_others(row), next, what, smallvec![due])
 }
 
 /// A turn that was cancelled is not entered again after a crash.

@@ -84,7 +84,8 @@ fn full() -> TaskRow {
         at: Micros(10),
         turn: 1,
         what: EventKind::Started,
-    }];
+    }]
+    .into();
     row
 }
 

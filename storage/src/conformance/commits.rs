@@ -247,7 +247,7 @@ pub fn what_is_malformed_is_refused(factory: &impl Factory) {
         kind: ValueKind::Input,
         index: 0,
     };
-    let foreign_event = Write::Event(Box::new(event(20, 11, 300)));
+    let foreign_event = Write::Event(event(20, 11, 300));
     let mut lease_of_another = running(&row, 20, 5);
     lease_of_another.generation = Generation(6);
     let malformed = [

@@ -78,7 +78,7 @@ impl World {
         }
         if self.chance.below(2) == 0 {
             let event = event(self.etag, number.0, self.chance.below(200));
-            writes.push(Write::Event(Box::new(event)));
+            writes.push(Write::Event(event));
         }
         commit(number.0, expect, writes)
     }

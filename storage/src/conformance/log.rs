@@ -9,7 +9,7 @@ use crate::store::{EventPage, EventsKept, PAGE_MAX, Store};
 /// Logs transitions of task 10, the first of which has etag 100 and happened at 1,000.
 fn log(store: &impl Store, count: u64) {
     started(store, 10, "a");
-    let events = (0..count).map(|at| Write::Event(Box::new(event(100 + at, 10, 1000 + at))));
+    let events = (0..count).map(|at| Write::Event(event(100 + at, 10, 1000 + at)));
     written(store, 10, events.collect());
 }
 
@@ -72,7 +72,7 @@ pub fn the_log_is_trimmed_in_bounded_steps(factory: &impl Factory) {
 pub fn as_many_events_stay_as_asked_for(factory: &impl Factory) {
     let store = factory.fresh();
     log(&store, 3);
-    let later = Write::Event(Box::new(event(900_000, 10, 1500)));
+    let later = Write::Event(event(900_000, 10, 1500));
     written(&store, 10, vec![later]);
     assert_eq!(store.tidy(kept(4, 0), 10), Ok(false));
     assert_eq!(page(&store, 0, 10), (vec![100, 101, 102, 900_000], 0));
@@ -89,7 +89,7 @@ pub fn the_log_is_trimmed_by_age(factory: &impl Factory) {
         event(201, 10, 5),
         event(202, 10, 1600),
     ];
-    let older = older.map(|event| Write::Event(Box::new(event)));
+    let older = older.map(Write::Event);
     written(&store, 10, older.to_vec());
     assert_eq!(store.tidy(kept(u64::MAX, 1002), 10), Ok(false));
     assert_eq!(page(&store, 0, 10), (vec![102, 200, 201, 202], 101));
@@ -105,7 +105,7 @@ pub fn the_log_outlives_its_tasks(factory: &impl Factory) {
     started(&store, 10, "a");
     let mut remove = removal(10, 10);
     let last = event(900_000, 10, 300);
-    remove.writes.push(Write::Event(Box::new(last.clone())));
+    remove.writes.push(Write::Event(last.clone()));
     one(&store, remove).expect("the removal is accepted");
     let store = factory.reopen(store);
     let log = store.events(Etag(0), 10).expect("the log is read").events;

@@ -99,7 +99,7 @@ pub fn a_last_row_and_the_removal_are_one_commit(factory: &impl Factory) {
         put(&done),
         Write::Value { key, bytes },
         Write::RemoveTask,
-        Write::Event(Box::new(event(12, 10, 300))),
+        Write::Event(event(12, 10, 300)),
     ];
     let end = commit(10, Expect::Lease(Generation(1)), writes);
     assert_eq!(one(&store, end), applied(12));
@@ -159,7 +159,7 @@ pub fn a_task_may_come_and_go_in_one_batch(factory: &impl Factory) {
         seq: 1,
         input: input("x"),
     };
-    let event = Write::Event(Box::new(event(12, 10, 300)));
+    let event = Write::Event(event(12, 10, 300));
     let gone = commit(10, Expect::Etag(Etag(11)), vec![Write::RemoveTask, event]);
     let mut claims = by_etag(10, 10, &claim);
     claims.writes.push(push);

@@ -6,7 +6,7 @@ use crate::row::{
     AskRow, BackOff, Deadline, DefNumber, Delivery, EntryKind, Etag, EventKind, EventRow, Facts,
     Generation, Guard, GuardPhase, InputRow, Keep, Lease, LifeRow, Micros, OptionsRow, Outcome,
     Payload, Priority, RetryRow, RunRow, SegmentRow, State, StepRow, StepState, StreamEntry,
-    TaskNumber, TaskRow, TurnResult, TurnRow, WaitReason,
+    TaskNumber, TaskRow, Timeline, TurnResult, TurnRow, WaitReason,
 };
 use crate::store::Store;
 use std::sync::Arc;
@@ -61,7 +61,7 @@ pub(crate) fn pending(number: u64, id: &str) -> TaskRow {
         }),
         created_at: Micros(10),
         updated_at: Micros(10),
-        timeline: vec![],
+        timeline: Timeline::default(),
         state: State::Pending {
             due_at: Deadline::own(Micros(100)),
             wait: WaitReason::Slot,

@@ -14,7 +14,7 @@ use std::sync::Arc;
 fn logged_start(row: &TaskRow) -> Commit {
     let mut start = start(row);
     let logged = event(row.etag.0, row.etag.0, 100);
-    start.writes.push(Write::Event(Box::new(logged)));
+    start.writes.push(Write::Event(logged));
     start
 }
 
@@ -30,9 +30,7 @@ pub fn what_became_of_a_batch_is_told(factory: &impl Factory) {
     };
     let lease = Expect::Lease(Generation(1));
     let mut last_word = removal(10, 12);
-    last_word
-        .writes
-        .push(Write::Event(Box::new(event(30, 10, 300))));
+    last_word.writes.push(Write::Event(event(30, 10, 300)));
     let batches = [
         vec![logged_start(&first)],
         vec![by_etag(10, 10, &claimed)],

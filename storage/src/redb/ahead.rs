@@ -6,10 +6,10 @@
 
 use super::journal::Mark;
 use super::lot::Lot;
-use super::standing::Leaves;
+use super::standing::{Leaves, Stands};
 use crate::codec::Bodies;
 use crate::id::TaskId;
-use crate::plan::{Left, Plan};
+use crate::plan::Plan;
 use crate::row::TaskNumber;
 use std::sync::Arc;
 
@@ -62,9 +62,8 @@ impl Ahead {
     }
 
     /// Adds a batch that is durable, of which the record has the bodies of rows.
-    pub(super) fn add(&mut self, plan: Plan<'_>, mark: Mark, (record, bodies): (&[u8], &Bodies)) {
-        self.fresh.take(plan, mark);
-        self.fresh.take_bodies(record, bodies);
+    pub(super) fn add(&mut self, plan: Plan<'_>, record: (&[u8], Bodies), mark: Mark) {
+        self.fresh.take_record(plan, record, mark);
     }
 
     /// What is to be put into the database next. It is kept until that is [done](Ahead::done).
@@ -95,7 +94,7 @@ impl Ahead {
 }
 
 impl Leaves for Ahead {
-    fn left(&self, task: TaskNumber) -> Option<&Left> {
+    fn left(&self, task: TaskNumber) -> Option<Stands<'_>> {
         let going = || self.going.as_ref()?.left(task);
         self.fresh.left(task).or_else(going)
     }

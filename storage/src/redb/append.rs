@@ -90,6 +90,11 @@ impl Sheet {
         self.entries.push((key, from..self.bytes.len()));
     }
 
+    /// How many entries are on it.
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
     /// Bytes of all values.
     pub(super) fn bytes(&self) -> u64 {
         self.bytes.len() as u64

@@ -3,7 +3,7 @@
 use super::append::{Sheet, append};
 use super::families::Families;
 use super::hanging::Hanging;
-use super::lot::{Beside, Lot};
+use super::lot::{Beside, Left, Lot};
 use super::standing::{header_in, number_in, row_in};
 use super::tables::{BY_DEFINITION, BY_LABEL, DUE, EVENTS, EXPIRY, GARBAGE, IDS, RUNNING, TASKS};
 use super::{fault, seal};
@@ -12,13 +12,12 @@ use crate::commit::Write;
 use crate::due::DueKey;
 use crate::header::{Entry, Header};
 use crate::id::TaskId;
-use crate::plan::{Left, Removed, Rows, SWEPT_AT_ONCE};
+use crate::plan::{Removed, Rows, SWEPT_AT_ONCE};
 use crate::row::{EventRow, Family, TaskNumber, TaskRow};
 use crate::slot::Slot;
 use crate::store::StoreError;
 use redb::{Table, TableError, WriteTransaction};
 use std::ops::Bound::{Included, Unbounded};
-use std::slice;
 
 /// Rows that are written in one go: some 100 microseconds.
 const WRITTEN_AT_ONCE: usize = 64;
@@ -57,9 +56,8 @@ pub(super) struct Tables<'t> {
 struct Put<'l> {
     task: TaskNumber,
     header: &'l Header,
-    row: &'l TaskRow,
-    /// Its body, if it is encoded already.
-    body: Option<&'l [u8]>,
+    body: &'l [u8],
+    labels: &'l [Box<str>],
     /// The header of the row that is there, if one is.
     was: Option<&'l Header>,
 }
@@ -110,7 +108,7 @@ impl<'t> Tables<'t> {
         lot: &Lot,
         mut give_way: impl FnMut(f64),
     ) -> Result<(), StoreError> {
-        self.put_events(&lot.events)?;
+        self.put_events(lot)?;
         for (task, beside) in &lot.beside {
             self.put_beside(*task, beside)?;
         }
@@ -122,11 +120,15 @@ impl<'t> Tables<'t> {
         }
         let mut rows: Vec<Put<'_>> = (lot.tasks.iter())
             .filter_map(|(task, net)| match &net.is {
-                Left::Row(header, row) => Some(Put {
+                Left::Row {
+                    header,
+                    body,
+                    labelled,
+                } => Some(Put {
                     task: *task,
                     header,
-                    row,
-                    body: lot.body(*task),
+                    body: lot.bytes(body),
+                    labels: labelled.as_ref().map_or(&[], |facts| &facts.labels),
                     was: net.was.as_ref(),
                 }),
                 Left::Removed(_) => None,
@@ -134,10 +136,18 @@ impl<'t> Tables<'t> {
             .collect();
         // Neighbours in their tables one after the other.
         rows.sort_unstable_by_key(|put| put.task);
+        let mut ids: Vec<_> = (lot.ids.iter())
+            .filter_map(|(id, task)| Some((id, (*task)?)))
+            .collect();
+        ids.sort_unstable();
         let all = 2.0 * rows.len() as f64;
         for (gone, some) in rows.chunks(WRITTEN_AT_ONCE).enumerate() {
             give_way((gone * WRITTEN_AT_ONCE) as f64 / all);
             self.put_rows(some)?;
+        }
+        for some in ids.chunks(LISTED_AT_ONCE) {
+            give_way(0.5);
+            self.put_ids(some)?;
         }
         for (gone, some) in rows.chunks(LISTED_AT_ONCE).enumerate() {
             give_way((rows.len() + gone * LISTED_AT_ONCE) as f64 / all);
@@ -174,10 +184,7 @@ impl<'t> Tables<'t> {
         self.sheet.clear();
         for put in rows {
             let task = put.task;
-            match put.body {
-                Some(body) => codec::encode_row_of(task, (put.header, body), &mut self.buffer)?,
-                None => codec::encode_row(task, (put.header, put.row), &mut self.buffer)?,
-            }
+            codec::encode_row_of(task, (put.header, put.body), &mut self.buffer)?;
             self.writes += 1;
             self.bytes += self.buffer.len() as u64;
             if put.was.is_some() {
@@ -194,27 +201,33 @@ impl<'t> Tables<'t> {
         self.sheet.append_to(&mut self.tasks)
     }
 
-    /// The index entries that new tasks keep from their start to their removal.
+    /// The ids of new tasks, in their order.
+    fn put_ids(&mut self, ids: &[(&TaskId, TaskNumber)]) -> Result<(), StoreError> {
+        let sealed = ids.iter().map(|(id, task)| {
+            let id = id.as_str();
+            (id, seal::of_id(id, task.0))
+        });
+        let sealed: Vec<_> = sealed.collect();
+        append(&mut self.ids, Unbounded, &sealed, |entry| *entry)?;
+        self.writes += sealed.len() as u64;
+        Ok(())
+    }
+
+    /// The index entries that new tasks keep from their start to their removal, beside their ids.
     fn put_identities(&mut self, rows: &[Put<'_>]) -> Result<(), StoreError> {
         let new: Vec<_> = rows.iter().filter(|put| put.was.is_none()).collect();
-        let ids = new.iter().map(|put| {
-            let id = put.row.id.as_str();
-            (id, seal::of_id(id, put.task.0))
-        });
-        let mut ids: Vec<_> = ids.collect();
-        ids.sort_unstable();
-        append(&mut self.ids, Unbounded, &ids, |entry| *entry)?;
-        let mut by_definition: Vec<_> = new.iter().map(|put| (put.row.def.0, put.task.0)).collect();
+        let by_definition = new.iter().map(|put| (put.header.def.0, put.task.0));
+        let mut by_definition: Vec<_> = by_definition.collect();
         by_definition.sort_unstable();
         for of_one in by_definition.chunk_by(|(one, _), (next, _)| one == next) {
             let last = Included((of_one[0].0, u64::MAX));
             append(&mut self.by_definition, last, of_one, |key| (*key, ()))?;
         }
-        self.writes += 2 * new.len() as u64;
+        self.writes += new.len() as u64;
         for put in &new {
-            for label in &put.row.facts.labels {
+            for label in put.labels {
                 let by_label = opened(&mut self.by_label, || self.txn.open_table(BY_LABEL))?;
-                let key = (put.row.def.0, &**label, put.task.0);
+                let key = (put.header.def.0, &**label, put.task.0);
                 let was_there = by_label.insert(key, ()).map_err(fault)?.is_some();
                 self.writes += u64::from(!was_there);
             }
@@ -280,7 +293,10 @@ impl<'t> Tables<'t> {
     /// What a commit says to others than its task.
     pub(super) fn tell(&mut self, task: TaskNumber, write: &Write) -> Result<(), StoreError> {
         if let Write::Event(event) = write {
-            self.put_events(slice::from_ref(event))?;
+            codec::encode(Slot::Event(event.etag), event, &mut self.buffer)?;
+            self.sheet.clear();
+            self.sheet.add(event.etag.0, &self.buffer);
+            self.put_sheet_of_events()?;
         }
         if let Write::ChildEnded(family) = write {
             self.families.count(*family)?;
@@ -339,18 +355,23 @@ impl<'t> Tables<'t> {
         Ok(())
     }
 
-    fn put_events(&mut self, events: &[EventRow]) -> Result<(), StoreError> {
-        if events.is_empty() {
+    fn put_events(&mut self, lot: &Lot) -> Result<(), StoreError> {
+        if lot.events.is_empty() {
             return Ok(());
         }
         self.sheet.clear();
-        for event in events {
-            codec::encode(Slot::Event(event.etag), event, &mut self.buffer)?;
-            self.sheet.add(event.etag.0, &self.buffer);
+        for (etag, body) in &lot.events {
+            codec::encode_of::<EventRow>(Slot::Event(*etag), lot.bytes(body), &mut self.buffer)?;
+            self.sheet.add(etag.0, &self.buffer);
         }
+        self.put_sheet_of_events()
+    }
+
+    /// Puts lines for the log, which are on the sheet.
+    fn put_sheet_of_events(&mut self) -> Result<(), StoreError> {
         let table = opened(&mut self.events, || self.txn.open_table(EVENTS))?;
         self.sheet.append_to(table)?;
-        self.writes += events.len() as u64;
+        self.writes += self.sheet.len() as u64;
         self.bytes += self.sheet.bytes();
         Ok(())
     }

@@ -98,8 +98,8 @@ impl RedbStore {
         match placed {
             Some(Placed { next, bodies, .. }) => {
                 reached.mark = next;
-                let encoded = (&*reached.record, &bodies);
-                self.ahead.lock().add(plan, next, encoded);
+                let record = (&*reached.record, bodies);
+                self.ahead.lock().add(plan, record, next);
             }
             None => self.put_through(plan, &mut reached)?,
         }
@@ -144,7 +144,7 @@ impl RedbStore {
         self.bring()?;
         let mut reserved = self.reserved.lock();
         let txn = self.begin_write_behind()?;
-        let lot = Lot::of(plan, reached.mark.rewound());
+        let lot = Lot::of(plan, reached.mark.rewound())?;
         self.commit_lot(txn, (&lot, false), &mut reserved)?;
         reached.mark = lot.mark;
         self.ahead.lock().has_all(lot.mark);

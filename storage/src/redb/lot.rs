@@ -3,16 +3,26 @@
 //! A task that begins, runs and ends within one lot is written to the database once, as it ended, and its index entries in
 //! between never are. What hangs on tasks, and what is said to others, goes in the order of the commits: some of it
 //! depends on what is there.
+//!
+//! Rows and lines for the log are here as the bytes that the database gets: thousands of tasks may be in a lot, and to give
+//! back the memory of each row long after it was used takes longer than to write it.
 
 use super::journal::Mark;
-use crate::codec::Bodies;
+use super::standing::{Leaves, Stands};
+use crate::codec::{self, Bodies};
 use crate::commit::{Commit, Write};
+use crate::header::Header;
 use crate::id::TaskId;
-use crate::plan::{Accepted, Net, Plan};
-use crate::row::{Etag, EventRow, Family, Generation, TaskNumber, TaskRow};
+use crate::plan::{self, Accepted, Plan, Removed};
+use crate::row::{Etag, Facts, Family, Generation, TaskNumber, TaskRow};
+use crate::store::StoreError;
 use foldhash::{HashMap, HashMapExt};
+use std::collections::hash_map::Entry;
 use std::ops::Range;
 use std::sync::Arc;
+
+/// Where a body is that is not here yet: of a row, none is empty.
+const NOWHERE: Range<usize> = 0..0;
 
 /// One change beside the rows.
 #[derive(Debug)]
@@ -30,6 +40,30 @@ pub(super) enum Beside {
     Removed(Option<Family>),
 }
 
+/// What some commits come to for one task.
+#[derive(Debug)]
+pub(super) struct Net {
+    /// The header of the row before them; `None` when they start the task.
+    pub(super) was: Option<Header>,
+    /// How they leave it.
+    pub(super) is: Left,
+}
+
+/// A task as the last commit for it leaves it.
+#[derive(Debug)]
+pub(super) enum Left {
+    /// With a row.
+    Row {
+        header: Header,
+        /// Where in the lot its body is.
+        body: Range<usize>,
+        /// What has the labels of the task, if there are any.
+        labelled: Option<Arc<Facts>>,
+    },
+    /// Removed.
+    Removed(Removed),
+}
+
 /// What some commits come to.
 #[derive(Debug, Default)]
 pub(super) struct Lot {
@@ -37,8 +71,8 @@ pub(super) struct Lot {
     pub(super) tasks: HashMap<TaskNumber, Net>,
     /// Ids given (`Some`) or freed (`None`).
     pub(super) ids: HashMap<TaskId, Option<TaskNumber>>,
-    /// Transitions for the log, in their order.
-    pub(super) events: Vec<EventRow>,
+    /// Transitions for the log, in their order: their etags, and where in the lot their bodies are.
+    pub(super) events: Vec<(Etag, Range<usize>)>,
     /// Everything else, in its order.
     pub(super) beside: Vec<(TaskNumber, Beside)>,
     /// The highest etag or task number in it.
@@ -47,19 +81,21 @@ pub(super) struct Lot {
     pub(super) generation: Generation,
     /// How far the database is in its journal when it has all this.
     pub(super) mark: Mark,
-    /// The last bodies of rows, encoded, and where they are; of a lot that never was in a record, none.
+    /// Bodies of rows and of lines for the log, also of rows that were replaced since.
     encoded: Vec<u8>,
-    bodies: HashMap<TaskNumber, Range<usize>>,
     /// How many batches it is of.
     batches: u64,
 }
 
 impl Lot {
     /// What one batch comes to.
-    pub(super) fn of(plan: Plan<'_>, mark: Mark) -> Lot {
+    ///
+    /// # Errors
+    /// [`StoreError::Malformed`] when it cannot be encoded.
+    pub(super) fn of(plan: Plan<'_>, mark: Mark) -> Result<Lot, StoreError> {
         let mut lot = Lot::default();
-        lot.take(plan, mark);
-        lot
+        lot.take(plan, mark)?;
+        Ok(lot)
     }
 
     /// An empty one with room for as much as another has: the next one has about as much.
@@ -70,18 +106,72 @@ impl Lot {
             events: Vec::with_capacity(other.events.len()),
             beside: Vec::with_capacity(other.beside.len()),
             encoded: Vec::with_capacity(other.encoded.len()),
-            bodies: HashMap::with_capacity(other.bodies.len()),
             ..Lot::default()
         }
     }
 
     /// Adds a batch, which was decided on what is in the lot.
-    pub(super) fn take(&mut self, plan: Plan<'_>, mark: Mark) {
+    ///
+    /// # Errors
+    /// [`StoreError::Malformed`] when it cannot be encoded.
+    pub(super) fn take(&mut self, plan: Plan<'_>, mark: Mark) -> Result<(), StoreError> {
+        let mut bodies = Bodies::default();
         for accepted in &plan.accepted {
-            self.take_beside(accepted);
+            let mut last = None;
+            for write in &accepted.commit.writes {
+                match write {
+                    Write::Row(row) => last = Some(row),
+                    Write::Event(event) => {
+                        let body = codec::append_body(event, &mut self.encoded)?;
+                        bodies.events.push((event.etag, body));
+                    }
+                    _ => {}
+                }
+            }
+            if let Some(row) = last.filter(|_| accepted.removed.is_none()) {
+                let body = codec::append_body(&**row, &mut self.encoded)?;
+                bodies.rows.push((accepted.commit.task, body));
+            }
+        }
+        self.adopt(plan, bodies, mark);
+        Ok(())
+    }
+
+    /// As [`Lot::take`], of a batch that is encoded in a record.
+    pub(super) fn take_record(
+        &mut self,
+        plan: Plan<'_>,
+        (record, mut bodies): (&[u8], Bodies),
+        mark: Mark,
+    ) {
+        let here = |at: &mut Range<usize>| {
+            let from = self.encoded.len();
+            self.encoded.extend_from_slice(&record[at.clone()]);
+            *at = from..self.encoded.len();
+        };
+        let Bodies { rows, events } = &mut bodies;
+        let rows = rows.iter_mut().map(|(_, at)| at);
+        rows.chain(events.iter_mut().map(|(_, at)| at))
+            .for_each(here);
+        self.adopt(plan, bodies, mark);
+    }
+
+    /// Adds a batch whose bodies are here.
+    fn adopt(&mut self, plan: Plan<'_>, bodies: Bodies, mark: Mark) {
+        let mut events = bodies.events.into_iter();
+        for accepted in &plan.accepted {
+            self.take_beside(accepted, &mut events);
         }
         for (task, net) in plan.tasks {
-            Net::put(&mut self.tasks, task, net);
+            self.leave(task, net);
+        }
+        for (task, at) in bodies.rows {
+            let left = self.tasks.get_mut(&task).map(|net| &mut net.is);
+            if let Some(Left::Row { body, .. }) = left
+                && (*body == NOWHERE || !cfg!(planted = "first_body_kept"))
+            {
+                *body = at;
+            }
         }
         self.ids.extend(plan.ids);
         self.etag = self.etag.max(plan.etag);
@@ -90,37 +180,60 @@ impl Lot {
         self.batches += 1;
     }
 
-    /// Adds the bodies of rows of the batch that was taken last.
-    pub(super) fn take_bodies(&mut self, record: &[u8], bodies: &Bodies) {
-        for (task, at) in bodies {
-            if cfg!(planted = "first_body_kept") && self.bodies.contains_key(task) {
-                continue;
+    /// What a task comes to with a batch: the row before it all stays what it was. The body follows.
+    fn leave(&mut self, task: TaskNumber, net: plan::Net) {
+        let is = match net.is {
+            plan::Left::Removed(removed) => Left::Removed(removed),
+            plan::Left::Row(header, row) => Left::Row {
+                header,
+                body: NOWHERE,
+                labelled: (!row.facts.labels.is_empty()).then(|| Arc::clone(&row.facts)),
+            },
+        };
+        match self.tasks.entry(task) {
+            Entry::Vacant(none) => drop(none.insert(Net { was: net.was, is })),
+            Entry::Occupied(mut there) => {
+                let there = &mut there.get_mut().is;
+                *there = match (&*there, is) {
+                    (
+                        Left::Row { body, .. },
+                        Left::Row {
+                            header, labelled, ..
+                        },
+                    ) => Left::Row {
+                        header,
+                        body: body.clone(),
+                        labelled,
+                    },
+                    (_, is) => is,
+                };
             }
-            let from = self.encoded.len();
-            self.encoded.extend_from_slice(&record[at.clone()]);
-            self.bodies.insert(*task, from..self.encoded.len());
         }
     }
 
-    /// The body of the row that a task is left with, if it was encoded for the journal.
-    pub(super) fn body(&self, task: TaskNumber) -> Option<&[u8]> {
-        self.bodies.get(&task).map(|at| &self.encoded[at.clone()])
+    /// The bytes of a body.
+    pub(super) fn bytes(&self, body: &Range<usize>) -> &[u8] {
+        &self.encoded[body.clone()]
     }
 
     /// Adds what a commit that is left out says to others than its task.
-    pub(super) fn tell(&mut self, commit: &Commit) {
+    ///
+    /// # Errors
+    /// [`StoreError::Malformed`] when it cannot be encoded.
+    pub(super) fn tell(&mut self, commit: &Commit) -> Result<(), StoreError> {
         for write in &commit.writes {
-            if says_to_others(write) {
+            if let Write::Event(event) = write {
+                let body = codec::append_body(event, &mut self.encoded)?;
+                self.events.push((event.etag, body));
+            } else if says_to_others(write) {
                 self.say(commit.task, write);
             }
         }
+        Ok(())
     }
 
     fn say(&mut self, task: TaskNumber, told: &Write) {
-        match told {
-            Write::Event(event) => self.events.push(EventRow::clone(event)),
-            told => self.beside.push((task, Beside::Told(told.clone()))),
-        }
+        self.beside.push((task, Beside::Told(told.clone())));
     }
 
     /// True when it is of no batch, be it one that changes nothing.
@@ -128,7 +241,11 @@ impl Lot {
         self.batches == 0
     }
 
-    fn take_beside(&mut self, accepted: &Accepted<'_>) {
+    fn take_beside(
+        &mut self,
+        accepted: &Accepted<'_>,
+        events: &mut impl Iterator<Item = (Etag, Range<usize>)>,
+    ) {
         let task = accepted.commit.task;
         let mut family = accepted.old.and_then(|old| old.family);
         let is_removed = accepted.removed.is_some();
@@ -144,6 +261,10 @@ impl Lot {
                     }
                 }
                 Write::RemoveTask => {}
+                Write::Event(_) => {
+                    let last_words = is_removed && cfg!(planted = "last_words_lost");
+                    self.events.extend(events.next().filter(|_| !last_words));
+                }
                 told if says_to_others(told) => {
                     if !(is_removed && cfg!(planted = "last_words_lost")) {
                         self.say(task, told);
@@ -157,6 +278,20 @@ impl Lot {
         if is_removed {
             self.beside.push((task, Beside::Removed(family)));
         }
+    }
+}
+
+impl Leaves for Lot {
+    fn left(&self, task: TaskNumber) -> Option<Stands<'_>> {
+        let net = self.tasks.get(&task)?;
+        Some(match &net.is {
+            Left::Row { header, body, .. } => Stands::Row(header, self.bytes(body)),
+            Left::Removed(_) => Stands::Removed,
+        })
+    }
+
+    fn number(&self, id: &TaskId) -> Option<Option<TaskNumber>> {
+        self.ids.get(id).copied()
     }
 }
 

@@ -8,7 +8,6 @@ use super::tables::{
 use super::{RedbStore, fault, ids, seal};
 use crate::codec;
 use crate::id::{InputId, TaskId};
-use crate::plan::Left;
 use crate::receipt::KeptReceipt;
 use crate::row::{
     DefNumber, Etag, InputRow, Receipt, RunRow, StepRow, TaskNumber, TaskRow, TurnRow, ValueKey,
@@ -80,10 +79,8 @@ impl RedbStore {
     }
 
     pub(crate) fn read_row(&self, task: TaskNumber) -> Result<Option<TaskRow>> {
-        match self.ahead.lock().left(task) {
-            Some(Left::Row(_, row)) => return Ok(Some(TaskRow::clone(row))),
-            Some(Left::Removed(_)) => return Ok(None),
-            None => {}
+        if let Some(left) = self.ahead.lock().left(task) {
+            return left.row(task);
         }
         let txn = self.begin_read_behind()?;
         let table = txn.open_table(TASKS).map_err(fault)?;

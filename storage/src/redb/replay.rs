@@ -60,7 +60,7 @@ fn again(
                     task = commit.task.0,
                     "its row is damaged: what the journal has of it is left out"
                 );
-                lot.tell(commit);
+                lot.tell(commit)?;
             }
             Err(_) => {
                 return Err(StoreError::Malformed {
@@ -69,8 +69,7 @@ fn again(
             }
         }
     }
-    lot.take(plan, mark);
-    Ok(())
+    lot.take(plan, mark)
 }
 
 /// Says in the database how far it is in its journal.

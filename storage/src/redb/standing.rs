@@ -1,7 +1,6 @@
 //! The rows that a batch is decided on: those a lot leaves, and below it those of the database.
 
 use super::batch::Bytes;
-use super::lot::Lot;
 use super::seal::SealedTask;
 use super::tables::{IDS, TASKS};
 use super::tops::Tops;
@@ -9,7 +8,7 @@ use super::{RedbStore, fault, panics, seal};
 use crate::codec;
 use crate::header::Header;
 use crate::id::TaskId;
-use crate::plan::{Left, Rows};
+use crate::plan::Rows;
 use crate::row::{TaskNumber, TaskRow};
 use crate::store::StoreError;
 use redb::{ReadOnlyTable, ReadableTable};
@@ -21,18 +20,29 @@ type Result<T> = std::result::Result<T, StoreError>;
 /// How commits leave what the database has otherwise.
 pub(super) trait Leaves {
     /// How a task was left; `None` when the database knows.
-    fn left(&self, task: TaskNumber) -> Option<&Left>;
+    fn left(&self, task: TaskNumber) -> Option<Stands<'_>>;
     /// Whose an id is; `None` when the database knows.
     fn number(&self, id: &TaskId) -> Option<Option<TaskNumber>>;
 }
 
-impl Leaves for Lot {
-    fn left(&self, task: TaskNumber) -> Option<&Left> {
-        self.tasks.get(&task).map(|net| &net.is)
-    }
+/// A task as commits leave it.
+pub(super) enum Stands<'l> {
+    /// With this row, of which this is the body.
+    Row(&'l Header, &'l [u8]),
+    /// Removed.
+    Removed,
+}
 
-    fn number(&self, id: &TaskId) -> Option<Option<TaskNumber>> {
-        self.ids.get(id).copied()
+impl Stands<'_> {
+    /// The row; `None` where the task is removed.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`] when memory is damaged.
+    pub(super) fn row(&self, task: TaskNumber) -> Result<Option<TaskRow>> {
+        match self {
+            Stands::Row(_, body) => codec::decode_row_of(task, body).map(Some),
+            Stands::Removed => Ok(None),
+        }
     }
 }
 
@@ -54,8 +64,8 @@ impl<L: Deref<Target: Leaves>, R: Rows> Rows for Over<'_, L, R> {
 
     fn header(&self, task: TaskNumber) -> Result<Option<Result<Header>>> {
         match self.upper.left(task) {
-            Some(Left::Row(header, _)) => Ok(Some(Ok(*header))),
-            Some(Left::Removed(_)) => Ok(None),
+            Some(Stands::Row(header, _)) => Ok(Some(Ok(*header))),
+            Some(Stands::Removed) => Ok(None),
             None => self.below.header(task),
         }
     }
@@ -69,8 +79,7 @@ impl<L: Deref<Target: Leaves>, R: Rows> Rows for Over<'_, L, R> {
 
     fn row(&self, task: TaskNumber) -> Result<Result<Option<Box<TaskRow>>>> {
         match self.upper.left(task) {
-            Some(Left::Row(_, row)) => Ok(Ok(Some(Box::new(TaskRow::clone(row))))),
-            Some(Left::Removed(_)) => Ok(Ok(None)),
+            Some(left) => Ok(left.row(task).map(|row| row.map(Box::new))),
             None => self.below.row(task),
         }
     }

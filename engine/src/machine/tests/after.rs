@@ -73,7 +73,7 @@ fn a_retry_without_a_slot_is_due_at_once() {
         from_start: false,
         claimant: None,
     });
-    assert_eq!(transition.effects, [Effect::Due { def: DEF, at }]);
+    assert_eq!(transition.effects[..], [Effect::Due { def: DEF, at }]);
     assert_eq!(task.row().attempt, 0);
 }
 
@@ -102,7 +102,7 @@ fn a_retry_releases_what_is_held_back_with_a_clear_record() {
         let transition = task.does(retry());
         assert_accepted(&transition, Accepted::Restarted, "a");
         let at = Micros(10_000);
-        assert_eq!(transition.effects, [Effect::Due { def: DEF, at }]);
+        assert_eq!(transition.effects[..], [Effect::Due { def: DEF, at }]);
         assert_eq!((task.row().run, task.row().guard), (1, Guard::CLEAR));
         task.does(Event::Claim(us(1)));
         assert_eq!(task.row().attempt, 1, "only the death is not charged");
@@ -187,7 +187,7 @@ fn a_deleted_task_leaves_nothing_and_its_callers_are_told() {
         let gone = TurnResult::Ended(Outcome::Cancelled { reason, output });
         effects.extend(open.then(|| answered("a", turn, gone)));
         effects.push(Effect::TaskEnded);
-        assert_eq!(transition.effects, effects, "{state}");
+        assert_eq!(transition.effects[..], effects[..], "{state}");
         assert_eq!(task.held, super::held::Held::default(), "{state}");
         assert_eq!(task.refuses(delete(true)), Rejected::NotFound, "{state}");
     }
@@ -212,7 +212,7 @@ fn retention_removes_an_ended_task_when_its_time_has_come() {
     task.at += 1;
     let transition = task.does(Event::Expire);
     assert_eq!(transition.writes, [Write::RemoveTask]);
-    assert_eq!(transition.effects, [], "nobody waits for it any more");
+    assert_eq!(transition.effects[..], [], "nobody waits for it any more");
     assert!(task.held.row.is_none());
 }
 

@@ -106,7 +106,7 @@ fn a_turn_that_asks_is_suspended_in_the_commit_that_lists_its_question() {
     let since = Micros(task.at);
     assert_eq!(task.row().state, State::Suspended { since, wait });
     assert!(task.row().asked);
-    assert_eq!(transition.effects, [Effect::Idle], "no time ends it");
+    assert_eq!(transition.effects[..], [Effect::Idle], "no time ends it");
     assert!(matches!(
         task.refuses(Event::Claim(us(1))),
         Rejected::NotDue { .. }
@@ -129,10 +129,10 @@ fn the_first_of_several_waits_is_when_it_goes_on_without_an_answer() {
     let wait = WaitReason::Answer { step, ended, until };
     assert!(matches!(&task.row().state, State::Suspended { wait: is, .. } if *is == wait));
     let (def, at) = (task.row().def, soon.at);
-    assert_eq!(transition.effects, [Effect::Due { def, at }]);
+    assert_eq!(transition.effects[..], [Effect::Due { def, at }]);
     task.at += 10;
     let transition = task.does(Event::Claim(us(1)));
-    assert_eq!(transition.effects, [enters(task.row().generation.0)]);
+    assert_eq!(transition.effects[..], [enters(task.row().generation.0)]);
     assert_eq!(task.row().entry, EntryKind::Resumed);
 }
 
@@ -151,7 +151,7 @@ fn an_answer_is_recorded_unlisted_and_wakes_the_turn_in_one_commit() {
     assert_eq!(transition.what, Some(EventKind::Answered));
     assert_eq!(Status::of(task.row()), Status::Pending);
     let (def, at) = (task.row().def, Micros(task.at));
-    assert_eq!(transition.effects, [Effect::Due { def, at }]);
+    assert_eq!(transition.effects[..], [Effect::Due { def, at }]);
     let same = refused(&task, answer("true"));
     assert_eq!(same, Unanswered::Before { same: true });
     let other = refused(&task, answer("false"));
@@ -165,7 +165,7 @@ fn an_answer_that_comes_before_the_wait_is_not_waited_for() {
     let mut task = Task::running(PLAIN);
     task.does(ask(&task.clone(), Deadline::NEVER));
     let transition = task.does(answer("true"));
-    assert_eq!(transition.effects, [Effect::Woken]);
+    assert_eq!(transition.effects[..], [Effect::Woken]);
     task.end(TurnEnd::Parked(vec![waits(Deadline::NEVER, false)]));
     assert_eq!(Status::of(task.row()), Status::Pending, "it is due at once");
     task.does(Event::Claim(us(1)));
@@ -297,7 +297,7 @@ fn an_error_leaves_the_question_open_and_a_retry_of_an_ended_run_does_not() {
     failing.end(failed(false));
     assert!(failing.row().asked);
     let transition = failing.does(answer("true"));
-    assert_eq!(transition.effects, [], "it backs off all the same");
+    assert_eq!(transition.effects[..], [], "it backs off all the same");
     task.end(failed(true));
     task.does(retry());
     assert!(!task.row().asked);

@@ -11,7 +11,8 @@ use crate::machine::{
 };
 use outlive_storage::commit::Write;
 use outlive_storage::row::{
-    Deadline, Etag, Generation, Micros, State, StepRow, StepState, TaskRow, Times, WaitReason,
+    Deadline, Etag, Generation, Micros, State, StepRow, StepState, TaskRow, Timeline, Times,
+    WaitReason,
 };
 use std::collections::{BTreeSet, HashSet, VecDeque};
 
@@ -55,7 +56,7 @@ impl World {
             return self;
         };
         row.etag = ETAG;
-        row.timeline.clear();
+        row.timeline = Timeline::default();
         (row.created_at, row.updated_at) = (BEFORE, BEFORE);
         if row.generation > Generation(0) {
             row.generation = CLAIM;

@@ -56,7 +56,7 @@ fn a_cancel_of_a_running_task_is_on_record_before_its_handler_is_told() {
     assert_eq!(transition.expect, Expect::Etag(etag));
     let reason = "enough".into();
     let signal = Effect::Signal(Cause::CancelRequested { reason });
-    assert_eq!(transition.effects, [signal]);
+    assert_eq!(transition.effects[..], [signal]);
     let on_record = task.row().cancel.as_ref().expect("on record");
     assert_eq!(on_record.scope, CancelScope::Task);
     assert_eq!(Status::of(task.row()), Status::InProgress);
@@ -81,7 +81,7 @@ fn a_cancel_ends_a_task_that_does_not_run_at_once() {
             // Its turn was answered when it suspended the task.
             &[Effect::TaskEnded]
         };
-        assert_eq!(transition.effects, effects, "{state}");
+        assert_eq!(transition.effects[..], *effects, "{state}");
         assert!(matches!(outcome(&task), Outcome::Cancelled { .. }));
     }
 }
@@ -123,7 +123,7 @@ fn a_cancel_of_the_task_replaces_that_of_its_turn() {
     let transition = task.does(cancel(Aim::Task, "all of it"));
     let reason = "all of it".into();
     let signal = Effect::Signal(Cause::CancelRequested { reason });
-    assert_eq!(transition.effects, [signal]);
+    assert_eq!(transition.effects[..], [signal]);
     let on_record = task.row().cancel.as_ref().expect("on record");
     assert_eq!(on_record.scope, CancelScope::Task);
 }
@@ -133,7 +133,7 @@ fn a_reply_counts_though_its_task_was_cancelled_and_nothing_comes_after_it() {
     let mut task = with_cancel(Aim::Task);
     let transition = task.end(succeeded("1"));
     let told = answered("a", 1, replied("1"));
-    assert_eq!(transition.effects, [told, Effect::TaskEnded]);
+    assert_eq!(transition.effects[..], [told, Effect::TaskEnded]);
     assert!(matches!(outcome(&task), Outcome::Succeeded(_)));
 }
 
@@ -146,7 +146,7 @@ fn a_suspension_of_a_cancelled_task_ends_it_with_its_output() {
         output: Some(Payload::Inline("1".into())),
     };
     let told = answered("a", 1, TurnResult::Ended(outcome));
-    assert_eq!(transition.effects, [told, Effect::TaskEnded]);
+    assert_eq!(transition.effects[..], [told, Effect::TaskEnded]);
 }
 
 /// What else may become of the turn of a cancelled task: the handler's other ends, a crash, a stop in order, no handler.
@@ -442,7 +442,7 @@ fn a_cancel_ends_at_once_the_turn_of_a_process_that_is_gone() {
         let transition = task.does(cancel_by(2, Aim::Task, "enough"));
         assert_eq!(transition.what, Some(EventKind::Cancelled));
         let told = answered("a", 1, cancelled("enough"));
-        assert_eq!(transition.effects, [told, Effect::TaskEnded]);
+        assert_eq!(transition.effects[..], [told, Effect::TaskEnded]);
         let (status, generation) = (Status::Completed, Generation(1));
         assert_eq!(Status::of(task.row()), status);
         let told = task.refuses(recover(2, Parting::Died, Verdict::Count));

@@ -23,7 +23,7 @@ fn a_reply_with_an_empty_queue_ends_the_task_and_starts_its_retention() {
     assert_eq!(transition.expect, Expect::Lease(Generation(1)));
     assert_eq!(transition.what, Some(EventKind::Succeeded));
     let told = answered("a", 1, replied("1"));
-    assert_eq!(transition.effects, [told, Effect::TaskEnded]);
+    assert_eq!(transition.effects[..], [told, Effect::TaskEnded]);
     let ended = State::Completed {
         at: Micros(10_000),
         outcome: Outcome::Succeeded(Payload::Inline("1".into())),
@@ -75,7 +75,7 @@ fn a_suspension_stores_the_turns_result_and_waits_for_an_input() {
         superseded: false,
     };
     let told = answered("a", 1, result.clone());
-    assert_eq!(transition.effects, [told], "nothing is to be entered");
+    assert_eq!(transition.effects[..], [told], "nothing is to be entered");
     let reason = "more".into();
     let (since, wait) = (Micros(10_000), WaitReason::Input { reason });
     assert_eq!(task.row().state, State::Suspended { since, wait });
@@ -100,7 +100,7 @@ fn a_terminal_failure_ends_the_task_at_once() {
     };
     let result = TurnResult::Ended(Outcome::Failed(failure));
     let told = answered("a", 1, result);
-    assert_eq!(transition.effects, [told, Effect::TaskEnded]);
+    assert_eq!(transition.effects[..], [told, Effect::TaskEnded]);
     assert_eq!(Status::of(task.row()), Status::Completed);
     assert_eq!(task.row().last_failure, None, "the outcome tells it");
 }
@@ -151,12 +151,12 @@ fn a_park_gives_the_attempt_back_and_is_looked_at_once_more() {
         what: "input".into(),
         expected: "u32".into(),
     };
-    assert_eq!(transition.effects, [parked]);
+    assert_eq!(transition.effects[..], [parked]);
     assert_eq!(task.row().attempt, 0);
     let at = Micros(10_000);
     let transition = task.does(Event::Reconsider);
     assert_eq!(transition.what, Some(EventKind::Reconsidered));
-    assert_eq!(transition.effects, [Effect::Due { def: DEF, at }]);
+    assert_eq!(transition.effects[..], [Effect::Due { def: DEF, at }]);
     task.does(Event::Claim(us(1)));
     assert_eq!(
         (task.row().attempt, task.row().entry),

@@ -12,6 +12,7 @@ use outlive_storage::row::{
     Deadline, Etag, EventKind, Family, Fate, Generation, Keep, Micros, OptionsRow, ParentRow,
     State, TaskNumber, TaskRow, Times, WaitReason,
 };
+use smallvec::smallvec;
 use std::collections::VecDeque;
 
 const CHILD: TaskNumber = TaskNumber(70);
@@ -271,7 +272,7 @@ fn a_turn_that_waits_for_children_is_woken_when_as_many_are_counted_and_not_befo
 #[test]
 fn a_running_turn_is_told_of_each_end_and_its_row_stays() {
     let told = counted(&parent(), 1, Event::ChildEnded);
-    assert_eq!((told.row, told.effects), (None, vec![Effect::Woken]));
+    assert_eq!((told.row, told.effects), (None, smallvec![Effect::Woken]));
 }
 
 #[test]

@@ -46,7 +46,7 @@ fn the_first_deaths_of_a_turn_are_forgiven_and_the_third_makes_it_a_suspect() {
     let transition = task.does(died(9));
     assert_eq!(transition.what, Some(EventKind::Isolated));
     assert_eq!(transition.expect, Expect::Etag(etag));
-    assert_eq!(transition.effects, [], "it is not entered");
+    assert_eq!(transition.effects[..], [], "it is not entered");
     assert_eq!(task.row().state, isolated(SUSPECT_DEATHS));
     assert_eq!(task.row().crashes, SUSPECT_DEATHS);
 }
@@ -64,7 +64,7 @@ fn nobody_but_the_guard_enters_a_suspect() {
     assert_eq!(transition.expect, Expect::Etag(etag));
     assert_eq!(transition.what, Some(EventKind::Probed));
     let row = task.row();
-    assert_eq!(transition.effects, [enters(row.generation.0)]);
+    assert_eq!(transition.effects[..], [enters(row.generation.0)]);
     assert_eq!((row.attempt, row.entry), (1, EntryKind::Recovered));
 }
 
@@ -106,7 +106,11 @@ fn a_turn_that_kills_its_process_alone_twice_is_quarantined() {
     let generation = task.row().generation;
     let transition = task.does(died(FINDER));
     assert_eq!(transition.what, Some(EventKind::Quarantined));
-    assert_eq!(transition.effects, [], "its callers wait for an operator");
+    assert_eq!(
+        transition.effects[..],
+        [],
+        "its callers wait for an operator"
+    );
     let deaths = 6;
     let (since, wait) = (Micros(10_000), WaitReason::Quarantined { deaths });
     assert_eq!(task.row().state, State::Suspended { since, wait });
@@ -177,7 +181,7 @@ fn a_turn_that_survives_its_probation_is_cleared_and_runs_on() {
     let (etag, generation) = (task.row().etag, task.row().generation);
     let transition = task.does(Event::Acquit);
     assert_eq!(transition.expect, Expect::Etag(etag));
-    assert_eq!(transition.effects, [], "its handler is not disturbed");
+    assert_eq!(transition.effects[..], [], "its handler is not disturbed");
     let row = task.row();
     assert_eq!((row.guard, row.generation), (Guard::CLEAR, generation));
     task.end(succeeded("1"));
@@ -188,7 +192,7 @@ fn a_suspect_that_is_cleared_before_it_ran_is_due() {
     let mut task = Task::isolated(STEERABLE);
     let transition = task.does(Event::Acquit);
     let at = Micros(10_000);
-    assert_eq!(transition.effects, [Effect::Due { def: DEF, at }]);
+    assert_eq!(transition.effects[..], [Effect::Due { def: DEF, at }]);
     assert_eq!(task.row().guard, Guard::CLEAR);
     task.does(Event::Claim(us(1)));
     assert_eq!(task.row().attempt, 1, "the deaths were not charged");

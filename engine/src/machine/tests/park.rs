@@ -47,7 +47,7 @@ fn a_turn_that_sleeps_is_due_when_its_first_sleep_is_over_and_all_is_put_down_wi
         def: task.row().def,
         at: due_at,
     };
-    assert_eq!(transition.effects, [due]);
+    assert_eq!(transition.effects[..], [due]);
     assert_eq!(transition.what, Some(EventKind::Waits));
 }
 
@@ -65,7 +65,7 @@ fn a_sleep_whose_time_has_come_is_over_for_good() {
     let transition = task.does(Event::Claim(us(1)));
     assert_eq!(put_down(&transition), [("a", StepState::Done)]);
     let enter = enters(task.row().generation.0);
-    assert_eq!(transition.effects, [enter]);
+    assert_eq!(transition.effects[..], [enter]);
     assert_eq!(task.row().entry, EntryKind::Resumed);
     assert_eq!(task.row().attempt, 1, "the attempt goes on");
 }
@@ -81,7 +81,7 @@ fn a_sleep_that_an_input_wakes_is_not_over() {
         generation: task.row().generation,
         steered: true,
     };
-    assert_eq!(transition.effects, [told]);
+    assert_eq!(transition.effects[..], [told]);
 }
 
 #[test]

@@ -47,7 +47,7 @@ fn a_failure_backs_off_then_ends_when_the_budget_is_spent() {
     assert_eq!(transition.expect, Expect::Lease(Generation(1)));
     assert_eq!(transition.what, Some(EventKind::BackedOff));
     let at = Micros(10_000 + BACK_OFF_US);
-    assert_eq!(transition.effects, [Effect::Due { def: DEF, at }]);
+    assert_eq!(transition.effects[..], [Effect::Due { def: DEF, at }]);
     let interim = task.row().last_failure.as_ref();
     assert_eq!(interim.map(|failure| failure.attempts), Some(1));
     let early = task.refuses(Event::Claim(us(1)));

@@ -26,7 +26,7 @@ fn a_start_with_a_slot_claims_in_its_own_commit() {
     assert_accepted(&transition, Accepted::Started, "a");
     assert_eq!(transition.expect, Expect::Absent);
     assert_eq!(transition.what, Some(EventKind::Started));
-    assert_eq!(transition.effects, [enters(1)]);
+    assert_eq!(transition.effects[..], [enters(1)]);
     let row = task.row();
     assert_eq!((row.turn, row.attempt, row.entry), (1, 1, EntryKind::Fresh));
 }
@@ -40,10 +40,10 @@ fn a_start_without_a_slot_is_due_at_once() {
     };
     let transition = task.send(waiting);
     let at = Micros(10_000);
-    assert_eq!(transition.effects, [Effect::Due { def: DEF, at }]);
+    assert_eq!(transition.effects[..], [Effect::Due { def: DEF, at }]);
     assert_eq!((task.row().attempt, task.row().generation.0), (0, 0));
     let transition = task.does(Event::Claim(us(1)));
-    assert_eq!(transition.effects, [enters(2)]);
+    assert_eq!(transition.effects[..], [enters(2)]);
     assert_eq!(
         (task.row().attempt, task.row().entry),
         (1, EntryKind::Fresh)
@@ -58,7 +58,7 @@ fn a_delayed_start_waits_for_its_moment_whatever_slot_is_free() {
         start_at: Some(Deadline::own(at)),
         ..input("a")
     });
-    assert_eq!(transition.effects, [Effect::Due { def: DEF, at }]);
+    assert_eq!(transition.effects[..], [Effect::Due { def: DEF, at }]);
     let wait = WaitReason::Delayed;
     let due_at = Deadline::own(at);
     assert_eq!(task.row().state, State::Pending { due_at, wait });
@@ -77,7 +77,7 @@ fn a_start_at_a_moment_that_is_past_is_due_at_once() {
         start_at: Some(Deadline::own(Micros(1))),
         ..input("a")
     });
-    assert_eq!(transition.effects, [enters(1)]);
+    assert_eq!(transition.effects[..], [enters(1)]);
 }
 
 /// The very last moments of the clock mark tasks that wait for no time: a start that was put off until then would have
@@ -242,7 +242,7 @@ fn an_input_resumes_a_task_that_waits_for_one_in_one_commit() {
         let transition = task.send(input("b"));
         assert_accepted(&transition, Accepted::Resumed, "b");
         assert_eq!(transition.expect, Expect::Etag(etag));
-        assert_eq!(transition.effects, [enters(3)]);
+        assert_eq!(transition.effects[..], [enters(3)]);
         let row = task.row();
         assert_eq!(
             (row.turn, row.attempt, row.entry),
@@ -261,7 +261,7 @@ fn a_resumed_task_without_a_slot_is_due_at_once() {
         claimant: None,
         ..input("b")
     });
-    assert_eq!(transition.effects, [Effect::Due { def: DEF, at }]);
+    assert_eq!(transition.effects[..], [Effect::Due { def: DEF, at }]);
     assert_eq!((task.row().turn, task.row().attempt), (2, 0));
 }
 
@@ -274,7 +274,7 @@ fn a_restart_begins_a_further_run_and_keeps_the_old_outcome() {
         };
         let transition = task.send(with(OnConflict::Restart, "b"));
         assert_accepted(&transition, Accepted::Restarted, "b");
-        assert_eq!(transition.effects, [enters(3)]);
+        assert_eq!(transition.effects[..], [enters(3)]);
         let row = task.row();
         assert_eq!((row.run, row.turn, row.turns_total), (2, 1, 2));
         assert_eq!((row.attempt, row.entry), (1, EntryKind::Fresh));
@@ -318,7 +318,7 @@ fn a_restart_may_be_delayed() {
         start_at: Some(Deadline::own(at)),
         ..with(OnConflict::Restart, "b")
     });
-    assert_eq!(transition.effects, [Effect::Due { def: DEF, at }]);
+    assert_eq!(transition.effects[..], [Effect::Due { def: DEF, at }]);
     assert_eq!((task.row().run, task.row().attempt), (2, 0));
 }
 

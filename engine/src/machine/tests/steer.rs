@@ -52,7 +52,7 @@ fn a_steerable_task_queues_whatever_it_waits_for_and_signals_only_what_runs() {
             "sleeping" => &due,
             _ => &[],
         };
-        assert_eq!(transition.effects, effects, "{state}");
+        assert_eq!(transition.effects[..], *effects, "{state}");
         assert_stays(&was, &task, state);
         assert_eq!(task.row().inputs_waiting, 1, "{state}");
         assert_eq!(task.receipt("b"), Some(&Receipt::Queued { seq: 1 }));
@@ -108,7 +108,7 @@ fn a_reply_with_a_waiting_input_begins_the_next_turn_in_one_commit() {
     let transition = task.end(succeeded("1"));
     assert_eq!(transition.what, Some(EventKind::NextTurn));
     let told = answered("a", 1, superseded("1"));
-    assert_eq!(transition.effects, [told, enters(3)]);
+    assert_eq!(transition.effects[..], [told, enters(3)]);
     assert!(transition.writes.contains(&Write::PopInput { seq: 1 }));
     let row = task.row();
     assert_eq!((row.turn, row.attempt), (2, 1));
@@ -152,7 +152,7 @@ fn a_reply_that_suspends_is_told_and_superseded_by_what_waits() {
         superseded: true,
     };
     let told = answered("a", 1, result);
-    assert_eq!(transition.effects, [told, enters(3)]);
+    assert_eq!(transition.effects[..], [told, enters(3)]);
     assert_eq!(task.row().input_id, id("b"));
 }
 
@@ -197,7 +197,7 @@ fn a_withdrawn_input_gets_no_turn_and_its_caller_the_reason() {
     let transition = task.does(cancel(of("b"), "changed my mind"));
     let (input_id, reason) = (id("b"), Box::from("changed my mind"));
     let told = Effect::Withdrawn { input_id, reason };
-    assert_eq!(transition.effects, [told, Effect::Waiting(1)]);
+    assert_eq!(transition.effects[..], [told, Effect::Waiting(1)]);
     assert_eq!(transition.what, Some(EventKind::InputWithdrawn));
     assert_eq!(task.row().inputs_waiting, 1);
     let reason = "changed my mind".into();
@@ -315,7 +315,7 @@ fn the_callers_of_a_drained_queue_are_told_last() {
     let mut free = Task::running(STEERABLE);
     let transition = free.end(succeeded("1"));
     let told = answered("a", 1, replied("1"));
-    assert_eq!(transition.effects, [told, Effect::TaskEnded]);
+    assert_eq!(transition.effects[..], [told, Effect::TaskEnded]);
 }
 
 #[test]

@@ -113,7 +113,7 @@ fn a_turn_that_its_handler_put_aside_has_lost_nothing() {
     let wait = WaitReason::DuplicateStep { key: "pay".into() };
     let transition = task.end(TurnEnd::Held(wait.clone()));
     assert_eq!(transition.what, Some(EventKind::Held));
-    assert_eq!(transition.effects, [Effect::Idle]);
+    assert_eq!(transition.effects[..], [Effect::Idle]);
     assert_eq!(task.row().attempt, 0, "nobody failed");
     assert!(matches!(&task.row().state, State::Suspended { wait: is, .. } if *is == wait));
     task.does(retry());

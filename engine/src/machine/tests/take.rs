@@ -85,7 +85,7 @@ fn a_take_marks_the_input_where_it_stands_and_tells_the_count() {
     let transition = task.does(take(&task, "k"));
     assert_eq!(transition.expect, Expect::Lease(Generation(1)));
     assert_eq!(transition.what, Some(EventKind::InputTaken));
-    assert_eq!(transition.effects, [Effect::Waiting(1)]);
+    assert_eq!(transition.effects[..], [Effect::Waiting(1)]);
     assert_eq!(task.marks(), [("b", Some(("k", 1))), ("c", None)]);
     assert_eq!(task.counts(), (1, 1));
     // What waits, waits: only the end of the turn says more.
@@ -292,7 +292,7 @@ fn the_callers_of_what_a_turn_took_are_answered_with_its_result() {
     let told = ["a", "b"].map(|text| answered(text, 1, result.clone()));
     let transition = task.end(succeeded("1"));
     let [first, second] = told;
-    assert_eq!(transition.effects, [first, second, enters(5)]);
+    assert_eq!(transition.effects[..], [first, second, enters(5)]);
     assert_eq!(task.row().input_id, id("c"), "what it did not take follows");
 }
 

@@ -17,7 +17,7 @@ fn a_recovery_is_counted_apart_and_not_charged() {
     let began = task.started_at();
     task.at += 500;
     let transition = task.does(died(2));
-    assert_eq!(transition.effects, [enters(2)]);
+    assert_eq!(transition.effects[..], [enters(2)]);
     assert_eq!(transition.expect, Expect::Etag(Etag(1)));
     let row = task.row();
     assert_eq!((row.attempt, row.crashes), (1, 1));

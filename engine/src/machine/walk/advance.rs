@@ -9,8 +9,8 @@ use super::model::{
 use super::ops::{BACK_OFF_US, DEF, KEYS, SLEEP_US};
 use super::verdict::Target;
 use crate::machine::{
-    Accepted, Aim, Answer, Cause as Told, Claimant, Effect, Event, NewInput, Order, Overdue,
-    Parting, Recovered, Resolution, TurnEnd, Verdict,
+    Accepted, Aim, Answer, Cause as Told, Claimant, Effect, Effects, Event, NewInput, Order,
+    Overdue, Parting, Recovered, Resolution, TurnEnd, Verdict,
 };
 use outlive_storage::id::InputId;
 use outlive_storage::row::{
@@ -20,7 +20,7 @@ use outlive_storage::row::{
 /// What an event should do beside changing the task.
 #[derive(Debug, Default)]
 pub(super) struct Story {
-    pub(super) effects: Vec<Effect>,
+    pub(super) effects: Effects,
     /// Its line in the log; empty when the task does not change.
     pub(super) what: Option<EventKind>,
 }

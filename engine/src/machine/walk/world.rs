@@ -230,7 +230,7 @@ fn normal_row(row: &mut TaskRow) {
         turn: 0,
         what: EventKind::Started,
     };
-    row.timeline = vec![mark; TaskRow::MARKS_MAX];
+    row.timeline = vec![mark; TaskRow::MARKS_MAX].into();
     match &mut row.state {
         State::Pending { .. } => {}
         State::InProgress { started_at, .. } => *started_at = TURN_BEGAN,

@@ -75,7 +75,7 @@ fn others() -> Vec<Write> {
                 reason: "enough".into(),
             },
         },
-        Write::Event(event(11, 10, 300).into()),
+        Write::Event(event(11, 10, 300)),
     ]
 }
 

@@ -86,7 +86,7 @@ impl<'t, 'g> Again<'t, 'g> {
         if let Some(Err(conflict)) = plan.answers.pop() {
             return Ok(Fit::Refused(conflict));
         }
-        let lot = Lot::of(plan, Mark::default());
+        let lot = Lot::of(plan, Mark::default())?;
         self.tables.write(&lot)?;
         self.etag = self.etag.max(lot.etag);
         self.generation = self.generation.max(lot.generation);

@@ -108,11 +108,7 @@ fn of_one_task() -> (Vec<Commit>, TaskRow) {
         start(&first),
         by_etag(10, 10, &claimed),
         commit(10, lease(), vec![step("s")]),
-        with(
-            &last,
-            lease(),
-            vec![Write::Event(event(12, 10, 300).into())],
-        ),
+        with(&last, lease(), vec![Write::Event(event(12, 10, 300))]),
     ];
     (commits, last)
 }

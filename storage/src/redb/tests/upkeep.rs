@@ -72,9 +72,7 @@ fn what_hangs_on_a_task_goes_with_tidy_where_it_is_much() {
     written(&store, 10, hang(10, 100));
     let before: u64 = store.entries().iter().map(|(_, len)| len).sum();
     let mut remove = removal(10, 10);
-    remove
-        .writes
-        .push(Write::Event(Box::new(event(20, 10, 300))));
+    remove.writes.push(Write::Event(event(20, 10, 300)));
     one(&store, remove).expect("accepted");
     let after: u64 = store.entries().iter().map(|(_, len)| len).sum();
     assert!(before - after < 150, "{before} entries became {after}");
@@ -91,7 +89,7 @@ fn a_tidy_store_is_not_written_to() {
     let (_directory, path) = place();
     let store = open(&path).unwrap();
     started(&store, 10, "a");
-    written(&store, 10, vec![Write::Event(Box::new(event(11, 10, 300)))]);
+    written(&store, 10, vec![Write::Event(event(11, 10, 300))]);
     // It is looked at in the database.
     store.entries();
     let before = store.io();
@@ -106,7 +104,7 @@ fn a_tidy_store_is_not_written_to() {
 fn labels_events_and_removals_cost_one_write_for_each_entry() {
     let (_directory, path) = place();
     let store = open(&path).unwrap();
-    let logged = |etag| Write::Event(Box::new(event(etag, 10, 300)));
+    let logged = |etag| Write::Event(event(etag, 10, 300));
     let mut begin = start(&labelled(10, "a", &["red", "big", "red"]));
     begin.writes.push(logged(10));
     assert_eq!(cost(&store, begin), 4 + 2 + 1);
@@ -164,7 +162,7 @@ fn a_damaged_event_goes_with_the_next_one_that_goes() {
     let store = open(&path).unwrap();
     started(&store, 10, "a");
     let events = [(11, 300), (12, 400), (13, 500)];
-    let events = events.map(|(etag, at)| Write::Event(Box::new(event(etag, 10, at))));
+    let events = events.map(|(etag, at)| Write::Event(event(etag, 10, at)));
     written(&store, 10, events.to_vec());
     drop(store);
     damage_event(&path, 11);
@@ -192,7 +190,7 @@ fn a_crash_leaves_removals_trims_and_lives_as_they_were_answered() {
     let store = open(&path).unwrap();
     started(&store, 10, "a");
     written(&store, 10, hang(10, 100));
-    written(&store, 10, vec![Write::Event(Box::new(event(11, 10, 300)))]);
+    written(&store, 10, vec![Write::Event(event(11, 10, 300))]);
     one(&store, removal(10, 10)).expect("accepted");
     assert_eq!(store.tidy(newest(0), 20), Ok(true));
     store.put_life(&life(7, 100)).unwrap();
