@@ -136,6 +136,7 @@ impl<T> Drop for Receiver<T> {
 mod tests {
     use super::*;
     use crate::env;
+    use std::sync::mpsc;
 
     /// Longer than any of these tests may take.
     const LONG: Option<Duration> = Some(Duration::from_secs(20));
@@ -157,25 +158,33 @@ mod tests {
         }
     }
 
-    /// Each waits for the other: one that is not woken is never.
+    /// Each waits for the other for as long as it takes: one that is not woken waits for ever, and so does the test's thread.
     #[test]
     fn whoever_sleeps_is_woken_by_the_next_message() {
         const ROUNDS: u32 = 2_000;
         let (to, mut from) = mailbox();
         let (back, mut answers) = mailbox();
         let echo = env::thread("outlive-echo", move || {
-            while let Ok(Some(message)) = from.recv(LONG) {
+            while let Ok(Some(message)) = from.recv(None) {
                 back.send(message);
             }
         });
-        let echo = echo.expect("the system gives a thread");
-        for round in 0..ROUNDS {
-            assert!(to.send(round));
-            assert_eq!(answers.recv(LONG), Ok(Some(round)));
+        let (done, when_done) = mpsc::channel();
+        let rounds = env::thread("outlive-rounds", move || {
+            for round in 0..ROUNDS {
+                assert!(to.send(round));
+                assert_eq!(answers.recv(None), Ok(Some(round)));
+            }
+            drop(to);
+            assert_eq!(answers.recv(None), Err(Gone));
+            done.send(()).expect("the test waits");
+        });
+        let all_woken = when_done.recv_timeout(LONG.unwrap_or_default());
+        all_woken.expect("each is woken");
+        for thread in [echo, rounds] {
+            let thread = thread.expect("the system gives a thread");
+            thread.join().expect("it ends");
         }
-        drop(to);
-        echo.join().expect("the other one ends");
-        assert_eq!(answers.recv(LONG), Err(Gone));
     }
 
     #[test]

@@ -23,4 +23,5 @@ pub mod simdisk;
 pub mod soak;
 pub mod steer;
 pub mod tables;
+pub mod tree;
 pub mod world;

@@ -3,9 +3,12 @@
 //! A list in `tests/planted/*.txt` holds one bug per line, `name<TAB>arguments of cargo test`. The arguments must pass with
 //! at least one test while no bug is planted, and must fail by a test while theirs is; a build that breaks catches nothing.
 //!
-//! Cargo is given this program as the wrapper of the compiler, under a file name of its own for each bug: cargo keeps what
-//! differs in its wrapper apart, so only the crates of this workspace are built per bug, and their dependencies once.
+//! All of them are in one build, of a copy of the workspace that asks the environment which one is planted. Where that does
+//! not catch a bug, it is built alone before anything is said of it: cargo is given this program as the wrapper of the
+//! compiler, under a file name of its own for each bug. Cargo keeps what differs in its wrapper apart, so only the crates of
+//! this workspace are built per bug, and their dependencies once.
 
+use outlive_tests::tree::{self, CHOSEN};
 use std::collections::BTreeMap;
 use std::env;
 use std::ffi::OsString;
@@ -21,12 +24,24 @@ const RUN_MAX: Duration = Duration::from_secs(600);
 /// A build takes as long as the machine is busy.
 const BUILD_MAX: Duration = Duration::from_secs(3600);
 const POLL: Duration = Duration::from_millis(50);
+/// The directories of the copy with all bugs, and of what is built of it.
+const TREE: &str = "tree";
+const BUILT: &str = "built";
 /// The directory of the wrappers, by which this program knows that it is one.
 const WRAPPERS: &str = "planted-rustc";
 
 struct Bug {
     name: String,
     args: String,
+}
+
+/// What is built, and with which bug.
+#[derive(Clone, Copy)]
+enum Build<'a> {
+    /// The copy with all bugs, of which this one is planted when its tests run.
+    Chosen(Option<&'a str>),
+    /// The workspace itself with the bug of this wrapper, if there is one.
+    Alone(Option<&'a Path>),
 }
 
 /// What a run of `cargo test` came to.
@@ -88,37 +103,38 @@ fn check(bugs: &[Bug], program: &Path) -> io::Result<ExitCode> {
     let target = target_dir();
     let wrappers = target.join(WRAPPERS);
     fs::create_dir_all(&wrappers)?;
-    let mut unplanted: BTreeMap<&str, Outcome> = BTreeMap::new();
+    tree::copy(&root(), &target.join(TREE))?;
     let mut passed = 0;
+    let mut uncaught = Vec::new();
+    let mut unplanted = BTreeMap::new();
     for bug in bugs {
-        let before = match unplanted.get(bug.args.as_str()) {
-            Some(outcome) => *outcome,
-            None => cargo_test(&bug.args, &target, "unplanted", None)?,
-        };
-        unplanted.insert(&bug.args, before);
-        if before != Outcome::Passed {
-            println!(
-                "NOT CAUGHT {}: without the bug, {} (cargo test {})",
-                bug.name,
-                before.reason(),
-                bug.args
-            );
-            continue;
+        let build = Build::Chosen(Some(&bug.name));
+        let passes = passes(bug, &target, Build::Chosen(None), &mut unplanted)?;
+        if passes && cargo_test(&bug.args, &target, &bug.name, build)? == Outcome::TestFailed {
+            println!("caught     {}", bug.name);
+            passed += 1;
+        } else {
+            uncaught.push(bug);
         }
+    }
+    let mut unplanted = BTreeMap::new();
+    for bug in uncaught {
         let wrapper = wrappers.join(format!("{}{}", bug.name, env::consts::EXE_SUFFIX));
         fs::copy(program, &wrapper)?;
-        let after = cargo_test(&bug.args, &target, &bug.name, Some(&wrapper))?;
-        if after == Outcome::TestFailed {
-            println!("caught     {}", bug.name);
+        let (when, outcome) = match passes(bug, &target, Build::Alone(None), &mut unplanted)? {
+            false => ("without the bug, ", unplanted[bug.args.as_str()]),
+            true => {
+                let build = Build::Alone(Some(&wrapper));
+                ("", cargo_test(&bug.args, &target, &bug.name, build)?)
+            }
+        };
+        if when.is_empty() && outcome == Outcome::TestFailed {
+            println!("caught     {} (built alone)", bug.name);
             passed += 1;
             continue;
         }
-        println!(
-            "NOT CAUGHT {}: {} (cargo test {})",
-            bug.name,
-            after.reason(),
-            bug.args
-        );
+        let (name, args, reason) = (&bug.name, &bug.args, outcome.reason());
+        println!("NOT CAUGHT {name}: {when}{reason} (cargo test {args})");
     }
     let failed = bugs.len() - passed;
     println!("{passed} passed, {failed} failed");
@@ -129,18 +145,28 @@ fn check(bugs: &[Bug], program: &Path) -> io::Result<ExitCode> {
     })
 }
 
-/// Runs `cargo test` with the given arguments; what it prints stays in a log beside the build.
-fn cargo_test(
-    args: &str,
+/// Whether the tests of a bug pass while none is planted; each arguments are tried once.
+fn passes<'b>(
+    bug: &'b Bug,
     target: &Path,
-    log_name: &str,
-    wrapper: Option<&Path>,
-) -> io::Result<Outcome> {
+    build: Build<'_>,
+    known: &mut BTreeMap<&'b str, Outcome>,
+) -> io::Result<bool> {
+    let outcome = match known.get(bug.args.as_str()) {
+        Some(outcome) => *outcome,
+        None => cargo_test(&bug.args, target, "unplanted", build)?,
+    };
+    known.insert(&bug.args, outcome);
+    Ok(outcome == Outcome::Passed)
+}
+
+/// Runs `cargo test` with the given arguments; what it prints stays in a log beside the build.
+fn cargo_test(args: &str, target: &Path, log_name: &str, build: Build<'_>) -> io::Result<Outcome> {
     let log_path = target.join(format!("{log_name}.log"));
     let log = File::create(&log_path)?;
     // The build apart, so that the tests alone have the time of the tests.
     let run = |flag: Option<&str>, longest| {
-        let mut command = cargo(args, target, wrapper);
+        let mut command = cargo(args, target, build);
         command.args(flag);
         command.stdout(log.try_clone()?).stderr(log.try_clone()?);
         finish(group(&mut command).spawn()?, longest)
@@ -165,13 +191,18 @@ fn cargo_test(
     })
 }
 
-/// Cargo with these arguments, the bug of the wrapper planted in what it builds.
-fn cargo(args: &str, target: &Path, wrapper: Option<&Path>) -> Command {
+/// Cargo with these arguments, the bug planted in what it builds or in what it runs.
+fn cargo(args: &str, target: &Path, build: Build<'_>) -> Command {
+    // Each in a directory of its own: cargo would take what it has built of the one for the other's.
+    let (place, target) = match build {
+        Build::Chosen(_) => (target.join(TREE), target.join(BUILT)),
+        Build::Alone(_) => (root(), target.to_owned()),
+    };
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo")));
     command
         .arg("test")
         .args(args.split_whitespace())
-        .current_dir(root())
+        .current_dir(place)
         .stdin(Stdio::null());
     // Symbols and incremental state would be kept once per bug, and nobody debugs these builds.
     command
@@ -180,9 +211,12 @@ fn cargo(args: &str, target: &Path, wrapper: Option<&Path>) -> Command {
         .env("CARGO_INCREMENTAL", "0");
     command
         .env("CARGO_TERM_COLOR", "never")
-        .env_remove("RUSTC_WORKSPACE_WRAPPER");
-    if let Some(wrapper) = wrapper {
-        command.env("RUSTC_WORKSPACE_WRAPPER", wrapper);
+        .env_remove("RUSTC_WORKSPACE_WRAPPER")
+        .env_remove(CHOSEN);
+    match build {
+        Build::Chosen(Some(name)) => drop(command.env(CHOSEN, name)),
+        Build::Alone(Some(wrapper)) => drop(command.env("RUSTC_WORKSPACE_WRAPPER", wrapper)),
+        Build::Chosen(None) | Build::Alone(None) => {}
     }
     command
 }
