@@ -56,7 +56,7 @@ pub(crate) struct Batcher {
     held: Option<Held>,
     /// What was not decided, for there was no room even to read: it waits.
     put_off: Vec<Message>,
-    /// Room for what is pending, and for the commits of a batch: both empty, as the last one has left them.
+    /// Room for what is pending, and for the commits of a batch: both empty.
     pending: Vec<Pending>,
     commits: Commits,
 }

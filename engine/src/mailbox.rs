@@ -25,6 +25,7 @@ pub(crate) fn mailbox<T>() -> (Sender<T>, Receiver<T>) {
     let receiver = Receiver {
         shared: Arc::clone(&shared),
         taken: VecDeque::new(),
+        haul: 0,
     };
     (Sender { shared }, receiver)
 }
@@ -60,7 +61,8 @@ impl<T> Sender<T> {
                 return false;
             }
             letters.waiting.push_back(message);
-            mem::take(&mut letters.sleeps)
+            // It says so until it is awake: one of several who put something may be stopped before it wakes anybody.
+            letters.sleeps
         };
         if sleeps && !cfg!(planted = "letter_wakes_nobody") {
             self.shared.came.notify_one();
@@ -81,20 +83,28 @@ pub(crate) struct Receiver<T> {
     shared: Arc<Shared<T>>,
     /// What was taken and not looked at.
     taken: VecDeque<T>,
+    /// How many were taken at once the last time.
+    haul: usize,
 }
 
 impl<T> Receiver<T> {
     /// The next message, if one is there.
     pub(crate) fn try_recv(&mut self) -> Option<T> {
         if self.taken.is_empty() {
-            self.taken.shrink_to(KEPT);
+            // Not while a rush lasts: both would only grow again.
+            if self.haul <= KEPT && !cfg!(planted = "room_for_a_rush_kept") {
+                self.taken.shrink_to(KEPT);
+            }
             let mut letters = self.shared.letters.lock();
             mem::swap(&mut letters.waiting, &mut self.taken);
+            drop(letters);
+            self.haul = self.taken.len();
         }
         self.taken.pop_front()
     }
 
-    /// The next message, for which it waits so long; as long as it takes when nothing is said. `None`: it has waited in vain.
+    /// The next message, for which it waits so long at most; as long as it takes when nothing is said. `None`: it has waited, or
+    /// was woken, in vain.
     ///
     /// # Errors
     /// [`Gone`] when nothing is there and nothing can come.
@@ -103,13 +113,22 @@ impl<T> Receiver<T> {
             return Ok(Some(message));
         }
         let mut letters = self.shared.letters.lock();
-        if letters.waiting.is_empty() && letters.is_open {
+        while letters.waiting.is_empty() && letters.is_open {
             letters.sleeps = true;
-            match patience {
-                None => self.shared.came.wait(&mut letters),
-                Some(patience) => drop(self.shared.came.wait_for(&mut letters, patience)),
-            }
+            let in_vain = match patience {
+                None => {
+                    self.shared.came.wait(&mut letters);
+                    false
+                }
+                Some(patience) => {
+                    self.shared.came.wait_for(&mut letters, patience);
+                    true
+                }
+            };
             letters.sleeps = false;
+            if in_vain {
+                break;
+            }
         }
         let is_open = letters.is_open;
         drop(letters);
@@ -187,6 +206,35 @@ mod tests {
         }
     }
 
+    /// As the writer does: sometimes it waits, sometimes only so long, sometimes not at all.
+    #[test]
+    fn what_several_put_is_taken_once_and_in_the_order_of_each() {
+        const SENDERS: usize = 3;
+        const EACH: usize = 5_000;
+        let (sender, mut receiver) = mailbox();
+        let sender = Arc::new(sender);
+        let senders = (0..SENDERS).map(|of| {
+            let sender = Arc::clone(&sender);
+            let put = move || (0..EACH).for_each(|message| assert!(sender.send((of, message))));
+            env::thread("outlive-sender", put).expect("the system gives a thread")
+        });
+        let senders: Vec<_> = senders.collect();
+        drop(sender);
+        let (mut next, mut round) = ([0; SENDERS], 0);
+        let patience = [None, Some(Duration::ZERO), Some(Duration::from_micros(20))];
+        while let Ok(taken) = receiver.recv(patience[round % patience.len()]) {
+            round += 1;
+            if let Some((of, message)) = taken {
+                assert_eq!(message, next[of]);
+                next[of] += 1;
+            }
+        }
+        assert_eq!(next, [EACH; SENDERS]);
+        for sender in senders {
+            sender.join().expect("it ends");
+        }
+    }
+
     #[test]
     fn who_waits_in_vain_waits_no_longer() {
         let (sender, mut receiver) = mailbox::<u32>();
@@ -223,9 +271,13 @@ mod tests {
         }
         let taken = std::iter::from_fn(|| receiver.try_recv()).count();
         assert_eq!(taken, 10 * KEPT);
-        assert!(sender.send(0));
-        assert_eq!(receiver.try_recv(), Some(0));
-        let kept = receiver.shared.letters.lock().waiting.capacity();
+        for message in 0..3 {
+            assert!(sender.send(message));
+            assert_eq!(receiver.try_recv(), Some(message));
+            assert_eq!(receiver.try_recv(), None);
+        }
+        let waiting = receiver.shared.letters.lock().waiting.capacity();
+        let kept = waiting.max(receiver.taken.capacity());
         assert!(kept <= 2 * KEPT, "room for {kept}");
     }
 }

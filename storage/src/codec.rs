@@ -30,6 +30,8 @@ use serde::de::DeserializeOwned;
 pub(crate) const VERSION: u8 = 1;
 /// Largest encoded body, in bytes: far above any row whose payloads are inline, far below a hostile length.
 pub(crate) const BODY_MAX: usize = 4 << 20;
+/// How much is read of a body at most, as bincode counts: a number as eight bytes, however few it has.
+const READ_MAX: usize = BODY_MAX + (64 << 10);
 /// Largest large value, in bytes.
 const VALUE_MAX: usize = 1 << 30;
 
@@ -47,7 +49,7 @@ const CRC_LEN: usize = 4;
 type Result<T> = std::result::Result<T, StoreError>;
 
 fn config() -> impl bincode::config::Config {
-    bincode::config::standard().with_limit::<BODY_MAX>()
+    bincode::config::standard().with_limit::<READ_MAX>()
 }
 
 /// Encodes a row and its header into `out`, which is emptied first.
@@ -65,16 +67,21 @@ pub(crate) fn encode_row(
     Ok(())
 }
 
-/// As [`encode_row`], of a row whose body [is encoded](encode_batch) already.
+/// As [`encode_row`], of a row whose [body](append_body) is encoded already.
 ///
 /// # Errors
-/// As for [`encode_row`].
+/// As for [`encode_row`]; [`StoreError::Malformed`] also without a body.
 #[cfg(feature = "redb")]
 pub(crate) fn encode_row_of(
     task: TaskNumber,
     (header, body): (&Header, &[u8]),
     out: &mut Vec<u8>,
 ) -> Result<()> {
+    if body.is_empty() {
+        return Err(StoreError::Malformed {
+            what: "a row has no body",
+        });
+    }
     check_body(body.len())?;
     start_row(header, out);
     out.extend_from_slice(body);
@@ -218,7 +225,7 @@ pub(crate) fn encode<E: Entry>(slot: Slot<'_>, entry: &E, out: &mut Vec<u8>) -> 
     Ok(())
 }
 
-/// As [`encode`], of an entry whose body [is encoded](encode_batch) already.
+/// As [`encode`], of an entry whose [body](append_body) is encoded already.
 ///
 /// # Errors
 /// As for [`encode`].

@@ -14,24 +14,29 @@ pub const CHOSEN: &str = "OUTLIVE_PLANTED";
 /// What is no source: what builds leave, and the history.
 const LEFT_OUT: [&str; 2] = ["target", ".git"];
 
-/// Makes the copy at `to` what the workspace at `from` is. Files that are as they should be are not touched: cargo builds
-/// only what has changed.
+/// Makes the copy at `to` what the workspace at `from` is, but for what is built into the directory `built`, wherever that is.
+/// Files that are as they should be are not touched: cargo builds only what has changed.
 ///
 /// # Errors
 /// What the file system says.
-pub fn copy(from: &Path, to: &Path) -> io::Result<()> {
+pub fn copy(from: &Path, to: &Path, built: &Path) -> io::Result<()> {
     fs::create_dir_all(to)?;
     let mut names = Vec::new();
     for entry in fs::read_dir(from)? {
         let entry = entry?;
         let name = entry.file_name();
-        if LEFT_OUT.iter().any(|left_out| name == **left_out) {
+        let (source, copied) = (entry.path(), to.join(&name));
+        let is_built = source == built || source.extension() == Some(OsStr::new("redb"));
+        if is_built || LEFT_OUT.iter().any(|left_out| name == **left_out) {
             continue;
         }
-        let (source, copied) = (entry.path(), to.join(&name));
-        if entry.file_type()?.is_dir() {
-            copy(&source, &copied)?;
-        } else if entry.file_type()?.is_file() {
+        let kind = entry.file_type()?;
+        if copied.is_dir() != kind.is_dir() && copied.exists() {
+            remove(&copied)?;
+        }
+        if kind.is_dir() {
+            copy(&source, &copied, built)?;
+        } else if kind.is_file() {
             put(&copied, &asked(&source, fs::read(&source)?))?;
             fs::set_permissions(&copied, fs::metadata(&source)?.permissions())?;
         }
@@ -40,13 +45,17 @@ pub fn copy(from: &Path, to: &Path) -> io::Result<()> {
     for entry in fs::read_dir(to)? {
         let entry = entry?;
         if !names.contains(&entry.file_name()) {
-            match entry.file_type()?.is_dir() {
-                true => fs::remove_dir_all(entry.path())?,
-                false => fs::remove_file(entry.path())?,
-            }
+            remove(&entry.path())?;
         }
     }
     Ok(())
+}
+
+fn remove(path: &Path) -> io::Result<()> {
+    match path.is_dir() {
+        true => fs::remove_dir_all(path),
+        false => fs::remove_file(path),
+    }
 }
 
 fn put(path: &Path, bytes: &[u8]) -> io::Result<()> {
@@ -148,18 +157,20 @@ mod tests {
         fs::write(from.join("target/left.rs"), "").expect("it is written");
         fs::write(from.join("src/a.rs"), bug("a")).expect("it is written");
         fs::write(from.join("src/b.txt"), bug("a")).expect("it is written");
-        copy(&from, &to).expect("it is copied");
+        let built = from.join("out");
+        fs::create_dir_all(&built).expect("it is made");
+        copy(&from, &to, &built).expect("it is copied");
         let read = |name: &str| fs::read_to_string(to.join(name)).expect("it is there");
         assert_eq!(read("src/a.rs"), question("a"));
         assert_eq!(read("src/b.txt"), bug("a"), "no source of Rust");
-        assert!(!to.join("target").exists());
+        assert!(!to.join("target").exists() && !to.join("out").exists());
         let written = |name: &str| {
             let metadata = fs::metadata(to.join(name)).expect("it is there");
             metadata.modified().expect("it has a time")
         };
         let first = written("src/a.rs");
         fs::remove_file(from.join("src/b.txt")).expect("it is removed");
-        copy(&from, &to).expect("it is copied again");
+        copy(&from, &to, &built).expect("it is copied again");
         assert_eq!(written("src/a.rs"), first);
         assert!(!to.join("src/b.txt").exists());
     }

@@ -179,7 +179,8 @@ pub enum Effect {
     TaskEnded,
 }
 
-/// What to do after a commit, in this order. As a rule it is one thing or two, for which no memory of its own is taken.
+/// What to do after a commit, in this order. As a rule it is one thing or two, for which no memory of its own is taken: hence a
+/// list of the crate `smallvec`, which is in the signature of the machine as the rows of `outlive-storage` are.
 pub type Effects = SmallVec<[Effect; 2]>;
 
 /// One whole transition: all of it happens, or none.

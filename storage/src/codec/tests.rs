@@ -447,3 +447,31 @@ fn a_row_of_more_than_the_limit_is_malformed() {
     let answer = encode_row(TASK, (&Header::of(&row), &row), &mut Vec::new());
     assert!(matches!(answer, Err(StoreError::Malformed { .. })));
 }
+
+/// bincode counts each number as eight bytes when it reads: what could be written could not be read.
+#[test]
+fn the_largest_row_that_can_be_written_can_be_read() {
+    let mut row = pending(10, "a");
+    row.input = Payload::Inline(Vec::new());
+    let encoded = |row: &TaskRow| {
+        let mut bytes = Vec::new();
+        encode_row(TASK, (&Header::of(row), row), &mut bytes).map(|()| bytes)
+    };
+    let empty = encoded(&row).unwrap().len() - HEADER_LEN - CRC_LEN;
+    // Its length takes five bytes, and not one.
+    row.input = Payload::Inline(vec![7; BODY_MAX - empty - 4]);
+    let largest = encoded(&row).unwrap();
+    assert_eq!(largest.len() - HEADER_LEN - CRC_LEN, BODY_MAX);
+    assert_eq!(decode_row(TASK, &largest).unwrap(), row);
+    row.input = Payload::Inline(vec![7; BODY_MAX - empty - 3]);
+    assert!(matches!(encoded(&row), Err(StoreError::Malformed { .. })));
+}
+
+/// It would be a row that nobody can read.
+#[cfg(feature = "redb")]
+#[test]
+fn a_row_without_a_body_is_malformed() {
+    let row = pending(10, "a");
+    let answer = encode_row_of(TASK, (&Header::of(&row), &[]), &mut Vec::new());
+    assert!(matches!(answer, Err(StoreError::Malformed { .. })));
+}

@@ -61,7 +61,7 @@ impl Ahead {
         }
     }
 
-    /// Adds a batch that is durable, of which the record has the bodies of rows.
+    /// Adds a batch that is durable, of which the record has the bodies of rows and of lines for the log.
     pub(super) fn add(&mut self, plan: Plan<'_>, record: (&[u8], Bodies), mark: Mark) {
         self.fresh.take_record(plan, record, mark);
     }

@@ -142,9 +142,9 @@ impl RedbStore {
     /// Makes a batch durable in the database, and all that came before it: then the whole journal is free.
     fn put_through(&self, plan: Plan<'_>, reached: &mut Reached) -> Result<(), StoreError> {
         self.bring()?;
+        let lot = Lot::of(plan, reached.mark.rewound())?;
         let mut reserved = self.reserved.lock();
         let txn = self.begin_write_behind()?;
-        let lot = Lot::of(plan, reached.mark.rewound())?;
         self.commit_lot(txn, (&lot, false), &mut reserved)?;
         reached.mark = lot.mark;
         self.ahead.lock().has_all(lot.mark);

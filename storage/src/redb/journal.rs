@@ -98,7 +98,7 @@ pub(super) struct Placed {
     pub(super) at: u64,
     /// The mark behind it.
     pub(super) next: Mark,
-    /// Where in it the bodies of rows are.
+    /// Where in it the bodies of rows and of lines for the log are.
     pub(super) bodies: Bodies,
 }
 

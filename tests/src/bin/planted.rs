@@ -103,7 +103,8 @@ fn check(bugs: &[Bug], program: &Path) -> io::Result<ExitCode> {
     let target = target_dir();
     let wrappers = target.join(WRAPPERS);
     fs::create_dir_all(&wrappers)?;
-    tree::copy(&root(), &target.join(TREE))?;
+    let built = target.parent().unwrap_or(&target);
+    tree::copy(&root(), &target.join(TREE), built)?;
     let mut passed = 0;
     let mut uncaught = Vec::new();
     let mut unplanted = BTreeMap::new();

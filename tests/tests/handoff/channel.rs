@@ -1,13 +1,17 @@
-//! A channel with the promise of crossbeam's and tokio's: what is sent in the moment its receiver goes is dropped with it.
-//! Shuttle's own keeps such a message until the last sender has gone, and with it the reply that somebody waits for.
+//! The writer's mailbox: what is put is taken all at once, who puts something wakes whoever sleeps, and what is put in the
+//! moment its receiver goes is dropped with it. Shuttle's own channel keeps such a message until the last sender has gone,
+//! and with it the reply that somebody waits for.
 
 use shuttle::sync::{Arc, Condvar, Mutex};
+use std::cell::RefCell;
 use std::collections::VecDeque;
+use std::mem;
 
 struct State<T> {
     queue: VecDeque<T>,
     has_receiver: bool,
     senders: usize,
+    sleeps: bool,
 }
 
 struct Shared<T> {
@@ -19,8 +23,11 @@ pub(crate) struct Sender<T>(Arc<Shared<T>>);
 
 pub(crate) struct Receiver<T> {
     shared: Arc<Shared<T>>,
+    taken: RefCell<VecDeque<T>>,
     /// What shuttle's own channel does.
     pub(crate) keeps_what_is_left: bool,
+    /// It does not say that it sleeps.
+    pub(crate) sleeps_unseen: bool,
 }
 
 pub(crate) fn channel<T>() -> (Sender<T>, Receiver<T>) {
@@ -28,6 +35,7 @@ pub(crate) fn channel<T>() -> (Sender<T>, Receiver<T>) {
         queue: VecDeque::new(),
         has_receiver: true,
         senders: 1,
+        sleeps: false,
     };
     let shared = Arc::new(Shared {
         state: Mutex::new(state),
@@ -35,7 +43,9 @@ pub(crate) fn channel<T>() -> (Sender<T>, Receiver<T>) {
     });
     let receiver = Receiver {
         shared: Arc::clone(&shared),
+        taken: RefCell::default(),
         keeps_what_is_left: false,
+        sleeps_unseen: false,
     };
     (Sender(shared), receiver)
 }
@@ -48,7 +58,11 @@ impl<T> Sender<T> {
             return false;
         }
         state.queue.push_back(message);
-        self.0.sent.notify_one();
+        let sleeps = state.sleeps;
+        drop(state);
+        if sleeps {
+            self.0.sent.notify_one();
+        }
         true
     }
 }
@@ -70,18 +84,25 @@ impl<T> Drop for Sender<T> {
 impl<T> Receiver<T> {
     /// Waits; `None`: nobody can send anything any more.
     pub(crate) fn recv(&self) -> Option<T> {
-        let mut state = self.shared.state.lock().unwrap();
-        loop {
-            let next = state.queue.pop_front();
-            if next.is_some() || state.senders == 0 {
-                return next;
-            }
-            state = self.shared.sent.wait(state).unwrap();
+        if let Some(next) = self.try_recv() {
+            return Some(next);
         }
+        let mut state = self.shared.state.lock().unwrap();
+        while state.queue.is_empty() && state.senders > 0 {
+            state.sleeps = !self.sleeps_unseen;
+            state = self.shared.sent.wait(state).unwrap();
+            state.sleeps = false;
+        }
+        drop(state);
+        self.try_recv()
     }
 
     pub(crate) fn try_recv(&self) -> Option<T> {
-        self.shared.state.lock().unwrap().queue.pop_front()
+        let mut taken = self.taken.borrow_mut();
+        if taken.is_empty() {
+            mem::swap(&mut self.shared.state.lock().unwrap().queue, &mut taken);
+        }
+        taken.pop_front()
     }
 }
 

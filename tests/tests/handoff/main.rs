@@ -76,6 +76,7 @@ fn a_wrong_door_is_found_within_some_schedules() {
         Bug::UnknownAsRefused,
         Bug::StopForgetsHeld,
         Bug::StashForgotten,
+        Bug::SleepUnseen,
     ] {
         let lives = Fault::ALL
             .iter()

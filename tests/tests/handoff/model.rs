@@ -56,6 +56,8 @@ pub(crate) enum Bug {
     StopForgetsHeld,
     /// What came behind a held batch is forgotten when the writer gives up.
     StashForgotten,
+    /// A writer that sleeps does not say so: nobody wakes it.
+    SleepUnseen,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -335,6 +337,7 @@ fn drive(mut guarded: Guarded, receiver: &mut Receiver<Message>) {
 /// One life of the writer with so many senders, of two events each, and somebody who stops it.
 pub(crate) fn life(senders: u32, fault: Fault, until: u32, bug: Bug) {
     let (sender, mut receiver) = channel();
+    receiver.sleeps_unseen = bug == Bug::SleepUnseen;
     let poison: Arc<Poison> = Arc::default();
     let store = Arc::new(Mutex::new(Store {
         durable: Mutex::default(),
