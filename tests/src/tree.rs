@@ -8,8 +8,8 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-/// The variable that names the bug which is planted.
-pub const CHOSEN: &str = "OUTLIVE_PLANTED";
+/// The variable that names the bug which is planted. Tests of the command line take away those that begin with `OUTLIVE_`.
+pub const CHOSEN: &str = "PLANTED_OUTLIVE";
 
 /// What is no source: what builds leave, and the history.
 const LEFT_OUT: [&str; 2] = ["target", ".git"];

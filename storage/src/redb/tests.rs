@@ -367,6 +367,8 @@ fn crashed(directory: &Path, tasks: u64) -> RedbStore {
             .collect();
         store.commit(&batch).unwrap();
     }
+    // In the database, and not in the journal alone.
+    store.catch_up().unwrap();
     let copy = directory.join("copy.redb");
     fs::copy(store.path(), &copy).unwrap();
     open(&copy).unwrap()

@@ -48,7 +48,11 @@ fn a_file_is_made_as_small_as_what_is_in_it_and_opens_at_once() {
 #[test]
 fn a_file_does_not_grow_again_at_the_end_of_its_compaction() {
     let (_directory, path) = place();
-    let store = open(&path).unwrap();
+    let options = RedbOptions {
+        journal_bytes: 0,
+        ..RedbOptions::default()
+    };
+    let store = RedbStore::open(&path, options, 0xabc, 17).unwrap();
     for task in 1..=1_000 {
         started(&store, task * 10, &format!("t{task}"));
     }
