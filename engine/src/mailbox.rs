@@ -115,18 +115,12 @@ impl<T> Receiver<T> {
         let mut letters = self.shared.letters.lock();
         while letters.waiting.is_empty() && letters.is_open {
             letters.sleeps = true;
-            let in_vain = match patience {
-                None => {
-                    self.shared.came.wait(&mut letters);
-                    false
-                }
-                Some(patience) => {
-                    self.shared.came.wait_for(&mut letters, patience);
-                    true
-                }
-            };
+            match patience {
+                None => self.shared.came.wait(&mut letters),
+                Some(patience) => drop(self.shared.came.wait_for(&mut letters, patience)),
+            }
             letters.sleeps = false;
-            if in_vain {
+            if patience.is_some() {
                 break;
             }
         }

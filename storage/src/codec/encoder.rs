@@ -1,7 +1,7 @@
 //! Rows to the bytes of bincode's standard configuration.
 //!
 //! The bytes are those that bincode writes, and bincode reads them; the tests hold the two against each other. This is here
-//! because rows are encoded for every commit, and of what a commit takes beside its sync that was a third: here a field is
+//! because rows are encoded for every commit, and of a commit's instructions in the store that was two thirds: here a field is
 //! a byte and a comparison.
 
 use super::Result;
@@ -258,13 +258,12 @@ impl<'a, 'o> ser::Serializer for &'a mut Encoder<'o> {
 
     fn serialize_struct_variant(
         self,
-        _: &'static str,
+        name: &'static str,
         variant: u32,
-        _: &'static str,
-        _: usize,
+        of: &'static str,
+        len: usize,
     ) -> std::result::Result<Self, Unencodable> {
-        self.number(variant.into())?;
-        Ok(self)
+        self.serialize_tuple_variant(name, variant, of, len)
     }
 }
 
