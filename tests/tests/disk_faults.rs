@@ -603,23 +603,25 @@ fn a_file_that_was_killed_is_read_on_a_full_disk() {
 /// redb knows nothing of a record that failed: closed in order, it would call a file whole whose pages may be lost.
 #[test]
 fn a_store_whose_record_failed_writes_nothing_more() {
-    let disk = FaultyDisk::new(empty(SOON_FULL), 1);
-    let options = RedbOptions::default();
-    let store = RedbStore::on_medium(Arc::new(disk.clone()), options, 7).expect("a store");
-    let row = template();
-    store.define(&["later"]).expect("a definition");
-    disk.arm(Fault {
-        kind: Kind::Sync,
-        at: 1,
-        lasts: false,
-    });
-    let commit = Commit {
-        task: TaskNumber(row.etag.0),
-        expect: Expect::Absent,
-        writes: vec![Write::Row(row.into())],
-    };
-    assert!(store.commit(&[commit]).is_err());
-    let before = disk.image();
-    drop(store);
-    assert!(disk.image() == before, "it was written to");
+    for kind in [Kind::Any, Kind::Full, Kind::Short, Kind::Sync] {
+        let disk = FaultyDisk::new(empty(SOON_FULL), 1);
+        let options = RedbOptions::default();
+        let store = RedbStore::on_medium(Arc::new(disk.clone()), options, 7).expect("a store");
+        let row = template();
+        store.define(&["later"]).expect("a definition");
+        disk.arm(Fault {
+            kind,
+            at: 1,
+            lasts: false,
+        });
+        let commit = Commit {
+            task: TaskNumber(row.etag.0),
+            expect: Expect::Absent,
+            writes: vec![Write::Row(row.into())],
+        };
+        assert!(store.commit(&[commit]).is_err(), "{kind:?}");
+        let before = disk.image();
+        drop(store);
+        assert!(disk.image() == before, "{kind:?}: it was written to");
+    }
 }

@@ -56,6 +56,37 @@ fn neither_script_nor_handler_hears_of_the_crash() {
     assert!(report.commits.len() > 5, "{:?}", report.commits);
 }
 
+/// It waits for no commit: only its engine's end holds it up. What it does is counted by the kit, which is deaf once the
+/// engine is dead, and by a world that is not.
+#[test]
+fn a_handler_at_work_does_nothing_more_when_its_engine_dies() {
+    const WORK: TaskDef<u64, u64> = TaskDef::new("work");
+    let test = CrashTest::new(<(Effects, Notes)>::default)
+        .engine(|builder, (effects, notes)| {
+            let world = (effects.clone(), Arc::clone(notes));
+            builder.task(WORK, move |_: Ctx, n| {
+                let (effects, notes) = world.clone();
+                async move {
+                    for _ in 0..50 {
+                        effects.record("work");
+                        notes.lock().push("work");
+                        tokio::task::yield_now().await;
+                    }
+                    Ok::<_, HandlerError>(n)
+                }
+            })
+        })
+        .script(async |engine, _| {
+            for id in ["a", "b", "c"] {
+                engine.start(WORK, id, &1).input_id(id).await?;
+            }
+            Ok(engine.attach(WORK, "c").await?.result().await?)
+        })
+        .check(|(effects, notes), _| assert_eq!(effects.len(), notes.lock().len()));
+    let report = test.run();
+    assert!(report.commits.len() > 5, "{:?}", report.commits);
+}
+
 /// Records its drop.
 struct Dropped(Effects);
 

@@ -196,3 +196,43 @@ impl<'t> Rows<'t> {
         len.map_err(written)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::conformance::rows::labelled;
+    use crate::row::Etag;
+
+    const TASK: u64 = 1;
+
+    /// A row as it stands in its table.
+    fn version(etag: u64) -> Vec<u8> {
+        let mut row = labelled(TASK, "task", &[]);
+        row.etag = Etag(etag);
+        let mut bytes = Vec::new();
+        let of = (&Header::of(&row), &row);
+        codec::encode_row(TaskNumber(TASK), of, &mut bytes).unwrap();
+        bytes
+    }
+
+    /// Pages are met in the order of their places in the file, which says nothing of their age.
+    #[test]
+    fn of_two_versions_the_later_is_kept_whichever_is_met_first() {
+        let memory = redb::backends::InMemoryBackend::new();
+        let db = redb::Database::builder()
+            .create_with_backend(memory)
+            .unwrap();
+        let txn = db.begin_write().unwrap();
+        let mut rows = Rows::open(&txn).unwrap();
+        let mut met = |etag| {
+            let (slot, bytes) = (Slot::Task(TaskNumber(TASK)), version(etag));
+            let said = said(slot, &bytes).unwrap();
+            let put = rows.put(slot, &bytes, said).unwrap();
+            (put, rows.row(TASK).unwrap().map(|row| row.etag.0))
+        };
+        assert_eq!(met(5), (Put::New, Some(5)));
+        assert_eq!(met(3), (Put::Known, Some(5)));
+        assert_eq!(met(9), (Put::Newer, Some(9)));
+        assert_eq!(met(9), (Put::Known, Some(9)));
+    }
+}
