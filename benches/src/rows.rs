@@ -53,7 +53,7 @@ pub fn input(number: u64) -> Result<Event, InvalidId> {
         payload: Payload::Inline(b"123".to_vec()),
         delivery: Delivery::Interrupt,
         priority: Priority::NORMAL,
-        options: options(),
+        options: options().into(),
         facts: Some(Arc::new(Facts {
             owner: "bench".into(),
             server_version: env!("CARGO_PKG_VERSION").into(),

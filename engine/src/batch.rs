@@ -21,9 +21,11 @@ use crate::meter;
 use crate::pending::Pending;
 use crate::poison::Poison;
 use crate::registry::Registry;
+use crate::reply::Reply;
 use crate::request::{Draft, Request};
 use crate::stream::cell::Appended;
 use crate::turn::{Dispatcher, Entered};
+use crate::word::Handed;
 use crate::writer::{Message, Refused, Stop, Target};
 use foldhash::HashMap;
 use outlive_storage::row::{
@@ -59,6 +61,8 @@ pub(crate) struct Batcher {
     /// Room for what is pending, and for the commits of a batch: both empty.
     pending: Vec<Pending>,
     commits: Commits,
+    /// Words on the last batch that workers are to say.
+    handed: Handed,
 }
 
 /// What was read for one decision, as the batch has left it.
@@ -102,6 +106,7 @@ impl Batcher {
             put_off: Vec::new(),
             pending: Vec::new(),
             commits: Commits::default(),
+            handed: Handed::default(),
         }
     }
 
@@ -117,8 +122,25 @@ impl Batcher {
         &self.poison
     }
 
+    /// Whether workers may still have something to say.
+    pub(crate) fn has_handed_over(&self) -> bool {
+        self.handed.is_waiting()
+    }
+
+    /// What workers are to say of the last batch.
+    pub(crate) fn handed(&mut self) -> &mut Handed {
+        &mut self.handed
+    }
+
+    /// One for the batch at hand.
+    fn crew(&mut self, at: Times) -> Crew {
+        self.handed.say_left();
+        Crew::new(&self.dispatcher, std::mem::take(&mut self.handed), at)
+    }
+
     /// Nothing will be answered any more: waiters learn it.
-    pub(crate) fn close(&self) {
+    pub(crate) fn close(&mut self) {
+        self.handed.say_left();
         self.hub.close();
         self.feeds.close();
         self.dispatcher.streams.close();
@@ -144,19 +166,23 @@ impl Batcher {
             self.answer(std::mem::take(&mut pending));
         }
         if cfg!(planted = "effects_before_commit") {
-            let mut crew = Crew::new(self.dispatcher.reader.place(), self.times);
+            let mut crew = self.crew(self.times);
             for one in &mut pending {
                 for effect in std::mem::take(&mut one.effects) {
                     self.perform(one, effect, &mut crew);
                 }
             }
-            crew.go(&self.dispatcher);
+            self.handed = crew.go();
         }
         if cfg!(planted = "reader_ahead_of_disk") {
             let streams = &self.dispatcher.streams;
             pending.iter_mut().for_each(|one| one.show(streams));
         }
         failpoint::reach(Failpoint::Decided);
+        // Those of the batch before have waited long enough: nobody knows how long a commit takes.
+        if !cfg!(planted = "words_wait_for_a_commit") {
+            self.handed.say_left();
+        }
         let committed = meter::under_commit(&self.clock, || self.store.commit(&commits.list));
         match committed {
             Ok(results) => {
@@ -213,24 +239,18 @@ impl Batcher {
     fn decide_all(&mut self, requests: &mut Vec<Request>, commits: &mut Commits) -> Vec<Pending> {
         let mut pending = std::mem::take(&mut self.pending);
         pending.reserve(requests.len());
-        let mut requests = requests.drain(..);
-        for request in requests.by_ref() {
-            match self.decide(request, commits) {
-                Ok(one) => pending.push(one),
-                Err(request) => {
-                    self.put_off.push(Message::Event(*request));
-                    break;
-                }
-            }
-        }
-        self.put_off.extend(requests.map(Message::Event));
+        let decided = requests.iter_mut();
+        pending.extend(decided.map_while(|request| self.decide(request, commits)));
+        let put_off = requests.drain(pending.len()..).map(Message::Event);
+        self.put_off.extend(put_off);
+        requests.clear();
         // In the same transaction: a parent cannot miss what its children's commits have counted.
         for parent in self.known.parents() {
             if !cfg!(planted = "parent_not_told") {
-                match self.decide(Request::child_ended(parent), commits) {
-                    Ok(one) => pending.push(one),
+                match self.decide(&mut Request::child_ended(parent), commits) {
+                    Some(one) => pending.push(one),
                     // Its children's ends must not be committed without it.
-                    Err(_) => {
+                    None => {
                         self.fatal.get_or_insert(StoreError::Full);
                     }
                 }
@@ -239,11 +259,9 @@ impl Batcher {
         pending
     }
 
-    /// What the machine makes of one event, added to the batch's commits.
-    ///
-    /// # Errors
-    /// The event, as it came: the store can be read when there is room.
-    fn decide(&mut self, request: Request, commits: &mut Commits) -> Result<Pending, Box<Request>> {
+    /// What the machine makes of one event, which is used up, added to the batch's commits. `None`: the store can be read when
+    /// there is room, and the event is as it came.
+    fn decide(&mut self, request: &mut Request, commits: &mut Commits) -> Option<Pending> {
         let Draft { target, event, .. } = &request.draft;
         let ends = matches!(event, Event::End { .. });
         let stopping = self.dispatcher.is_stopping() && !cfg!(planted = "shutdown_claims_on");
@@ -264,22 +282,19 @@ impl Batcher {
         };
         let is_full = matches!(looked, Err(Refused::Unreadable(StoreError::Full)));
         if is_full && !cfg!(planted = "full_read_ends_all") {
-            return Err(Box::new(request));
+            return None;
         }
-        let Request {
-            draft,
-            reply,
-            origin,
-            ..
-        } = request;
+        let draft = &mut request.draft;
         let cell = draft.stream.clone();
         let decided = looked.and_then(|looked| {
+            let mark = draft.mark.take().map(|mark| *mark);
             let brought = Brought {
-                value: draft.value,
-                metadata: draft.metadata,
-                stream: draft.stream.map(|cell| (cell, draft.mark, ends)),
+                value: draft.value.take(),
+                metadata: draft.metadata.take(),
+                stream: draft.stream.take().map(|cell| (cell, mark, ends)),
             };
-            self.transition(looked, draft.event, brought, commits)
+            let event = std::mem::replace(&mut draft.event, Event::ChildEnded);
+            self.transition(looked, event, brought, commits)
         });
         if let Err(Refused::Unreadable(error)) = &decided {
             if !error.is_of_one_entry() {
@@ -291,9 +306,12 @@ impl Batcher {
         if let (Err(refused), Some(cell)) = (&decided, cell) {
             cell.close(refused.into());
         }
-        Ok(match decided {
-            Ok(decided) => Pending::decided(decided, (reply, origin), (draft.slot, draft.sink)),
-            Err(refused) => Pending::refused(refused, (reply, origin), draft.slot),
+        let (slot, sink) = (draft.slot.take(), draft.sink.take());
+        let reply = std::mem::replace(&mut request.reply, Reply::Nobody);
+        let from = (reply, request.origin);
+        Some(match decided {
+            Ok(decided) => Pending::decided(decided, from, (slot, sink)),
+            Err(refused) => Pending::refused(refused, from, slot),
         })
     }
 
@@ -378,7 +396,7 @@ impl Batcher {
         // Who watches a task is not woken for what it emits.
         let seen = what.is_some() || brought.metadata.is_some();
         // Written before a removal, which is the last word on a task. With room for two values, an event, and the row.
-        let mut beside = Vec::with_capacity(writes.len() + 4);
+        let mut beside = commits.room(writes.len() + 4);
         if removes {
             decided.output = brought.value;
         } else {
@@ -444,8 +462,8 @@ impl Batcher {
     }
 
     fn answer(&mut self, mut pending: Vec<Pending>) {
-        let mut crew = Crew::new(self.dispatcher.reader.place(), self.clock.times());
-        for mut one in pending.drain(..) {
+        let mut crew = self.crew(self.clock.times());
+        for one in &mut pending {
             one.show(&self.dispatcher.streams);
             if let (Some(row), Some(what)) = (&one.row, one.what) {
                 crate::trace::transition(one.task, row, what, self.registry.name(row.def));
@@ -461,17 +479,20 @@ impl Batcher {
                 done.expecting = self.hub.expect(done.task, named);
             }
             for effect in std::mem::take(&mut one.effects) {
-                self.perform(&mut one, effect, &mut crew);
+                self.perform(one, effect, &mut crew);
             }
             failpoint::reach(Failpoint::EffectsDone);
+            let slot = one.slot.take();
             if cfg!(planted = "slot_kept_by_waiting_task") {
-                std::mem::forget(one.slot);
+                std::mem::forget(slot);
             } else {
-                drop(one.slot);
+                drop(slot);
             }
-            one.reply.settle(one.told, &self.hub);
+            let (reply, told) = one.word();
+            reply.settle(told, &self.hub, |word| crew.tell(word));
         }
-        crew.go(&self.dispatcher);
+        self.handed = crew.go();
+        pending.clear();
         self.pending = pending;
         failpoint::reach(Failpoint::Told);
     }
@@ -521,19 +542,7 @@ impl Batcher {
                 input_id,
                 turn,
                 result,
-            } => {
-                // A turn that took inputs answers several callers with one output.
-                let named = of_run(input_id);
-                let wanted = |_: &&Vec<u8>| self.hub.is_awaited(task, &named);
-                let result = match one.output.as_ref().filter(wanted) {
-                    Some(output) => with_output(result, output.clone()),
-                    None => result,
-                };
-                if cfg!(planted = "output_for_one_caller") {
-                    one.output = None;
-                }
-                self.hub.answer(task, &named, Answered { turn, result });
-            }
+            } => self.tell_answer(one, &of_run(input_id), Answered { turn, result }, crew),
             Effect::Withdrawn { input_id, reason } => {
                 self.hub.withdrawn(task, &of_run(input_id), &reason);
             }
@@ -544,6 +553,19 @@ impl Batcher {
             }
             Effect::TaskEnded => self.hub.ended(task, &one.drained),
         }
+    }
+
+    /// A turn that took inputs answers several callers with one output.
+    fn tell_answer(&self, one: &mut Pending, named: &Named, mut answer: Answered, crew: &mut Crew) {
+        let wanted = |_: &&Vec<u8>| self.hub.is_awaited(one.task, named);
+        if let Some(output) = one.output.as_ref().filter(wanted) {
+            answer.result = with_output(answer.result, output.clone());
+        }
+        if cfg!(planted = "output_for_one_caller") {
+            one.output = None;
+        }
+        self.hub
+            .answer(one.task, named, answer, |word| crew.tell(word));
     }
 
     fn fail(&mut self, pending: Vec<Pending>, error: StoreError) -> bool {

@@ -116,7 +116,7 @@ fn draft(
         return Err(StartError::NoHandler { name: wish.def });
     };
     let options = registered.options.task.and(wish.options);
-    let options_row = options.row()?;
+    let options_row = dispatcher.options.shared(options.row()?);
     wish.said.check()?;
     let creator = Creator {
         owner: core.row.facts.owner.clone(),
@@ -147,16 +147,16 @@ fn draft(
         delivery: Delivery::Interrupt,
         priority: options.rank(),
         options: options_row,
-        facts: Some(Arc::new(facts)),
+        facts: Some(dispatcher.facts.shared(facts)),
         start_at: None,
         on_conflict: OnConflict::Refuse,
         after: None,
         if_etag: None,
         claimant: slot.is_some().then(|| dispatcher.claimant.clone()),
-        parent: Some(NewParent {
+        parent: Some(Box::new(NewParent {
             row: parent,
             generation: core.generation,
-        }),
+        })),
     };
     Ok(Draft {
         value,

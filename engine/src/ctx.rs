@@ -152,7 +152,7 @@ impl CtxCore {
     ) -> Result<(), Refused> {
         let draft = Draft {
             stream: Some(Arc::clone(&self.stream)),
-            mark,
+            mark: mark.map(Box::new),
             ..Draft::bare(Target::Number(self.task), event)
         };
         let (version, answer) = self.send(draft).await?;

@@ -2,6 +2,7 @@
 //!
 //! It has so many lines because it is put together here, in the one order in which its parts may begin and end.
 
+use crate::alike::Alike;
 use crate::batch::Batcher;
 use crate::builder::Builder;
 use crate::def::TaskDef;
@@ -142,6 +143,8 @@ fn dispatcher(
             instance: parts.instance,
         },
         creator: parts.creator.clone(),
+        facts: Alike::default(),
+        options: Alike::default(),
         live: Arc::new(LiveTable::default()),
         alarms: Arc::default(),
         clock: parts.clock.clone(),

@@ -62,6 +62,7 @@ mod tests {
     use crate::env::Place;
     use crate::machine::{Accepted, Answer, Event, Named};
     use crate::request::Request;
+    use crate::word::Word;
     use crate::writer::{Message, Receiver, Settled, Target};
     use outlive_storage::id::InputId;
     use outlive_storage::row::TaskNumber;
@@ -109,7 +110,7 @@ mod tests {
         let hub = Arc::new(Hub::new());
         hub.running(TASK, &named());
         let (errand, request) = sent(&hub).await;
-        request.reply.settle(accepted(), &hub);
+        request.reply.settle(accepted(), &hub, Word::say);
         assert!(hub.is_awaited(TASK, &named()), "its place is taken");
         drop(errand);
         assert!(!hub.is_awaited(TASK, &named()));
@@ -119,7 +120,7 @@ mod tests {
     async fn whose_turn_does_not_run_learns_that_no_answer_will_pass() {
         let hub = Arc::new(Hub::new());
         let (errand, request) = sent(&hub).await;
-        request.reply.settle(accepted(), &hub);
+        request.reply.settle(accepted(), &hub, Word::say);
         let (told, answer) = errand.end().await;
         assert!(matches!(told, Ok(settled) if settled.task == TASK));
         assert!(answer.is_none());

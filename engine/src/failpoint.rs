@@ -18,7 +18,7 @@ pub enum Failpoint {
     Committed,
     /// What a transition of a committed batch brings about has begun, and its caller is not told.
     EffectsDone,
-    /// Everybody in a batch is told.
+    /// Everybody in a batch is told, or a worker is to tell them.
     Told,
     /// A claim is committed, and its handler not spawned.
     Claimed,

@@ -1,6 +1,7 @@
 //! Who waits for which answer. Waiters are told only what is durable.
 
 use crate::machine::Named;
+use crate::word::Word;
 use foldhash::{HashMap, HashMapExt};
 use outlive_storage::row::{Payload, TaskNumber, TurnResult};
 use parking_lot::Mutex;
@@ -234,21 +235,27 @@ impl Hub {
         }
     }
 
-    /// The turn of this input ended.
-    pub(crate) fn answer(&self, task: TaskNumber, named: &Named, answer: Answered) {
-        let mut told = self.take(task, |entry| {
+    /// The turn of this input ended: who waits is to be told.
+    pub(crate) fn answer(
+        &self,
+        task: TaskNumber,
+        named: &Named,
+        answer: Answered,
+        mut tell: impl FnMut(Word),
+    ) {
+        let mut waiters = self.take(task, |entry| {
             if !entry.expected.is_empty() {
                 entry.keep(named, Told::Answer(answer.clone()));
             }
             entry.turn_over(named)
         });
-        // The last one is given the answer itself. A waiter that left needs none: it is in the store.
-        let last = told.pop();
-        for (_, waiter) in told {
-            let _ = waiter.send(Told::Answer(answer.clone()));
+        // The last one is given the answer itself.
+        let last = waiters.pop();
+        for (_, waiter) in waiters {
+            tell(Word::Answer(waiter, Told::Answer(answer.clone())));
         }
         if let Some((_, waiter)) = last {
-            let _ = waiter.send(Told::Answer(answer));
+            tell(Word::Answer(waiter, Told::Answer(answer)));
         }
         // A task that waits for days keeps no place here.
         self.leave(task);
@@ -370,7 +377,7 @@ mod tests {
     fn who_waits_after_the_answer_looks_into_the_store() {
         let hub = Arc::new(Hub::new());
         hub.running(TaskNumber(1), &input("a"));
-        hub.answer(TaskNumber(1), &input("a"), failed());
+        hub.answer(TaskNumber(1), &input("a"), failed(), Word::say);
         let waiting = hub.wait(TaskNumber(1), &input("a")).expect("open");
         assert!(!waiting.will_pass);
     }
@@ -381,7 +388,7 @@ mod tests {
         hub.running(TaskNumber(1), &input("a"));
         let mut waiting = hub.wait(TaskNumber(1), &input("a")).expect("open");
         assert!(waiting.will_pass);
-        hub.answer(TaskNumber(1), &input("a"), failed());
+        hub.answer(TaskNumber(1), &input("a"), failed(), Word::say);
         assert!(matches!(waiting.told.try_recv(), Ok(Told::Answer(_))));
     }
 
@@ -389,7 +396,7 @@ mod tests {
     fn a_task_whose_turn_is_over_keeps_no_place() {
         let hub = Arc::new(Hub::new());
         hub.running(TaskNumber(1), &input("a"));
-        hub.answer(TaskNumber(1), &input("a"), failed());
+        hub.answer(TaskNumber(1), &input("a"), failed(), Word::say);
         assert!(hub.entries.lock().as_ref().is_some_and(HashMap::is_empty));
     }
 
@@ -400,7 +407,7 @@ mod tests {
         let hub = Arc::new(Hub::new());
         let handles = [(); 2].map(|()| hub.expect(TaskNumber(1), &input("a")).expect("open"));
         let other = hub.expect(TaskNumber(1), &input("b")).expect("open");
-        hub.answer(TaskNumber(1), &input("a"), failed());
+        hub.answer(TaskNumber(1), &input("a"), failed(), Word::say);
         hub.ended(TaskNumber(1), &[input("b")]);
         for _ in 0..2 {
             let mut waiting = hub.wait(TaskNumber(1), &input("a")).expect("open");
@@ -434,7 +441,8 @@ mod tests {
             suspended: Some("more".into()),
             superseded: false,
         };
-        hub.answer(TaskNumber(1), &input("a"), Answered { turn: 1, result });
+        let stored = Answered { turn: 1, result };
+        hub.answer(TaskNumber(1), &input("a"), stored, Word::say);
         let waiting = hub.wait(TaskNumber(1), &input("a")).expect("open");
         assert!(!waiting.will_pass, "the store is asked");
     }
@@ -445,7 +453,7 @@ mod tests {
         hub.running(TaskNumber(1), &input("a"));
         let (waiter, mut told) = oneshot::channel();
         hub.attend(TaskNumber(1), input("a"), waiter);
-        hub.answer(TaskNumber(1), &input("a"), failed());
+        hub.answer(TaskNumber(1), &input("a"), failed(), Word::say);
         assert!(matches!(told.try_recv(), Ok(Told::Answer(_))));
     }
 

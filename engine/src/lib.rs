@@ -23,6 +23,8 @@ mod about;
 #[cfg(feature = "runtime")]
 mod alarms;
 #[cfg(feature = "runtime")]
+mod alike;
+#[cfg(feature = "runtime")]
 mod answer_ask;
 #[cfg(feature = "runtime")]
 mod answered;
@@ -222,6 +224,8 @@ mod value_type;
 mod wall_clock;
 #[cfg(feature = "runtime")]
 mod watch;
+#[cfg(feature = "runtime")]
+mod word;
 #[cfg(feature = "runtime")]
 mod writer;
 

@@ -9,7 +9,7 @@ use crate::stream::cell::{Appended, Closed};
 use crate::stream::pump::Pumps;
 use crate::stream::sink::Brought;
 use crate::stream::tail::Standing;
-use crate::writer::{Origin, Refused, Settled, Told};
+use crate::writer::{Origin, Refused, Settled, Stop, Told};
 use outlive_storage::StoreError;
 use outlive_storage::row::{EventKind, TaskNumber, TaskRow};
 use std::sync::Arc;
@@ -32,7 +32,7 @@ pub(crate) struct Pending {
     /// Whether the task is gone with it.
     removed: bool,
     /// The sink that the call brought.
-    sink: Option<Brought>,
+    sink: Option<Box<Brought>>,
 }
 
 impl Pending {
@@ -40,7 +40,7 @@ impl Pending {
     pub(crate) fn decided(
         decided: Decided,
         (reply, origin): (Reply, Origin),
-        (slot, sink): (Option<Slot>, Option<Brought>),
+        (slot, sink): (Option<Slot>, Option<Box<Brought>>),
     ) -> Pending {
         Pending {
             reply,
@@ -86,6 +86,13 @@ impl Pending {
             removed: false,
             sink: None,
         }
+    }
+
+    /// The word on it and who is told, once: nobody is told what is left.
+    pub(crate) fn word(&mut self) -> (Reply, Told) {
+        let said = Err(Refused::Stopped(Stop::Shutdown));
+        let reply = std::mem::replace(&mut self.reply, Reply::Nobody);
+        (reply, std::mem::replace(&mut self.told, said))
     }
 
     /// Nothing of its task was written, for the task is damaged.
@@ -145,7 +152,7 @@ impl Pending {
             Err(_) => false,
         };
         if let Some(sink) = self.sink.take().filter(|_| begins) {
-            pumps.bring(self.task, sink);
+            pumps.bring(self.task, *sink);
         }
     }
 

@@ -2,6 +2,7 @@
 
 use crate::hub::{self, Hub};
 use crate::machine::Answer;
+use crate::word::Word;
 use crate::writer::{Refused, Told};
 use outlive_storage::row::{Generation, TaskRow};
 use std::sync::Arc;
@@ -28,9 +29,11 @@ pub(crate) enum Reply {
 
 impl Reply {
     /// The word on what is durable. Who waits for the answer gets a place among the waiters.
-    pub(crate) fn settle(self, told: Told, hub: &Hub) {
-        let Reply::Waiter { sender, waiter } = self else {
-            return self.tell(told);
+    pub(crate) fn settle(self, told: Told, hub: &Hub, say: impl FnOnce(Word)) {
+        let (sender, waiter) = match self {
+            Reply::Waiter { sender, waiter } => (sender, waiter),
+            Reply::Sender(sender) => return say(Word::Came(sender, told)),
+            Reply::Nobody | Reply::Log { .. } => return self.tell(told),
         };
         let accepted = match &told {
             Ok(settled) => match &settled.answer {

@@ -59,6 +59,8 @@ impl Request {
 }
 
 /// An event before it has found room.
+///
+/// It is moved several times, and most of the time that takes: what is seldom there is in boxes.
 pub(crate) struct Draft {
     pub(crate) target: Target,
     pub(crate) event: Event,
@@ -69,11 +71,11 @@ pub(crate) struct Draft {
     /// What the turn has emitted goes along.
     pub(crate) stream: Option<Arc<StreamCell>>,
     /// What is said in the stream when the event is carried out, and only then.
-    pub(crate) mark: Option<StreamEntry>,
+    pub(crate) mark: Option<Box<StreamEntry>>,
     /// Taken along, so that a claim cannot lose its slot between commit and entry.
     pub(crate) slot: Option<Slot>,
     /// Taken along to the turn that a call begins.
-    pub(crate) sink: Option<Brought>,
+    pub(crate) sink: Option<Box<Brought>>,
 }
 
 impl Draft {

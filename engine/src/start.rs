@@ -1,5 +1,6 @@
 //! A start under way: options first, then awaited until the input is durable.
 
+use crate::alike::Alike;
 use crate::def::TaskDef;
 use crate::engine::{Engine, Shared};
 use crate::env::{self, Clock, micros};
@@ -89,7 +90,7 @@ pub struct Start<O, S = ()> {
     when: When,
     options: TaskOptions,
     said: Said,
-    sink: Option<Brought>,
+    sink: Option<Box<Brought>>,
     output: PhantomData<fn() -> (O, S)>,
 }
 
@@ -266,7 +267,7 @@ impl<O, S> Start<O, S> {
         S: DeserializeOwned + Send + 'static,
     {
         let spawner = self.shared.dispatcher.spawner.clone();
-        self.sink = Some(Brought::new(sink::erase(sink), spawner));
+        self.sink = Some(Box::new(Brought::new(sink::erase(sink), spawner)));
         self
     }
 
@@ -288,14 +289,14 @@ impl<O, S> Start<O, S> {
         };
         // What the registered definition says, the variant over it, the call over both.
         let options = of.options().and(self.options);
-        let options_row = options.row()?;
+        let options_row = dispatcher.options.shared(options.row()?);
         if *dispatcher.stopping.borrow() && dispatcher.writer.poison.get().is_none() {
             return Err(StartError::ShuttingDown);
         }
         self.said.check()?;
         let by = (&*bytes, &id);
         let made = facts(self.said, &options, &of, by, &dispatcher.creator);
-        let (facts, cannot_create) = created_with(self.must_exist, made)?;
+        let (facts, cannot_create) = created_with(self.must_exist, made, &dispatcher.facts)?;
         let kind = of.kind();
         let slot = kind.and_then(|kind| dispatcher.slots.take_for_start(kind, def));
         let digest = dispatcher.digests.of(&bytes);
@@ -347,11 +348,12 @@ type CreatedWith = (Option<Arc<Facts>>, Option<FactsError>);
 fn created_with(
     must_exist: bool,
     made: Result<Facts, FactsError>,
+    known: &Alike<Facts>,
 ) -> Result<CreatedWith, StartError> {
     Ok(match made {
         // Nothing to create it with, and so it is not created.
         _ if must_exist && !cfg!(planted = "further_input_starts_a_task") => (None, None),
-        Ok(facts) => (Some(Arc::new(facts)), None),
+        Ok(facts) => (Some(known.shared(facts)), None),
         // A task that exists needs none of it, so whether it matters is for the writer to say.
         Err(error) if cfg!(planted = "attach_needs_factory") => return Err(error.into()),
         Err(error) => (None, Some(error)),

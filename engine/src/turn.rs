@@ -3,6 +3,7 @@
 //! It has so many lines because a turn is followed here from its claim to its end, in the one order that loses nothing.
 
 use crate::alarms::Alarms;
+use crate::alike::Alike;
 use crate::asking::open_asks;
 use crate::call::{SharedSlot, caught};
 use crate::child_door::ChildDoor;
@@ -35,7 +36,8 @@ use crate::stream::pump::Pump;
 use crate::turn_steps::TurnSteps;
 use crate::writer::{Origin, Refused, Room, Target, Writer};
 use outlive_storage::row::{
-    EntryKind, Generation, Payload, StreamEntry, TaskNumber, TaskRow, ValueKey, ValueKind,
+    EntryKind, Facts, Generation, OptionsRow, Payload, StreamEntry, TaskNumber, TaskRow, ValueKey,
+    ValueKind,
 };
 use outlive_storage::{Store, StoreError, StreamEnd};
 use parking_lot::Mutex;
@@ -75,6 +77,9 @@ pub(crate) struct Dispatcher {
     pub(crate) claimant: Claimant,
     /// What is said about the tasks this engine starts.
     pub(crate) creator: Creator,
+    /// What was said about the task before, and with which options it was started.
+    pub(crate) facts: Alike<Facts>,
+    pub(crate) options: Alike<OptionsRow>,
     pub(crate) live: Arc<LiveTable>,
     pub(crate) alarms: Arc<Alarms>,
     pub(crate) clock: Clock,
@@ -138,7 +143,7 @@ impl Dispatcher {
         };
         let launch = |turn: Turn, occupied| turn.sit(occupied).start();
         if let Some((turn, occupied)) = self.live.occupy(id, claim, (turn, launch)) {
-            crew.join(turn.sit(occupied), self);
+            crew.join(turn.sit(occupied));
         }
     }
 

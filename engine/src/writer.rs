@@ -33,6 +33,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 const QUEUE_KIB: u32 = 64 * 1024;
 const ENGINE_KIB: u32 = QUEUE_KIB / 8;
 
+/// How long workers may take to say what they are to say. One that is free does so within microseconds.
+const WORKERS_MAX: Duration = Duration::from_millis(5);
+
 /// Which task an event is for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Target {
@@ -381,18 +384,25 @@ impl Guarded {
     /// How long the writer may wait for something to do; `None`: as long as it takes.
     fn patience(&self) -> Option<Duration> {
         let due = match self.batcher.held_until() {
-            Some(held_until) => held_until,
+            Some(held_until) => Some(held_until),
             None if !self.stash.is_empty() => return Some(Duration::ZERO),
-            None => self.lingering.due()?,
+            None => self.lingering.due(),
         };
         let now = self.batcher.clock().own();
-        Some(Duration::from_micros(due.0.saturating_sub(now.0)))
+        let until = due.map(|due| Duration::from_micros(due.0.saturating_sub(now.0)));
+        let words = (self.batcher.has_handed_over()).then_some(WORKERS_MAX);
+        until.into_iter().chain(words).min()
     }
 
     /// Carries out what waits, of which this is the first, if there is a first. False: the writer must end.
     fn go_on(&mut self, first: Option<Message>, mut more: impl FnMut() -> Option<Message>) -> bool {
+        let is_held = self.batcher.held_until().is_some();
+        if first.is_none() || is_held {
+            // Workers have had their time.
+            self.batcher.handed().say_left();
+        }
         self.stash.extend(first);
-        if self.batcher.held_until().is_some() {
+        if is_held {
             self.stash.extend(std::iter::from_fn(more));
             return self.settle();
         }

@@ -376,7 +376,7 @@ pub struct TaskRow {
     /// The input of the turn before; empty in the first turn of a run that began with an input of its own.
     pub previous: Option<PreviousInput>,
     /// The options of this run; set at its start.
-    pub options: OptionsRow,
+    pub options: Arc<OptionsRow>,
     /// A cancel on record; cleared when the turn it was for, or the run, has ended.
     pub cancel: Option<CancelRow>,
     /// When the turn's time-out falls; [`Deadline::NEVER`] without one, before the turn's first claim, and while it waits

@@ -18,8 +18,8 @@ use outlive_storage::row::{
 use outlive_storage::{Commit, Store};
 use std::path::Path;
 use std::process::Command;
-use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 /// Tasks in a file, unless an argument says otherwise.
@@ -166,7 +166,7 @@ fn waiting(number: u64, wait: Wait) -> Result<Vec<Commit>, Failed> {
     let task = TaskNumber(number);
     let mut event = rows::input(number)?;
     if let Event::Input(input) = &mut event {
-        input.options.keep = Keep::Forever;
+        Arc::make_mut(&mut input.options).keep = Keep::Forever;
         let far = Deadline::wall(Micros(u64::MAX / 2));
         input.start_at = (wait == Wait::Pending).then_some(far);
     }

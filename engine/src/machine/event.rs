@@ -71,7 +71,7 @@ pub struct NewInput {
     /// Rank among due tasks, for a new run.
     pub priority: Priority,
     /// The options of a new run.
-    pub options: OptionsRow,
+    pub options: Arc<OptionsRow>,
     /// What a new task is created with; empty when that could not be made, so that only an existing task takes
     /// the input.
     pub facts: Option<Arc<Facts>>,
@@ -87,7 +87,7 @@ pub struct NewInput {
     pub claimant: Option<Claimant>,
     /// Set when a turn of another task starts it: then the input begins a task, or is that of the child it began before,
     /// and nothing else.
-    pub parent: Option<NewParent>,
+    pub parent: Option<Box<NewParent>>,
 }
 
 /// How a turn ended, as the shell saw it.

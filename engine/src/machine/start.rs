@@ -12,8 +12,8 @@ use super::view::{Now, View};
 use outlive_storage::commit::{Expect, Write};
 use outlive_storage::id::InputId;
 use outlive_storage::row::{
-    Deadline, Delivery, EntryKind, EventKind, Generation, Guard, InputRow, OptionsRow, Receipt,
-    State, TaskRow, Timeline, WaitReason,
+    Deadline, Delivery, EntryKind, EventKind, Generation, Guard, InputRow, Receipt, State, TaskRow,
+    Timeline, WaitReason,
 };
 use smallvec::smallvec;
 use std::sync::Arc;
@@ -121,7 +121,7 @@ pub(super) fn further_input(
             None => Ok(attached),
             Some(parent) => Ok(Transition {
                 answer: attached.answer,
-                ..taken_over(view, row, parent, now)?
+                ..taken_over(view, row, *parent, now)?
             }),
         };
     }
@@ -269,10 +269,10 @@ fn restart(
     next.entry = EntryKind::Fresh;
     // Turns are found by their slots, and slots do not move while one is kept.
     let keep_turns = row.options.keep_turns;
-    next.options = OptionsRow {
-        keep_turns,
-        ..input.options
-    };
+    next.options = input.options;
+    if next.options.keep_turns != keep_turns {
+        Arc::make_mut(&mut next.options).keep_turns = keep_turns;
+    }
     next.priority = input.priority;
     let effect = enter_or_wait(&mut next, input.claimant, due(input.start_at, now), now);
     Transition {

@@ -46,7 +46,7 @@ pub(crate) fn pending(number: u64, id: &str) -> TaskRow {
         input: Payload::Inline(b"{\"a\":1}".to_vec()),
         steps_of: 1,
         previous: None,
-        options: options(),
+        options: options().into(),
         cancel: None,
         deadline: Deadline::NEVER,
         time_left_us: None,

@@ -1,5 +1,6 @@
 //! What the world around a program does to it: full disks, stopped processes, handlers that behave badly.
 
+mod blocked;
 mod handlers;
 #[cfg(target_os = "linux")]
 mod large;

@@ -48,7 +48,7 @@ pub(crate) fn input(text: &str, on_conflict: OnConflict) -> Event {
         payload: Payload::Inline(b"1".to_vec()),
         delivery: Delivery::Interrupt,
         priority: Priority::NORMAL,
-        options: OptionsRow {
+        options: Arc::new(OptionsRow {
             retry,
             timeout_us: TIMEOUT_TICKS * TICK_US,
             grace_us: 0,
@@ -57,7 +57,7 @@ pub(crate) fn input(text: &str, on_conflict: OnConflict) -> Event {
             keep_turns: 2,
             keep_alive_on_failure: false,
             keep_items: None,
-        },
+        }),
         facts: Some(Arc::new(Facts::default())),
         start_at: None,
         on_conflict,

@@ -61,8 +61,8 @@ fn asked(
 
 fn start(parent: NewParent, options: OptionsRow) -> Event {
     Event::Input(NewInput {
-        parent: Some(parent),
-        options,
+        parent: Some(parent.into()),
+        options: options.into(),
         ..input("child")
     })
 }

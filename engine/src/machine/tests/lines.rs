@@ -3,6 +3,7 @@
 use super::task::{BACK_OFF_US, PLAIN, Task, died, failed, input, us};
 use crate::machine::{Event, NewInput, Overdue, Rejected};
 use outlive_storage::row::{Deadline, Line, Micros, State};
+use std::sync::Arc;
 
 const YEARS: i64 = 10 * 365 * 86_400_000_000;
 /// Far enough from 1970 for a clock that is set back by ten years.
@@ -43,7 +44,7 @@ fn delayed_until(at: u64) -> Task {
 fn timed(timeout_us: u64) -> Task {
     let mut task = at_noon();
     let mut timed = input("a");
-    timed.options.timeout_us = timeout_us;
+    Arc::make_mut(&mut timed.options).timeout_us = timeout_us;
     task.send(timed);
     task
 }

@@ -209,7 +209,7 @@ fn a_turn_that_waits_for_its_slot_loses_no_time() {
         ..OPTIONS
     };
     task.send(crate::machine::NewInput {
-        options,
+        options: options.into(),
         claimant: None,
         ..input("a")
     });

@@ -296,7 +296,7 @@ fn a_restart_brings_the_options_of_its_run_and_leaves_the_turns_where_they_are()
     };
     let priority = Priority::new(1);
     task.send(NewInput {
-        options,
+        options: options.into(),
         priority,
         ..with(OnConflict::Restart, "b")
     });

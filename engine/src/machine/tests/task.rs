@@ -64,7 +64,7 @@ pub(super) fn input(text: &str) -> NewInput {
         payload: Payload::Inline(text.into()),
         delivery: Delivery::Interrupt,
         priority: Priority::NORMAL,
-        options: OPTIONS,
+        options: OPTIONS.into(),
         facts: Some(Arc::new(Facts::default())),
         start_at: None,
         on_conflict: OnConflict::Refuse,
@@ -293,7 +293,7 @@ impl Task {
     pub(super) fn running_with(limits: DefLimits, options: OptionsRow) -> Task {
         let mut task = Task::none(limits);
         task.send(NewInput {
-            options,
+            options: options.into(),
             ..input("a")
         });
         task
@@ -304,7 +304,7 @@ impl Task {
     pub(super) fn due(limits: DefLimits, options: OptionsRow) -> Task {
         let mut task = Task::none(limits);
         task.send(NewInput {
-            options,
+            options: options.into(),
             claimant: None,
             ..input("a")
         });

@@ -66,7 +66,7 @@ impl Model {
                 seq: bytes as u64,
                 payload: payload(bytes),
             }),
-            options: options(self.rules),
+            options: options(self.rules).into(),
             cancel: turn.cancel.map(|(scope, reason)| CancelRow {
                 scope: match scope {
                     Scope::Task => CancelScope::Task,

@@ -146,7 +146,7 @@ fn input(rules: Rules, position: usize, like: usize) -> NewInput {
         payload: payload(position),
         delivery: Delivery::Interrupt,
         priority: Priority::NORMAL,
-        options: options(rules),
+        options: options(rules).into(),
         facts: Some(Arc::new(Facts::default())),
         start_at: None,
         on_conflict: OnConflict::Refuse,

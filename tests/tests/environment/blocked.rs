@@ -1,0 +1,167 @@
+//! A runtime of which every worker is held up by what somebody runs on it, or that nobody drives.
+
+use outlive::{Builder, Ctx, Engine, HandlerError, TaskDef};
+use outlive_storage::MemStore;
+use outlive_tests::faulty::Faulty;
+use parking_lot::Mutex;
+use std::future::Future;
+use std::sync::{Arc, mpsc};
+use std::thread;
+use std::time::Duration;
+use tokio::runtime::{self, Runtime};
+
+const TASK: TaskDef<u32, u32> = TaskDef::new("task");
+/// Far longer than an answer takes.
+const LONG: Duration = Duration::from_secs(30);
+const TASKS: u32 = 200;
+
+fn driven_by_who_waits() -> Runtime {
+    let mut builder = runtime::Builder::new_current_thread();
+    builder.enable_time().build().unwrap()
+}
+
+/// Waits on another runtime than the engine's.
+fn told<F: Future>(callers: &Runtime, answer: F) -> F::Output {
+    let told = callers.block_on(async { tokio::time::timeout(LONG, answer).await });
+    told.expect("no worker is needed for an answer")
+}
+
+fn handled(builder: Builder) -> Builder {
+    builder.task(TASK, |_: Ctx, n| async move { Ok::<_, HandlerError>(n) })
+}
+
+fn tasks() -> impl Iterator<Item = (String, u32)> {
+    (0..TASKS).map(|n| (format!("t{n}"), n))
+}
+
+/// A runtime whose one worker does nothing until this is dropped.
+struct Blocked {
+    // Declared, and so dropped, before the runtime, which waits for its workers.
+    _release: mpsc::Sender<()>,
+    runtime: Runtime,
+}
+
+impl Blocked {
+    fn new() -> Blocked {
+        let mut builder = runtime::Builder::new_multi_thread();
+        let runtime = builder.worker_threads(1).enable_time().build().unwrap();
+        let (release, released) = mpsc::channel();
+        let (blocks, is_blocked) = mpsc::channel();
+        runtime.spawn(async move {
+            blocks.send(()).unwrap();
+            let _: Result<(), _> = released.recv();
+        });
+        is_blocked.recv().unwrap();
+        Blocked {
+            _release: release,
+            runtime,
+        }
+    }
+
+    fn release(self) -> Runtime {
+        self.runtime
+    }
+}
+
+/// Workers are to say the answers of a batch. Who waits elsewhere is not to wait for them.
+#[test]
+fn callers_are_answered_while_every_worker_is_blocked() {
+    let directory = tempfile::tempdir().unwrap();
+    let (callers, blocked) = (driven_by_who_waits(), Blocked::new());
+    let builder = Engine::builder(directory.path().join("tasks.redb"));
+    let builder = handled(builder.runtime(blocked.runtime.handle().clone()));
+    let engine = told(&callers, builder.open()).unwrap();
+    let started = told(&callers, engine.start_many(TASK, tasks()));
+    assert_eq!(started.len(), TASKS as usize);
+
+    let _handlers = blocked.release();
+    callers.block_on(async {
+        for (n, run) in (0..TASKS).zip(started) {
+            assert_eq!(run.unwrap().result().await.unwrap(), n);
+        }
+        engine.shutdown(Duration::ZERO).await;
+    });
+}
+
+/// The store, and a permit for each of its commits, which says when it waits for it.
+fn permitted() -> (Arc<Faulty>, mpsc::Receiver<()>, mpsc::Sender<()>) {
+    fn arm(store: &Arc<Faulty>, ends: Arc<Mutex<(mpsc::Sender<()>, mpsc::Receiver<()>)>>) {
+        let again = Arc::clone(store);
+        store.before_commit.set(move || {
+            let permitted = {
+                let (waits, permits) = &*ends.lock();
+                waits.send(()).is_ok() && permits.recv().is_ok()
+            };
+            if permitted {
+                arm(&again, ends);
+            }
+        });
+    }
+    let store = Faulty::on(&Arc::new(MemStore::new()));
+    let ((waits, is_waiting), (permit, permits)) = (mpsc::channel(), mpsc::channel());
+    arm(&store, Arc::new(Mutex::new((waits, permits))));
+    (store, is_waiting, permit)
+}
+
+/// Nobody knows how long a commit takes: who is in the one before has been durable for as long.
+#[test]
+fn no_answer_waits_for_the_next_commit() {
+    let (callers, blocked) = (driven_by_who_waits(), Blocked::new());
+    let (store, is_waiting, permit) = permitted();
+    let builder = Engine::on_store(Arc::<Faulty>::clone(&store));
+    let builder = handled(builder.runtime(blocked.runtime.handle().clone()));
+    let engine = told(&callers, builder.open()).unwrap();
+    // Let others run until nobody has anything to do: what they ask for is on its way then.
+    let settle = || callers.block_on(async { tokio::time::sleep(Duration::from_millis(50)).await });
+
+    // The first is alone; the others are the batch that comes together while it is committed.
+    let several = engine.clone();
+    let started = callers.spawn(async move { several.start_many(TASK, tasks()).await });
+    settle();
+    is_waiting.recv().unwrap();
+    permit.send(()).unwrap();
+    is_waiting.recv().unwrap();
+    let one = engine.clone();
+    let next = callers.spawn(async move { one.start(TASK, "next", &1).await });
+    settle();
+    permit.send(()).unwrap();
+    is_waiting.recv().unwrap();
+    let started = told(&callers, started).unwrap();
+    assert!(started.iter().all(Result::is_ok));
+    assert!(!next.is_finished(), "its commit is under way");
+
+    drop(permit);
+    let _handlers = blocked.release();
+    assert!(told(&callers, next).unwrap().is_ok());
+    callers.block_on(engine.shutdown(Duration::ZERO));
+}
+
+/// Each batch would leave a task in a runtime that runs none.
+#[test]
+fn a_runtime_that_nobody_drives_answers_threads_and_does_not_grow() {
+    const THREADS: u32 = 8;
+    const EACH: u32 = 50;
+    let directory = tempfile::tempdir().unwrap();
+    let undriven = driven_by_who_waits();
+    let path = directory.path().join("tasks.redb");
+    let engine = undriven.block_on(handled(Engine::builder(path)).open());
+    let engine = engine.unwrap();
+    let before = undriven.metrics().num_alive_tasks();
+    thread::scope(|scope| {
+        for thread in 0..THREADS {
+            let engine = &engine;
+            scope.spawn(move || {
+                let caller = driven_by_who_waits();
+                for n in 0..EACH {
+                    let start = engine.start(TASK, format!("{thread}-{n}"), &n);
+                    // Not claimed: a handler is a task of the runtime.
+                    let started = async { start.start_in(LONG * 100).await };
+                    told(&caller, started).unwrap();
+                }
+            });
+        }
+    });
+    let more = undriven.metrics().num_alive_tasks() - before;
+    assert!(more < (THREADS * EACH) as usize / 20, "{more} tasks");
+    undriven.block_on(engine.shutdown(Duration::ZERO));
+}
