@@ -482,6 +482,10 @@ impl Guarded {
     /// What comes after a batch. False: the writer must end.
     fn go_on_with(&mut self, then: Option<Then>) -> bool {
         let is_held = self.batcher.held_until().is_some();
+        if then.is_some() {
+            // It writes as well, and nobody knows how long that takes.
+            self.batcher.handed().say_left();
+        }
         match then {
             None => true,
             // What comes after a batch that is held waits behind it.
