@@ -47,40 +47,40 @@ pub(crate) struct Watched {
 }
 
 impl Alarms {
-    /// Watches a turn that is entered: its deadline stands in its row.
+    /// Watches a turn that is entered, if it has a deadline: that stands in its row.
     pub(crate) fn watch(
         self: &Arc<Self>,
         task: TaskNumber,
         row: &TaskRow,
         generation: Generation,
         times: Times,
-    ) -> Arc<Watched> {
-        let watched = self.silent(task, generation);
-        if row.deadline != Deadline::NEVER && !cfg!(planted = "time_out_forgotten") {
-            let grace_us = row.options.grace_us;
-            let at = if cfg!(planted = "alarm_on_another_line") {
-                row.deadline.at
-            } else {
-                times.in_own_time(row.deadline)
-            };
-            watched.set(at, Ring::TimeOut { grace_us });
+    ) -> Option<Arc<Watched>> {
+        if row.deadline == Deadline::NEVER || cfg!(planted = "time_out_forgotten") {
+            return None;
         }
-        watched
+        let watched = self.silent(task, generation);
+        let grace_us = row.options.grace_us;
+        let at = if cfg!(planted = "alarm_on_another_line") {
+            row.deadline.at
+        } else {
+            times.in_own_time(row.deadline)
+        };
+        watched.set(at, Ring::TimeOut { grace_us });
+        Some(watched)
     }
 
-    fn silent(self: &Arc<Self>, task: TaskNumber, generation: Generation) -> Arc<Watched> {
+    /// For a turn that has no alarm yet.
+    pub(crate) fn silent(
+        self: &Arc<Self>,
+        task: TaskNumber,
+        generation: Generation,
+    ) -> Arc<Watched> {
         Arc::new(Watched {
             alarms: Arc::clone(self),
             task,
             generation,
             keys: Mutex::new(Vec::new()),
         })
-    }
-
-    /// The alarms of a turn that has none.
-    #[cfg(test)]
-    pub(crate) fn unwatched(self: &Arc<Self>) -> Arc<Watched> {
-        self.silent(TaskNumber(0), Generation(0))
     }
 
     /// Rings until the engine stops; the alarms of turns that end are gone by then.

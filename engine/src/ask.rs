@@ -286,7 +286,7 @@ impl<S> Ctx<S> {
         ask: Ask,
     ) -> Result<A, AskError> {
         let key = key.into();
-        let ask = ask.row::<A>(self.core.clock.times())?;
+        let ask = ask.row::<A>(self.core.host.clock.times())?;
         let step = OneStep::begin::<Infallible>(self, key, StepOptions::new()).await?;
         step.ask(ask).await
     }

@@ -88,7 +88,7 @@ impl<S> OneStep<'_, S> {
         if until == Deadline::NEVER {
             return Duration::MAX;
         }
-        let times = self.ctx.core.clock.times();
+        let times = self.ctx.core.host.clock.times();
         Duration::from_micros(times.left_us(until))
     }
 
@@ -96,7 +96,7 @@ impl<S> OneStep<'_, S> {
         if until == Deadline::NEVER {
             return std::future::pending().await;
         }
-        self.ctx.core.clock.reach(until).await;
+        self.ctx.core.host.clock.reach(until).await;
     }
 
     /// The time of the question is over: unless somebody was faster, that is recorded.
@@ -113,7 +113,7 @@ impl<S> OneStep<'_, S> {
     async fn found_question(&self, digest: [u8; 16]) -> Result<Found, StepError<Infallible>> {
         let core = &self.ctx.core;
         let (task, turn, key) = (core.task, core.row.steps_of, self.key.clone());
-        let read = core.reader.read_on(move |store| {
+        let read = core.host.reader.read_on(move |store| {
             // The list first: an answer takes the question from it and is recorded in one commit, so what is not listed
             // any more is recorded by now, or was withdrawn.
             let ask = store.ask(task, key.as_str())?;

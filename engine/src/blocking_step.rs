@@ -131,7 +131,7 @@ impl<S> Ctx<S> {
         &self,
         waiting: impl Future<Output = Result<T, StepError<E>>>,
     ) -> Result<T, StepError<E>> {
-        let waited = self.core().runtime.wait_here(waiting);
+        let waited = self.core().host.runtime.wait_here(waiting);
         waited.unwrap_or_else(|InsideRuntime| Err(StepError::InsideRuntime))
     }
 }

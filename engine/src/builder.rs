@@ -30,7 +30,7 @@ use serde::de::DeserializeOwned;
 use std::collections::HashSet;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 /// Where the rows are.
@@ -177,6 +177,7 @@ impl Builder {
             factories: Factories::default(),
             retry_if: None,
             sink: None,
+            plain: OnceLock::new(),
         });
         self
     }

@@ -16,23 +16,14 @@ use crate::writer::{Origin, Refused, Sent, Target, Told};
 use outlive_storage::id::{InputId, TaskId};
 use outlive_storage::row::{DefNumber, Delivery, ParentRow};
 use sha2::{Digest, Sha256};
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use tokio::sync::OnceCell;
 
-/// A turn's way to the engine that starts tasks. A context that is kept beyond its engine keeps no part of it.
+/// What a turn knows of its children.
+#[derive(Default)]
 pub(crate) struct ChildDoor {
-    dispatcher: Weak<Dispatcher>,
     /// Set once the turn's row says that it has children.
     marked: OnceCell<()>,
-}
-
-impl ChildDoor {
-    pub(crate) fn new(dispatcher: &Arc<Dispatcher>) -> ChildDoor {
-        ChildDoor {
-            dispatcher: Arc::downgrade(dispatcher),
-            marked: OnceCell::new(),
-        }
-    }
 }
 
 /// What a child is started with.
@@ -80,7 +71,7 @@ pub(crate) async fn begin(
     input: Vec<u8>,
     wish: Wish,
 ) -> Result<Begun, ChildStartError> {
-    let Some(dispatcher) = core.children.dispatcher.upgrade() else {
+    let Some(dispatcher) = core.host.dispatcher.upgrade() else {
         return over(core).await;
     };
     let id = TaskId::new(wish.id.clone().unwrap_or_else(|| named.clone()));
@@ -174,7 +165,7 @@ async fn mark(core: &CtxCore) -> Result<(), Refused> {
     let mark = || async {
         let event = Event::BecomeParent { generation };
         let draft = Draft::bare(Target::Number(core.task), event);
-        core.writer.ask(Origin::Engine, draft).await.map(drop)
+        core.host.writer.ask(Origin::Engine, draft).await.map(drop)
     };
     core.children.marked.get_or_try_init(mark).await.map(drop)
 }
@@ -204,7 +195,7 @@ impl Begun {
                 Refused::Rejected(Rejected::LeaseLost) | Refused::Unknown(_) | Refused::Stopped(_),
             ) => over(core).await,
             Err(refused) => {
-                let dispatcher = core.children.dispatcher.upgrade();
+                let dispatcher = core.host.dispatcher.upgrade();
                 let name = |def: DefNumber| {
                     let name = dispatcher
                         .as_ref()

@@ -255,7 +255,7 @@ impl Shared {
 
 fn fresh_input_id() -> InputId {
     // INVARIANT: the text of a UUID keeps the rules of ids.
-    InputId::new(env::fresh_id()).expect("a UUID is an id")
+    InputId::new(env::fresh_id(&mut [0; _])).expect("a UUID is an id")
 }
 
 impl<O: 'static, S: 'static> IntoFuture for Reenter<O, S> {

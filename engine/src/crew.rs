@@ -3,9 +3,10 @@
 //!
 //! To start a task of a runtime from outside of it takes the runtime's locks, and memory that a worker gives back to the
 //! thread it came from: both are what the writer waits for when hundreds are entered. So it hands turns over in crews: it
-//! starts one task for several turns, and that one, on a worker, starts the others. So it is with [words](Words).
+//! starts one task for several turns, and that one, on a worker, [enters](Relay) them. So it is with [words](Words).
 
 use crate::env::Place;
+use crate::relay::Relay;
 use crate::turn::{Dispatcher, Seated};
 use crate::word::{Handed, Word, Words};
 use outlive_storage::row::Times;
@@ -80,10 +81,7 @@ impl Crew {
     fn start(&mut self) {
         let mut turns = std::mem::take(&mut self.turns);
         if turns.len() > 1 {
-            self.dispatcher.spawner.spawn(async move {
-                turns.into_iter().for_each(Seated::start);
-            });
-            return;
+            return Relay::start(turns, &self.dispatcher.spawner);
         }
         if let Some(turn) = turns.pop() {
             turn.start();

@@ -1,14 +1,13 @@
 //! What a handler knows about its turn.
 
 use crate::child_door::ChildDoor;
-use crate::env::{Clock, Spawner};
 use crate::error::{FlushError, NotShuttingDown};
 use crate::failpoint::{self, Failpoint};
+use crate::host::Host;
 use crate::inbox::{Inbox, Keys, PendingInput};
 use crate::input_error::PendingError;
 use crate::machine::{Asking, Event, Wait, WaitFor};
 use crate::metadata::{Metadata, MetadataCell};
-use crate::reader::Reader;
 use crate::reply::Reply;
 use crate::request::Draft;
 use crate::signal::{Causes, Signal};
@@ -16,7 +15,7 @@ use crate::snapshot::Source;
 use crate::stream::cell::StreamCell;
 use crate::turn_steps::TurnSteps;
 use crate::value;
-use crate::writer::{Origin, Refused, Room, Sent, Target, Writer};
+use crate::writer::{Origin, Refused, Room, Sent, Target};
 use outlive_storage::id::{InputId, TaskId};
 use outlive_storage::row::{
     EntryKind, Failure, Generation, StepRow, StreamEntry, TaskNumber, TaskRow,
@@ -26,7 +25,6 @@ use std::convert::Infallible;
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
-use tokio::sync::watch;
 
 /// Why the handler was entered.
 ///
@@ -59,20 +57,15 @@ pub(crate) struct CtxCore {
     pub(crate) row: Arc<TaskRow>,
     pub(crate) name: &'static str,
     pub(crate) generation: Generation,
-    pub(crate) shutdown: watch::Receiver<bool>,
+    pub(crate) host: Arc<Host>,
     pub(crate) signal: Arc<Signal>,
     /// The bytes of the input of the turn before.
     pub(crate) previous: Option<Vec<u8>>,
     pub(crate) metadata: MetadataCell,
     pub(crate) stream: Arc<StreamCell>,
-    pub(crate) writer: Arc<Writer>,
-    pub(crate) reader: Arc<Reader>,
     /// The keys under which it took inputs.
     pub(crate) keys: Keys,
     pub(crate) steps: Arc<TurnSteps>,
-    pub(crate) clock: Clock,
-    /// Where handlers run: blocking ones wait with it.
-    pub(crate) runtime: Spawner,
     pub(crate) children: ChildDoor,
 }
 
@@ -81,19 +74,21 @@ impl CtxCore {
     /// later is written later. The change that goes along is durable when the event is.
     pub(crate) async fn send(&self, draft: Draft) -> Result<(Option<u64>, Sent), Refused> {
         let room = self.room(draft.size()).await;
-        self.pass(room, draft, |room, draft| self.writer.send_in(room, draft))
+        self.pass(room, draft, |room, draft| {
+            self.host.writer.send_in(room, draft)
+        })
     }
 
     /// As [`CtxCore::send`], for who does not wait for what it comes to, and has [room](CtxCore::room).
     pub(crate) fn post_in(&self, room: Room, draft: Draft, reply: Reply) -> Result<(), Refused> {
-        let post = |room, draft| self.writer.post_in(room, draft, reply);
+        let post = |room, draft| self.host.writer.post_in(room, draft, reply);
         self.pass(room, draft, post).map(|(_, ())| ())
     }
 
     /// Waits for room for an event that comes with so many bytes, and with the metadata that has changed.
     pub(crate) async fn room(&self, bytes: usize) -> Room {
         let bytes = bytes + self.metadata.size();
-        self.writer.room(Origin::Engine, bytes).await
+        self.host.writer.room(Origin::Engine, bytes).await
     }
 
     /// In order with all that takes the metadata along.
@@ -165,7 +160,11 @@ impl CtxCore {
 
     /// Makes what changed in the metadata durable.
     pub(crate) async fn flush_metadata(&self) -> Result<(), FlushError> {
-        let room = self.writer.room(Origin::Engine, self.metadata.size()).await;
+        let room = self
+            .host
+            .writer
+            .room(Origin::Engine, self.metadata.size())
+            .await;
         let sent = self.metadata.in_order(|changed| {
             let changed = changed?;
             let event = Event::Keep {
@@ -175,7 +174,7 @@ impl CtxCore {
                 metadata: Some(changed.bytes),
                 ..Draft::bare(Target::Number(self.task), event)
             };
-            Some((changed.version, self.writer.send_in(room, draft)))
+            Some((changed.version, self.host.writer.send_in(room, draft)))
         });
         let Some((version, sent)) = sent else {
             return Ok(());
@@ -390,13 +389,13 @@ impl<S> Ctx<S> {
 
     /// Whether the engine is shutting down.
     pub fn is_shutting_down(&self) -> bool {
-        *self.core.shutdown.borrow()
+        *self.core.host.shutdown.borrow()
     }
 
     /// Resolves when the engine begins to shut down. A turn that does not end in time is dropped and recovered
     /// at the next open.
     pub async fn shutdown(&self) {
-        let mut shutdown = self.core.shutdown.clone();
+        let mut shutdown = self.core.host.shutdown.clone();
         // A sender that is gone means the engine is as well.
         let _ = shutdown.wait_for(|stopping| *stopping).await;
     }

@@ -28,6 +28,7 @@ use crate::run::Run;
 use crate::sealed::Digests;
 use crate::start::{NewTaskId, Start};
 use crate::start_many::StartMany;
+use crate::stopping::Stopping;
 use crate::stream::Streams;
 use crate::sweep::{self, Sweep};
 use crate::trace::Opened;
@@ -38,7 +39,7 @@ use outlive_storage::row::{Etag, Micros};
 use parking_lot::Mutex;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 
@@ -151,7 +152,8 @@ fn dispatcher(
         digests: parts.digests.clone(),
         park_after: parts.park_after,
         families: Arc::default(),
-        stopping: watch::Sender::new(false),
+        stopping: Stopping::not(),
+        host: OnceLock::new(),
         // The clock only grows, also over restarts.
         streams: Arc::new(Streams::new(parts.clock.now().0)),
     }
@@ -315,8 +317,8 @@ impl Engine {
         input: &I,
     ) -> Result<O, RunError> {
         // Taken apart first, so that the input need not live, nor be Sync, across the wait.
-        let start = self.start(def, id, input);
-        start.run().await
+        let going = self.start(def, id, input).go()?;
+        going.end().await
     }
 
     /// Starts many tasks in few commits; one answer each, in order. However many there are, a bounded number is under
@@ -422,7 +424,7 @@ impl Inner {
             }
         };
         let dispatcher = Arc::clone(&self.shared.dispatcher);
-        dispatcher.stopping.send_replace(true);
+        dispatcher.stopping.begin();
         let without_runtime = Arc::clone(&dispatcher);
         let work = async move {
             let report = wind_down(&dispatcher, grace, ended).await;

@@ -3,12 +3,69 @@
 //! Its place among the waiters is taken by the writer, before the handler can end. So the word that the input is durable
 //! wakes nobody; it is there to be read when the answer comes, or when it is known that none will pass.
 
+use crate::error::RunError;
 use crate::hub::{Hub, Told};
 use crate::reply::Reply;
 use crate::request::Draft;
-use crate::writer::{self, Origin, Refused, Sent, Writer};
+use crate::run::Run;
+use crate::start::Wanted;
+use crate::writer::{self, Origin, Refused, Room, Sent, Writer};
+use serde::de::DeserializeOwned;
+use std::marker::PhantomData;
 use std::sync::Arc;
 use tokio::sync::oneshot;
+
+/// A start on its way to its output.
+pub(crate) struct Going<O, S> {
+    wanted: Wanted,
+    sent: Sending,
+    output: PhantomData<fn() -> (O, S)>,
+}
+
+enum Sending {
+    /// It was sent, or refused.
+    Sent(Result<Errand, Refused>),
+    /// There is no room for it yet.
+    Waits(Box<Draft>),
+}
+
+impl<O: DeserializeOwned + 'static, S: 'static> Going<O, S> {
+    /// Sends a start, if there is room for it at once. What is not kept over a wait is not moved into its future either.
+    pub(crate) fn new(wanted: Wanted, draft: Draft) -> Going<O, S> {
+        let writer = &wanted.shared.dispatcher.writer;
+        let sent = match writer.room_now(Origin::Caller, draft.size()) {
+            Some(room) => Sending::Sent(Errand::send_for(&wanted, (room, draft))),
+            None => Sending::Waits(Box::new(draft)),
+        };
+        Going {
+            wanted,
+            sent,
+            output: PhantomData,
+        }
+    }
+
+    /// Waits for the output of the task that was started, or that the start was attached to.
+    ///
+    /// # Errors
+    /// [`RunError`]: the input was not accepted, or there is no output.
+    pub(crate) async fn end(self) -> Result<O, RunError> {
+        let Going { wanted, sent, .. } = self;
+        let sent = match sent {
+            Sending::Sent(sent) => sent,
+            Sending::Waits(draft) => {
+                let writer = &wanted.shared.dispatcher.writer;
+                let room = writer.room(Origin::Caller, draft.size()).await;
+                Errand::send_for(&wanted, (room, *draft))
+            }
+        };
+        let (told, answer) = match sent {
+            Ok(errand) => errand.end().await,
+            Err(refused) => (Err(refused), None),
+        };
+        let run: Run<O, S> = wanted.answered(told)?;
+        Ok(run.result_told(answer).await?)
+    }
+}
 
 /// A start on its way to its answer; given up when dropped.
 pub(crate) struct Errand {
@@ -18,16 +75,20 @@ pub(crate) struct Errand {
 }
 
 impl Errand {
-    /// Sends a start once there is room.
+    fn send_for(wanted: &Wanted, request: (Room, Draft)) -> Result<Errand, Refused> {
+        let dispatcher = &wanted.shared.dispatcher;
+        Errand::send_in(&dispatcher.hub, &dispatcher.writer, request)
+    }
+
+    /// Sends a start for which there is room.
     ///
     /// # Errors
     /// The writer takes no more.
-    pub(crate) async fn send(
+    fn send_in(
         hub: &Arc<Hub>,
         writer: &Writer,
-        draft: Draft,
+        (room, draft): (Room, Draft),
     ) -> Result<Errand, Refused> {
-        let room = writer.room(Origin::Caller, draft.size()).await;
         let (waiter, told) = oneshot::channel();
         let sent = writer.send_for(room, draft, |sender| Reply::Waiter { sender, waiter })?;
         Ok(Errand {
@@ -80,7 +141,8 @@ mod tests {
     async fn sent(hub: &Arc<Hub>) -> (Errand, Request) {
         let (writer, receiver) = Writer::new(Place::Inline);
         let draft = Draft::bare(Target::Number(TASK), Event::ChildEnded);
-        let errand = Errand::send(hub, &writer, draft).await;
+        let room = writer.room(Origin::Caller, draft.size()).await;
+        let errand = Errand::send_in(hub, &writer, (room, draft));
         let Receiver::Inline(mut receiver) = receiver else {
             unreachable!("the place is inline")
         };

@@ -97,6 +97,18 @@ pub(crate) struct Factories {
     pub(crate) tags: Option<Factory<Vec<(String, String)>>>,
 }
 
+impl Factories {
+    /// There are none.
+    pub(crate) fn is_empty(&self) -> bool {
+        let Factories {
+            title,
+            description,
+            tags,
+        } = self;
+        title.is_none() && description.is_none() && tags.is_none()
+    }
+}
+
 /// What one call says.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Said {
@@ -108,6 +120,19 @@ pub(crate) struct Said {
 }
 
 impl Said {
+    /// It says nothing.
+    pub(crate) fn is_nothing(&self) -> bool {
+        let Said {
+            title,
+            description,
+            tags,
+            session,
+            traceparent,
+        } = self;
+        let texts = [title, description, session, traceparent];
+        tags.is_empty() && texts.into_iter().all(Option::is_none)
+    }
+
     /// What a call says is right, or its caller is told: also where the task exists already and needs none of it.
     pub(crate) fn check(&self) -> Result<(), FactsError> {
         fits("title", self.title.as_deref(), TITLE_MAX)?;

@@ -111,7 +111,7 @@ impl Inbox {
             }
             Ok(found)
         };
-        let found = self.core.reader.read_on(read).await;
+        let found = self.core.host.reader.read_on(read).await;
         let found: Vec<(InputRow, Vec<u8>)> = found.map_err(PendingError::from_read)?;
         let pending = found.into_iter().map(|(row, bytes)| {
             let input = value::decode(&bytes).map_err(|error| PendingError::Undecodable {
@@ -157,7 +157,7 @@ impl Inbox {
             key: key.into(),
         };
         let draft = Draft::bare(Target::Number(self.core.task), event);
-        let told = self.core.writer.ask(Origin::Engine, draft).await;
+        let told = self.core.host.writer.ask(Origin::Engine, draft).await;
         let told = told.map_err(TakeError::from_refused);
         let handed = match told {
             Ok(settled) => match settled.answer {
@@ -196,7 +196,7 @@ impl Inbox {
             handed.payload.clone(),
         );
         let read = move |store: &dyn Store| store.bytes(key, &payload);
-        let found = self.core.reader.read_on(read).await;
+        let found = self.core.host.reader.read_on(read).await;
         // Its value goes with the end of the turn.
         found
             .map_err(TakeError::from_read)?

@@ -288,6 +288,7 @@ async fn wait<S>(
 
 async fn ended(core: &CtxCore, family: Family) -> Result<u64, ChildError> {
     let read = core
+        .host
         .reader
         .read_on(move |store| store.ended_children(family));
     or_over(core, read.await).await
@@ -298,7 +299,7 @@ async fn look(core: &CtxCore, family: Family, children: &[ChildOf]) -> Result<Lo
     let mut looked = Looked::default();
     for (page, first) in children.chunks(PAGE).zip((0..).step_by(PAGE)) {
         let page = page.to_vec();
-        let read = core.reader.read_on(move |store| {
+        let read = core.host.reader.read_on(move |store| {
             let mut looked = looked.clone();
             for (child, place) in page.iter().zip(first..) {
                 looked.see(store.get(child.task), (*child, place), family)?;
@@ -362,7 +363,7 @@ async fn take_over(core: &CtxCore, strays: &[ChildOf]) -> Result<(), ChildError>
             generation: core.generation,
         };
         let draft = Draft::bare(Target::Number(stray.task), Event::TakeOver(parent));
-        match core.writer.ask(Origin::Engine, draft).await {
+        match core.host.writer.ask(Origin::Engine, draft).await {
             // It was removed, or is damaged: the next look sees that.
             Ok(_) | Err(Refused::Unreadable(_) | Refused::Rejected(Rejected::NotFound)) => {}
             Err(Refused::Rejected(Rejected::Conflict { .. })) => return Err(ChildError::OfAnother),
@@ -376,7 +377,7 @@ async fn take_over(core: &CtxCore, strays: &[ChildOf]) -> Result<(), ChildError>
 
 /// What a child came to, as its row says.
 async fn result<O: DeserializeOwned>(core: &CtxCore, task: TaskNumber) -> Result<O, ChildError> {
-    let read = core.reader.read_on(move |store| outcome(store, task));
+    let read = core.host.reader.read_on(move |store| outcome(store, task));
     let bytes = or_over(core, read.await).await??;
     value::decode(&bytes).map_err(|error| ChildError::Undecodable {
         expected: format!("{}: {error}", std::any::type_name::<O>()).into(),

@@ -113,6 +113,8 @@ mod held;
 #[cfg(feature = "runtime")]
 mod hold;
 #[cfg(feature = "runtime")]
+mod host;
+#[cfg(feature = "runtime")]
 mod hub;
 #[cfg(feature = "runtime")]
 mod inbox;
@@ -169,6 +171,8 @@ mod recovery;
 #[cfg(feature = "runtime")]
 mod registry;
 #[cfg(feature = "runtime")]
+mod relay;
+#[cfg(feature = "runtime")]
 mod reply;
 #[cfg(feature = "runtime")]
 mod request;
@@ -200,6 +204,8 @@ mod startable;
 mod step;
 #[cfg(feature = "runtime")]
 mod step_key;
+#[cfg(feature = "runtime")]
+mod stopping;
 #[cfg(feature = "runtime")]
 mod stream;
 #[cfg(feature = "runtime")]

@@ -1,15 +1,14 @@
 //! Which ids have a handler in this process: at most one each, whatever is committed.
 
-use crate::alarms::Watched;
+use crate::alarms::{Alarms, Watched};
 use crate::hold::Hold;
 use crate::signal::Signal;
 use foldhash::{HashMap, HashSet};
 use outlive_storage::id::TaskId;
 use outlive_storage::row::{Generation, TaskNumber};
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use std::sync::Arc;
 use tokio::sync::Notify;
-use tokio::task::AbortHandle;
 
 type Launch = Box<dyn FnOnce(Occupied) + Send>;
 
@@ -19,25 +18,30 @@ pub(crate) struct Claim {
     pub(crate) task: TaskNumber,
     pub(crate) generation: Generation,
     pub(crate) signal: Arc<Signal>,
-    pub(crate) watched: Arc<Watched>,
+    /// Its alarms, from the first on.
+    pub(crate) watched: Option<Arc<Watched>>,
 }
 
 struct Seat {
-    /// Tells the calls of one task apart.
-    number: u64,
     claim: Claim,
-    abort: Option<AbortHandle>,
     /// Its future is gone, its thread is not: whoever is next waits for that one, too.
     thread_left: bool,
     /// A later claim, entered when the present call has ended.
-    next: Option<(Claim, Launch)>,
+    next: Option<Box<(Claim, Launch)>>,
 }
 
 impl Seat {
     /// The claim of this task that counts: the one that waits has replaced the one that runs.
     fn latest(&self, task: TaskNumber) -> Option<&Claim> {
-        let next = self.next.as_ref().map(|(claim, _)| claim);
+        let next = self.next.as_ref().map(|next| &next.0);
         let claims = [next, Some(&self.claim)].into_iter().flatten();
+        claims.into_iter().find(|claim| claim.task == task)
+    }
+
+    /// As [`Seat::latest`], to be changed.
+    fn latest_mut(&mut self, task: TaskNumber) -> Option<&mut Claim> {
+        let next = self.next.as_mut().map(|next| &mut next.0);
+        let claims = [next, Some(&mut self.claim)].into_iter().flatten();
         claims.into_iter().find(|claim| claim.task == task)
     }
 }
@@ -49,7 +53,6 @@ struct Seats {
     by_id: HashMap<TaskId, Seat>,
     /// The ids of the tasks that have a seat or wait for one.
     ids: HashMap<TaskNumber, TaskId>,
-    given: u64,
     /// Ids with a call on a thread, which nothing can stop.
     blocking: HashSet<TaskId>,
     stopped: bool,
@@ -66,16 +69,8 @@ pub(crate) struct LiveTable {
 pub(crate) struct Occupied {
     table: Arc<LiveTable>,
     id: TaskId,
-    number: u64,
     /// The lock on the file goes with its last holder, and a free seat means a free file: this goes first.
     file: Option<Arc<Hold>>,
-}
-
-/// Which call of which task.
-#[derive(Debug, Clone)]
-pub(crate) struct SeatId {
-    id: TaskId,
-    number: u64,
 }
 
 /// Held by a blocking call until it returns.
@@ -93,7 +88,7 @@ impl LiveTable {
         claim: Claim,
         (turn, launch): (T, fn(T, Occupied)),
     ) -> Option<(T, Occupied)> {
-        let number = {
+        {
             let mut seats = self.seats.lock();
             if seats.stopped {
                 return None;
@@ -106,40 +101,21 @@ impl LiveTable {
                 && !cfg!(planted = "two_handlers_for_one_id")
             {
                 let launch = Box::new(move |occupied| launch(turn, occupied));
-                let replaced = seat.next.replace((claim, launch));
-                if let Some((replaced, _)) = replaced {
-                    seats.ids.remove(&replaced.task);
+                let replaced = seat.next.replace(Box::new((claim, launch)));
+                if let Some(replaced) = replaced {
+                    seats.ids.remove(&replaced.0.task);
                 }
                 seats.ids.insert(task, id);
                 return None;
             }
-            seats.sit(id.clone(), claim)
-        };
+            seats.sit(id.clone(), claim);
+        }
         let occupied = Occupied {
             table: Arc::clone(self),
             id,
-            number,
             file: None,
         };
         Some((turn, occupied))
-    }
-
-    /// Says how a call can be stopped. One that has ended already is gone from the table.
-    pub(crate) fn abortable(&self, seat: SeatId, abort: AbortHandle) {
-        let stopped = {
-            let mut seats = self.seats.lock();
-            let stopped = seats.stopped;
-            let found = seats.by_id.get_mut(&seat.id);
-            let found = found.filter(|found| found.number == seat.number);
-            let fenced = found.is_some_and(|found| {
-                found.abort = Some(abort.clone());
-                found.claim.signal.is_lost() && !cfg!(planted = "fenced_on_the_way_runs")
-            });
-            stopped || fenced
-        };
-        if stopped {
-            abort.abort();
-        }
     }
 
     /// Tells the handler of the task's latest claim, if it is this one's.
@@ -152,7 +128,15 @@ impl LiveTable {
             .latest(task)
             .filter(|claim| claim.generation == generation)?;
         claim.signal.time_out();
-        Some(claim.watched)
+        claim.watched
+    }
+
+    /// The alarms of the task's latest claim, which may be the first it has.
+    pub(crate) fn watched(&self, task: TaskNumber, alarms: &Arc<Alarms>) -> Option<Arc<Watched>> {
+        let mut seats = self.seats.lock();
+        let claim = seats.of_mut(task)?.latest_mut(task)?;
+        let first = || alarms.silent(task, claim.generation);
+        Some(Arc::clone(claim.watched.get_or_insert_with(first)))
     }
 
     /// The latest claim of the task in this process.
@@ -169,49 +153,50 @@ impl LiveTable {
 
     /// Drops the handler of a claim that was taken away. One that blocks its thread runs on, and is told.
     pub(crate) fn fence(&self, task: TaskNumber) {
-        let (abort, next) = {
+        let (signal, next) = {
             let mut seats = self.seats.lock();
             let Some(seat) = seats.of_mut(task) else {
                 return;
             };
-            let next = seat.next.take_if(|(claim, _)| claim.task == task);
+            let next = seat.next.take_if(|next| next.0.task == task);
             if seat.claim.task != task {
                 // Its handler was never entered: the one that runs is of a task that had the id before.
                 seats.ids.remove(&task);
                 (None, next)
             } else {
-                // Under the lock: whoever learns how to stop the call only now must see that it is to be stopped.
-                if !cfg!(planted = "lost_claim_untold") {
-                    seat.claim.signal.lose_lease();
-                }
-                (seat.abort.take(), next)
+                (Some(Arc::clone(&seat.claim.signal)), next)
             }
         };
         drop(next);
-        if let Some(abort) = abort.filter(|_| !cfg!(planted = "fenced_handler_runs_on")) {
-            abort.abort();
+        let Some(signal) = signal else { return };
+        if !cfg!(planted = "lost_claim_untold") {
+            signal.lose_lease();
+        }
+        if !cfg!(planted = "fenced_handler_runs_on") {
+            signal.stop();
         }
     }
 
     /// The call has ended: whoever is next takes the seat.
-    fn vacate(self: &Arc<Self>, id: &TaskId) {
-        let next = {
-            let mut seats = self.seats.lock();
-            let seat = seats.by_id.remove(id);
-            let next = seat.and_then(|seat| {
-                seats.ids.remove(&seat.claim.task);
-                seat.next
-            });
-            next.map(|(claim, launch)| (launch, seats.sit(id.clone(), claim)))
-        };
-        let Some((launch, number)) = next else {
+    fn vacate(self: &Arc<Self>, mut seats: MutexGuard<'_, Seats>, id: &TaskId) {
+        let seat = seats.by_id.remove(id);
+        let next = seat.and_then(|seat| {
+            seats.ids.remove(&seat.claim.task);
+            seat.next
+        });
+        let launch = next.map(|next| {
+            let (claim, launch) = *next;
+            seats.sit(id.clone(), claim);
+            launch
+        });
+        drop(seats);
+        let Some(launch) = launch else {
             self.emptied.notify_waiters();
             return;
         };
         launch(Occupied {
             table: Arc::clone(self),
             id: id.clone(),
-            number,
             file: None,
         });
     }
@@ -257,16 +242,16 @@ impl LiveTable {
 
     /// Drops what runs, without telling it anything, and lets nothing in any more.
     pub(crate) fn stop(&self) {
-        let (aborts, launches): (Vec<_>, Vec<_>) = {
+        let (signals, launches): (Vec<_>, Vec<_>) = {
             let mut seats = self.seats.lock();
             seats.stopped = true;
             seats
                 .by_id
                 .values_mut()
-                .map(|seat| (seat.abort.take(), seat.next.take()))
+                .map(|seat| (Arc::clone(&seat.claim.signal), seat.next.take()))
                 .unzip()
         };
-        aborts.into_iter().flatten().for_each(|abort| abort.abort());
+        signals.iter().for_each(|signal| signal.stop());
         drop(launches);
         self.emptied.notify_waiters();
     }
@@ -282,18 +267,14 @@ impl Seats {
     }
 
     /// A new call takes the seat of its id.
-    fn sit(&mut self, id: TaskId, claim: Claim) -> u64 {
-        self.given += 1;
+    fn sit(&mut self, id: TaskId, claim: Claim) {
         self.ids.insert(claim.task, id.clone());
         let seat = Seat {
-            number: self.given,
             claim,
-            abort: None,
             thread_left: false,
             next: None,
         };
         self.by_id.insert(id, seat);
-        self.given
     }
 }
 
@@ -302,44 +283,33 @@ impl Occupied {
     pub(crate) fn hold(&mut self, file: Arc<Hold>) {
         self.file = Some(file);
     }
-
-    /// Which call this is.
-    pub(crate) fn seat(&self) -> SeatId {
-        SeatId {
-            id: self.id.clone(),
-            number: self.number,
-        }
-    }
 }
 
 impl Drop for Occupied {
     fn drop(&mut self) {
         drop(self.file.take());
+        let mut seats = self.table.seats.lock();
+        let blocks = seats.blocking.contains(&self.id);
+        if blocks
+            && !cfg!(planted = "thread_forgotten")
+            && let Some(seat) = seats.by_id.get_mut(&self.id)
         {
-            let mut seats = self.table.seats.lock();
-            let blocks = seats.blocking.contains(&self.id);
-            if blocks
-                && !cfg!(planted = "thread_forgotten")
-                && let Some(seat) = seats.by_id.get_mut(&self.id)
-            {
-                seat.thread_left = true;
-                return;
-            }
+            seat.thread_left = true;
+            return;
         }
-        self.table.vacate(&self.id);
+        self.table.vacate(seats, &self.id);
     }
 }
 
 impl Drop for Blocking {
     fn drop(&mut self) {
-        let thread_left = {
-            let mut seats = self.table.seats.lock();
-            seats.blocking.remove(&self.id);
-            let seat = seats.by_id.get(&self.id);
-            seat.is_some_and(|seat| seat.thread_left)
-        };
-        if thread_left {
-            self.table.vacate(&self.id);
+        let mut seats = self.table.seats.lock();
+        seats.blocking.remove(&self.id);
+        let seat = seats.by_id.get(&self.id);
+        if seat.is_some_and(|seat| seat.thread_left) {
+            self.table.vacate(seats, &self.id);
+        } else {
+            drop(seats);
         }
         self.table.emptied.notify_waiters();
     }
@@ -355,28 +325,40 @@ mod tests {
     type Turn = (u64, mpsc::Sender<(u64, Occupied)>);
 
     fn claim(task: u64, generation: u64) -> Claim {
-        let alarms = Arc::new(crate::alarms::Alarms::default());
         Claim {
             task: TaskNumber(task),
             generation: Generation(generation),
             signal: Arc::new(Signal::new(false, 0)),
-            watched: alarms.unwatched(),
+            watched: None,
         }
     }
 
-    /// It was fenced between its seat and its start, when nobody knew yet how to stop it.
-    #[tokio::test]
-    async fn a_call_that_was_fenced_on_its_way_is_stopped_when_it_starts() {
+    /// Whether a call is stopped when it starts, where this has happened between its seat and its start, when nobody knew yet how
+    /// to stop it.
+    async fn is_stopped_on_its_way(what: fn(&LiveTable)) -> bool {
         let table = Arc::new(LiveTable::default());
-        let id = TaskId::new("a").expect("an id");
-        let seated = table.occupy(id, claim(7, 1), ((), |(), _| {}));
-        let ((), occupied) = seated.expect("the seat is free");
-        table.fence(TaskNumber(7));
+        let (id, claim) = (TaskId::new("a").expect("an id"), claim(7, 1));
+        let signal = Arc::clone(&claim.signal);
+        let seated = table.occupy(id, claim, ((), |(), _| {}));
+        let ((), _occupied) = seated.expect("the seat is free");
+        what(&table);
         let spawner = Spawner::current().expect("the test runs in a runtime");
         let call = spawner.spawn(std::future::pending());
-        table.abortable(occupied.seat(), call.clone());
+        signal.stoppable(call.clone());
         tokio::task::yield_now().await;
-        assert!(call.is_finished());
+        call.is_finished()
+    }
+
+    #[tokio::test]
+    async fn a_call_that_was_fenced_on_its_way_is_stopped_when_it_starts() {
+        assert!(!is_stopped_on_its_way(|_| {}).await);
+        assert!(!is_stopped_on_its_way(|table| table.fence(TaskNumber(8))).await);
+        assert!(is_stopped_on_its_way(|table| table.fence(TaskNumber(7))).await);
+    }
+
+    #[tokio::test]
+    async fn a_call_whose_engine_was_dropped_on_its_way_is_stopped_when_it_starts() {
+        assert!(is_stopped_on_its_way(LiveTable::stop).await);
     }
 
     /// The second task may have the id anew: a removal leaves its handler behind.

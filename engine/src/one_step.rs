@@ -77,6 +77,7 @@ impl<'a, S> OneStep<'a, S> {
         }
         let (task, turn, key) = (core.task, core.row.steps_of, self.key.clone());
         let read = core
+            .host
             .reader
             .read_on(move |store| store.step(task, turn, key.as_str()));
         match read.await {
@@ -314,7 +315,7 @@ impl<'a, S> OneStep<'a, S> {
     /// which the turn leaves memory.
     pub(crate) async fn sleep<E>(&self, until: Deadline, is_new: bool) -> Result<(), StepError<E>> {
         let core = &self.ctx.core;
-        let left = core.clock.times().left_us(until);
+        let left = core.host.clock.times().left_us(until);
         let long = core.steps.is_long(Duration::from_micros(left));
         let mut step = is_new.then(|| Box::new(step_row(StepState::Sleeping { until })));
         if !long && let Some(step) = step.take() {
@@ -329,7 +330,7 @@ impl<'a, S> OneStep<'a, S> {
         drop(self.under_way.lock().take());
         tokio::select! {
             biased;
-            () = core.clock.reach(until) => Ok(()),
+            () = core.host.clock.reach(until) => Ok(()),
             () = core.steps.ended() => Err(StepError::TurnOver),
         }
     }
@@ -362,6 +363,7 @@ impl<'a, S> OneStep<'a, S> {
             let core = &self.ctx.core;
             let family = core.row.family(core.task);
             let read = core
+                .host
                 .reader
                 .read_on(move |store| store.ended_children(family));
             if read.await.is_ok_and(|counted| counted < ended) {

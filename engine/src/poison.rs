@@ -7,12 +7,13 @@ use outlive_storage::id::TaskId;
 use outlive_storage::row::TaskNumber;
 use parking_lot::Mutex;
 use std::collections::HashSet;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// The cause for which the writer stopped, told to every caller; or that it has no room at present.
 #[derive(Debug, Default)]
 pub(crate) struct Poison {
-    stop: Mutex<Option<Stop>>,
+    stop: OnceLock<Stop>,
     full: AtomicBool,
     hurried: AtomicBool,
     doubt: Mutex<Doubt>,
@@ -28,11 +29,12 @@ struct Doubt {
 impl Poison {
     /// The first cause stays.
     pub(crate) fn set(&self, stop: Stop) {
-        self.stop.lock().get_or_insert(stop);
+        // One that stopped before stays stopped for that.
+        let _ = self.stop.set(stop);
     }
 
     pub(crate) fn get(&self) -> Option<Stop> {
-        self.stop.lock().clone()
+        self.stop.get().cloned()
     }
 
     /// Whether the disk is full, so that a batch waits for room.

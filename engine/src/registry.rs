@@ -10,8 +10,8 @@ use crate::startable::{Elsewhere, Startable};
 use crate::stream::sink::SinkFactory;
 use crate::value_type::ValueType;
 use foldhash::{HashMap, HashMapExt};
-use outlive_storage::row::{DefNumber, IndexRow};
-use std::sync::Arc;
+use outlive_storage::row::{DefNumber, Facts, IndexRow, OptionsRow};
+use std::sync::{Arc, OnceLock};
 
 /// Cheap to clone, so that a builder can be checked and then opened.
 #[derive(Clone)]
@@ -28,6 +28,15 @@ pub(crate) struct Registered {
     pub(crate) retry_if: Option<RetryIf>,
     /// Makes the sinks of its tasks.
     pub(crate) sink: Option<SinkFactory>,
+    /// Set by the engine that it is open in.
+    pub(crate) plain: OnceLock<Plain>,
+}
+
+/// What is stored of a task of which the call that starts it says nothing: of one definition the same of each.
+#[derive(Clone)]
+pub(crate) struct Plain {
+    pub(crate) options: Arc<OptionsRow>,
+    pub(crate) facts: Arc<Facts>,
 }
 
 pub(crate) type RetryIf = Arc<dyn Fn(&HandlerError) -> bool + Send + Sync>;

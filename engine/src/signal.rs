@@ -5,6 +5,7 @@ use crate::machine::Cause;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use tokio::task::AbortHandle;
 
 /// Why a turn may want to end. Causes add up within a turn, and each is visible before [`Ctx::cancelled`] resolves.
 ///
@@ -94,6 +95,10 @@ struct State {
     left: bool,
     /// Counts what came that the handler may wait for.
     woken: u64,
+    /// How its call can be stopped, once it has started.
+    call: Option<AbortHandle>,
+    /// Its call is stopped, or will be when it starts.
+    stopped: bool,
 }
 
 /// The causes of one claim, as its handler and the engine share them.
@@ -130,8 +135,32 @@ impl Signal {
                 causes,
                 left: false,
                 woken: 0,
+                call: None,
+                stopped: false,
             }),
             waiting: AtomicU64::new(waiting),
+        }
+    }
+
+    /// The call has started, and can be stopped so.
+    pub(crate) fn stoppable(&self, call: AbortHandle) {
+        let mut state = self.state.lock();
+        if state.stopped && !cfg!(planted = "stopped_on_the_way_runs") {
+            drop(state);
+            return call.abort();
+        }
+        state.call = Some(call);
+    }
+
+    /// Drops the call, now or when it starts, without telling it anything.
+    pub(crate) fn stop(&self) {
+        let call = {
+            let mut state = self.state.lock();
+            state.stopped = true;
+            state.call.take()
+        };
+        if let Some(call) = call {
+            call.abort();
         }
     }
 

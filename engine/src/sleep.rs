@@ -88,7 +88,7 @@ impl<S> Ctx<S> {
         key: impl Into<StepKey>,
         duration: Duration,
     ) -> Result<(), SleepError> {
-        let until = self.core.clock.times().after(micros(duration));
+        let until = self.core.host.clock.times().after(micros(duration));
         self.sleep_to(key.into(), until).await
     }
 

@@ -1,28 +1,30 @@
 //! A start under way: options first, then awaited until the input is durable.
 
-use crate::alike::Alike;
 use crate::def::TaskDef;
 use crate::engine::{Engine, Shared};
 use crate::env::{self, Clock, micros};
-use crate::errand::Errand;
-use crate::error::{RunError, StartError};
+use crate::errand::Going;
+use crate::error::StartError;
 use crate::facts::{FactsError, Said, facts};
 use crate::machine::{Accepted, Answer, Event, NewInput, OnConflict, Rejected};
 use crate::options::TaskOptions;
+use crate::registry::Plain;
 use crate::request::Draft;
 use crate::retry_policy::RetryPolicy;
 use crate::run::Run;
+use crate::startable::Startable;
 use crate::stream::sink::{self, Brought, StreamSink};
+use crate::turn::Dispatcher;
 use crate::value::{self, ValueError};
 use crate::writer::{Origin, Refused, Target, Told};
 use outlive_storage::id::{InputId, TaskId};
-use outlive_storage::row::{Deadline, DefNumber, Delivery, Etag, Facts, Micros};
+use outlive_storage::row::{Deadline, DefNumber, Delivery, Etag, Facts, Micros, OptionsRow};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::future::{Future, IntoFuture};
 use std::marker::PhantomData;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 /// The id for a task to start: a string, a [`TaskId`], or `()` for a generated one.
@@ -274,13 +276,16 @@ impl<O, S> Start<O, S> {
     pub(crate) fn prepare(self) -> Result<Prepared<O, S>, StartError> {
         let dispatcher = &self.shared.dispatcher;
         let is_made = self.id.0.is_none();
-        let id = TaskId::new(self.id.0.unwrap_or_else(env::fresh_id))?;
+        let id = match &self.id.0 {
+            Some(given) => TaskId::new(given)?,
+            None => TaskId::new(env::fresh_id(&mut [0; _]))?,
+        };
         let input_id_given = self.input_id.is_some();
         let input_id = match self.input_id {
             Some(given) => InputId::new(given)?,
             // Nobody else has this id, nor has the task an input before this one.
             None if is_made => InputId::from(&id),
-            None => InputId::new(env::fresh_id())?,
+            None => InputId::new(env::fresh_id(&mut [0; _]))?,
         };
         let after = self.after.map(InputId::new).transpose()?;
         let bytes = self.input?;
@@ -289,14 +294,11 @@ impl<O, S> Start<O, S> {
         };
         // What the registered definition says, the variant over it, the call over both.
         let options = of.options().and(self.options);
-        let options_row = dispatcher.options.shared(options.row()?);
-        if *dispatcher.stopping.borrow() && dispatcher.writer.poison.get().is_none() {
+        if dispatcher.is_stopping() && dispatcher.writer.poison.get().is_none() {
             return Err(StartError::ShuttingDown);
         }
-        self.said.check()?;
-        let by = (&*bytes, &id);
-        let made = facts(self.said, &options, &of, by, &dispatcher.creator);
-        let (facts, cannot_create) = created_with(self.must_exist, made, &dispatcher.facts)?;
+        let (options_row, made) = stored(dispatcher, &of, (&options, self.said), (&bytes, &id))?;
+        let (facts, cannot_create) = created_with(self.must_exist, made)?;
         let kind = of.kind();
         let slot = kind.and_then(|kind| dispatcher.slots.take_for_start(kind, def));
         let digest = dispatcher.digests.of(&bytes);
@@ -331,7 +333,7 @@ impl<O, S> Start<O, S> {
         };
         Ok(Prepared {
             wanted: Wanted {
-                shared: Arc::clone(&self.shared),
+                shared: self.shared,
                 id,
                 input_id,
                 cannot_create,
@@ -342,18 +344,45 @@ impl<O, S> Start<O, S> {
     }
 }
 
+/// What is stored of a task: its options, and what is said of it.
+type Stored = (Arc<OptionsRow>, Result<Arc<Facts>, FactsError>);
+
+fn stored(
+    dispatcher: &Dispatcher,
+    of: &Startable<'_>,
+    (options, said): (&TaskOptions, Said),
+    by: (&[u8], &TaskId),
+) -> Result<Stored, StartError> {
+    let is_plain = *options == of.options() && said.is_nothing();
+    let plain = of
+        .plain()
+        .filter(|_| is_plain || cfg!(planted = "every_task_is_plain"));
+    if let Some(Plain { options, facts }) = plain.and_then(OnceLock::get) {
+        return Ok((Arc::clone(options), Ok(Arc::clone(facts))));
+    }
+    let options_row = dispatcher.options.shared(options.row()?);
+    said.check()?;
+    let made = facts(said, options, of, by, &dispatcher.creator);
+    let made = made.map(|facts| dispatcher.facts.shared(facts));
+    if let (Some(plain), Ok(facts)) = (plain, &made) {
+        let (options, facts) = (Arc::clone(&options_row), Arc::clone(facts));
+        // Another call may have been first, with the same.
+        let _ = plain.set(Plain { options, facts });
+    }
+    Ok((options_row, made))
+}
+
 /// What a task is created with; or nothing, and why, where it matters.
 type CreatedWith = (Option<Arc<Facts>>, Option<FactsError>);
 
 fn created_with(
     must_exist: bool,
-    made: Result<Facts, FactsError>,
-    known: &Alike<Facts>,
+    made: Result<Arc<Facts>, FactsError>,
 ) -> Result<CreatedWith, StartError> {
     Ok(match made {
         // Nothing to create it with, and so it is not created.
         _ if must_exist && !cfg!(planted = "further_input_starts_a_task") => (None, None),
-        Ok(facts) => (Some(known.shared(facts)), None),
+        Ok(facts) => (Some(facts), None),
         // A task that exists needs none of it, so whether it matters is for the writer to say.
         Err(error) if cfg!(planted = "attach_needs_factory") => return Err(error.into()),
         Err(error) => (None, Some(error)),
@@ -376,19 +405,13 @@ impl<O: 'static, S: 'static> IntoFuture for Start<O, S> {
 }
 
 impl<O: DeserializeOwned + 'static, S: 'static> Start<O, S> {
-    /// Starts the task, or attaches to it, and waits for the output.
+    /// Sends the start, if there is room for it at once.
     ///
     /// # Errors
-    /// [`RunError`]: the input was not accepted, or there is no output.
-    pub(crate) async fn run(self) -> Result<O, RunError> {
+    /// [`StartError`]: nothing was sent.
+    pub(crate) fn go(self) -> Result<Going<O, S>, StartError> {
         let Prepared { wanted, draft, .. } = self.prepare()?;
-        let dispatcher = &wanted.shared.dispatcher;
-        let (told, answer) = match Errand::send(&dispatcher.hub, &dispatcher.writer, draft).await {
-            Ok(errand) => errand.end().await,
-            Err(refused) => (Err(refused), None),
-        };
-        let run: Run<O, S> = wanted.answered(told)?;
-        Ok(run.result_told(answer).await?)
+        Ok(Going::new(wanted, draft))
     }
 }
 

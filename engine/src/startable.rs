@@ -3,8 +3,9 @@
 use crate::facts::{Factories, label, label_of};
 use crate::flow::Kind;
 use crate::options::TaskOptions;
-use crate::registry::Registered;
+use crate::registry::{Plain, Registered};
 use outlive_storage::row::{DefNumber, Facts, IndexRow};
+use std::sync::OnceLock;
 
 /// A definition of the file whose handler another program has.
 #[derive(Debug)]
@@ -48,6 +49,16 @@ impl Startable<'_> {
         match self {
             Startable::Here(registered) => Some(registered.kind()),
             Startable::Elsewhere(_) => None,
+        }
+    }
+
+    /// What is stored of its tasks of which nothing else is said, once it is known; `None` where it is made anew for each.
+    pub(crate) fn plain(&self) -> Option<&OnceLock<Plain>> {
+        match self {
+            Startable::Here(registered) if registered.factories.is_empty() => {
+                Some(&registered.plain)
+            }
+            Startable::Here(_) | Startable::Elsewhere(_) => None,
         }
     }
 

@@ -194,7 +194,7 @@ impl<S> StepCtx<S> {
             })
         {
             // A writer that has ended takes nothing of this turn any more.
-            self.core.writer.come(&self.core.stream, by);
+            self.core.host.writer.come(&self.core.stream, by);
         }
         Ok(self.key.as_str().into())
     }

@@ -16,6 +16,7 @@ use crate::failpoint::{self, Failpoint};
 use crate::flow::{Kind, Slot, Slots};
 use crate::handler::{CallResult, Erased};
 use crate::hold::Hold;
+use crate::host::Host;
 use crate::hub::Hub;
 use crate::inbox::Keys;
 use crate::live::{Claim, LiveTable, Occupied};
@@ -30,6 +31,7 @@ use crate::request::Draft;
 use crate::sealed::Digests;
 use crate::signal::Signal;
 use crate::span;
+use crate::stopping::Stopping;
 use crate::stream::Streams;
 use crate::stream::cell::StreamCell;
 use crate::stream::pump::Pump;
@@ -41,9 +43,9 @@ use outlive_storage::row::{
 };
 use outlive_storage::{Store, StoreError, StreamEnd};
 use parking_lot::Mutex;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
 use tracing::Instrument;
 
 /// Changed metadata is durable at the latest after this, whatever its task commits.
@@ -85,22 +87,28 @@ pub(crate) struct Dispatcher {
     pub(crate) clock: Clock,
     /// What equal inputs are told by.
     pub(crate) digests: Digests,
-    pub(crate) stopping: watch::Sender<bool>,
+    pub(crate) stopping: Stopping,
     pub(crate) streams: Arc<Streams>,
     pub(crate) families: Arc<Notify>,
     /// From which length on the waits of handlers leave memory.
     pub(crate) park_after: Duration,
+    pub(crate) host: OnceLock<Arc<Host>>,
 }
 
 impl Dispatcher {
     /// Whether the engine claims nothing any more.
     pub(crate) fn is_stopping(&self) -> bool {
-        *self.stopping.borrow()
+        self.stopping.has_begun()
+    }
+
+    /// What its turns have of it.
+    fn host(self: &Arc<Self>) -> &Arc<Host> {
+        self.host.get_or_init(|| Arc::new(Host::of(self)))
     }
 
     /// Stops at once, in the order that leaves nothing half done.
     pub(crate) fn drop_everything(&self) {
-        self.stopping.send_replace(true);
+        self.stopping.begin();
         self.live.stop();
         self.writer.stop();
         self.reader.close(self.live.running());
@@ -113,7 +121,7 @@ impl Dispatcher {
 
     /// Nothing can be committed any more: handlers are told as at a shutdown, their turns are recovered later.
     pub(crate) fn writer_ended(&self) {
-        self.stopping.send_replace(true);
+        self.stopping.begin();
         self.wake();
     }
 
@@ -156,7 +164,9 @@ impl Dispatcher {
         claim.signal.tell(cause);
         if cancel && cancel_grace_us != u64::MAX && !cfg!(planted = "cancel_not_enforced") {
             let at = self.clock.own().plus(cancel_grace_us);
-            claim.watched.stop_after_cancel(at);
+            if let Some(watched) = self.live.watched(task, &self.alarms) {
+                watched.stop_after_cancel(at);
+            }
         }
     }
 
@@ -175,14 +185,14 @@ impl Dispatcher {
     }
 
     async fn work(
-        self: Arc<Self>,
+        self: &Arc<Self>,
         entered: Entered,
         slot: Slot,
-        (occupied, signal): (Occupied, Arc<Signal>),
+        (occupied, signal): (Occupied, &Arc<Signal>),
     ) {
         let slot: SharedSlot = Arc::new(Mutex::new(Some(slot)));
         failpoint::reach(Failpoint::Spawned);
-        let prepared = self.prepare(&entered, Arc::clone(&signal)).await;
+        let prepared = self.prepare(&entered, Arc::clone(signal)).await;
         failpoint::reach(Failpoint::Prepared);
         let mut ended = None;
         let (end, value) = match prepared {
@@ -293,18 +303,14 @@ impl Dispatcher {
             row: Arc::clone(row),
             name: registered.name,
             generation: entered.generation,
-            shutdown: self.stopping.subscribe(),
+            host: Arc::clone(self.host()),
             signal,
             previous,
             metadata,
             stream,
-            writer: Arc::clone(&self.writer),
-            reader: Arc::clone(&self.reader),
             keys: Keys::default(),
             steps,
-            clock: self.clock.clone(),
-            runtime: self.spawner.clone(),
-            children: ChildDoor::new(self),
+            children: ChildDoor::default(),
         };
         Ok(Prepared {
             registered,
@@ -373,7 +379,7 @@ impl Dispatcher {
         } else {
             self.read(move |store| store.stream_end(task)).await?
         };
-        self.pump(entered, end.as_ref());
+        self.pump(entered, registered, end.as_ref());
         let claim = (task, row, entered.generation);
         let tails = live.then(|| Arc::clone(&self.streams.tails));
         let cell = StreamCell::new(
@@ -428,7 +434,10 @@ impl Dispatcher {
     }
 
     /// Whoever has a sink is given what the task emits from here on.
-    fn pump(&self, entered: &Entered, end: Option<&StreamEnd>) {
+    fn pump(&self, entered: &Entered, registered: &Registered, end: Option<&StreamEnd>) {
+        if registered.sink.is_none() && !self.streams.pumps.has(entered.task) {
+            return;
+        }
         let pump = Pump {
             streams: Arc::clone(&self.streams),
             reader: Arc::clone(&self.reader),
@@ -496,25 +505,22 @@ impl Turn {
     fn sit(self, mut occupied: Occupied) -> Seated {
         occupied.hold(self.file);
         Seated {
-            unfinished: Unfinished(Some((
-                Arc::clone(&self.dispatcher),
-                Arc::clone(&self.signal),
-            ))),
-            dispatcher: self.dispatcher,
             entered: self.entered,
             slot: self.slot,
-            signal: self.signal,
             occupied,
+            unfinished: Unfinished {
+                dispatcher: self.dispatcher,
+                signal: self.signal,
+                is_over: false,
+            },
         }
     }
 }
 
 /// A turn whose handler is the next of its id: from here on, who drops it is the runtime, or whoever fenced it.
 pub(crate) struct Seated {
-    dispatcher: Arc<Dispatcher>,
     entered: Entered,
     slot: Slot,
-    signal: Arc<Signal>,
     occupied: Occupied,
     unfinished: Unfinished,
 }
@@ -522,24 +528,32 @@ pub(crate) struct Seated {
 impl Seated {
     /// Starts its task on the runtime of the handlers.
     pub(crate) fn start(self) {
+        let spawner = self.unfinished.dispatcher.spawner.clone();
+        let (signal, turn) = self.entered();
+        // The runtime moves what it is given several times. And a box of no more than a kilobyte is memory that glibc gives and
+        // takes back without a lock: that is why what a turn seldom needs is in boxes of its own.
+        signal.stoppable(spawner.spawn(Box::pin(turn)));
+    }
+
+    /// The whole turn, and what is to be told how it can be stopped once it has a task.
+    pub(crate) fn entered(self) -> (Arc<Signal>, impl Future<Output = ()> + Send + 'static) {
         let Seated {
-            dispatcher,
             entered,
             slot,
-            signal,
             occupied,
             unfinished,
         } = self;
-        let seat = occupied.seat();
-        let live = Arc::clone(&dispatcher.live);
-        let spawner = dispatcher.spawner.clone();
-        // The runtime moves what it is given several times. And a box of no more than a kilobyte is memory that glibc gives and
-        // takes back without a lock: that is why what a turn seldom needs is in boxes of its own.
-        let abort = spawner.spawn(Box::pin(async move {
+        let signal = Arc::clone(&unfinished.signal);
+        // Where it is dropped before it starts, that it is unfinished is told last.
+        let work = (entered, slot, occupied);
+        let turn = async move {
+            let (entered, slot, occupied) = work;
+            let unfinished = unfinished;
+            let (dispatcher, signal) = (&unfinished.dispatcher, &unfinished.signal);
             dispatcher.work(entered, slot, (occupied, signal)).await;
             unfinished.finish();
-        }));
-        live.abortable(seat, abort);
+        };
+        (signal, turn)
     }
 }
 
@@ -581,24 +595,25 @@ impl Drop for Over {
 
 /// A handler dropped before its end, by anybody but the engine, lost its runtime: that counts as a shutdown, since
 /// whatever is claimed from now on would be dropped as well.
-struct Unfinished(Option<(Arc<Dispatcher>, Arc<Signal>)>);
+struct Unfinished {
+    dispatcher: Arc<Dispatcher>,
+    signal: Arc<Signal>,
+    is_over: bool,
+}
 
 impl Unfinished {
     /// The turn's end was sent.
     fn finish(mut self) {
-        self.0 = None;
+        self.is_over = true;
     }
 }
 
 impl Drop for Unfinished {
     fn drop(&mut self) {
-        let Some((dispatcher, signal)) = self.0.take() else {
-            return;
-        };
-        if !dispatcher.is_stopping() && !signal.is_lost() {
+        if !self.is_over && !self.dispatcher.is_stopping() && !self.signal.is_lost() {
             tracing::warn!(target: "outlive::engine", "the runtime of the handlers is gone; the engine stops");
-            dispatcher.stopping.send_replace(true);
-            dispatcher.writer.stop();
+            self.dispatcher.stopping.begin();
+            self.dispatcher.writer.stop();
         }
     }
 }

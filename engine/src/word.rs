@@ -48,6 +48,10 @@ impl Words {
 
     /// One more; true when somebody is to say them.
     pub(crate) fn add(&mut self, word: Word) -> bool {
+        if self.0.len() == 1 {
+            // Who is not alone seldom stays a pair.
+            self.0.reserve_exact(Words::MAX - 1);
+        }
         self.0.push_back(word);
         self.0.len() >= Words::MAX
     }

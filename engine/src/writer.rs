@@ -232,12 +232,7 @@ impl Writer {
 
     /// Waits for room for an event that comes with so many bytes.
     pub(crate) async fn room(&self, origin: Origin, bytes: usize) -> Room {
-        let (semaphore, most) = match origin {
-            Origin::Caller => (&self.callers, QUEUE_KIB - ENGINE_KIB),
-            Origin::Engine => (&self.engine, ENGINE_KIB),
-        };
-        // An event without a value still takes memory: it counts as 1 KiB.
-        let kib = u32::try_from(bytes / 1024 + 1).unwrap_or(most).min(most);
+        let (semaphore, kib) = self.takes(origin, bytes);
         let permit = Arc::clone(semaphore).acquire_many_owned(kib).await;
         // INVARIANT: nothing closes the semaphores.
         let permit = permit.expect("the semaphore is never closed");
@@ -245,6 +240,27 @@ impl Writer {
             _permit: permit,
             origin,
         }
+    }
+
+    /// As [`Writer::room`], if there is some now that nobody waits for.
+    pub(crate) fn room_now(&self, origin: Origin, bytes: usize) -> Option<Room> {
+        let (semaphore, kib) = self.takes(origin, bytes);
+        let permit = Arc::clone(semaphore).try_acquire_many_owned(kib).ok()?;
+        Some(Room {
+            _permit: permit,
+            origin,
+        })
+    }
+
+    /// Where an event that comes with so many bytes has room, and how much it takes.
+    fn takes(&self, origin: Origin, bytes: usize) -> (&Arc<Semaphore>, u32) {
+        let (semaphore, most) = match origin {
+            Origin::Caller => (&self.callers, QUEUE_KIB - ENGINE_KIB),
+            Origin::Engine => (&self.engine, ENGINE_KIB),
+        };
+        // An event without a value still takes memory: it counts as 1 KiB.
+        let kib = u32::try_from(bytes / 1024 + 1).unwrap_or(most).min(most);
+        (semaphore, kib)
     }
 
     /// Ends the writer because the store, or a part of the engine, has failed.

@@ -61,18 +61,19 @@ pub(crate) fn encode_row(
     (header, row): (&Header, &TaskRow),
     out: &mut Vec<u8>,
 ) -> Result<()> {
-    start_row(header, out);
+    out.clear();
+    out.extend_from_slice(&row_head(header));
     body_into(row, out)?;
-    seal_row(task, out);
+    seal_row(task, 0, out);
     Ok(())
 }
 
-/// As [`encode_row`], of a row whose [body](append_body) is encoded already.
+/// As [`encode_row`], of a row whose [body](append_body) is encoded already, behind what is in `out`.
 ///
 /// # Errors
 /// As for [`encode_row`]; [`StoreError::Malformed`] also without a body.
 #[cfg(feature = "redb")]
-pub(crate) fn encode_row_of(
+pub(crate) fn append_row_of(
     task: TaskNumber,
     (header, body): (&Header, &[u8]),
     out: &mut Vec<u8>,
@@ -83,40 +84,47 @@ pub(crate) fn encode_row_of(
         });
     }
     check_body(body.len())?;
-    start_row(header, out);
+    let from = out.len();
+    out.extend_from_slice(&row_head(header));
     out.extend_from_slice(body);
-    seal_row(task, out);
+    seal_row(task, from, out);
     Ok(())
 }
 
 /// The header of a row, but for what is known of its body.
-fn start_row(header: &Header, out: &mut Vec<u8>) {
+fn row_head(header: &Header) -> [u8; HEADER_LEN] {
     let (place, (life, ahead_us), at) = place_parts(header.place);
-    out.clear();
-    out.extend_from_slice(&ROW);
-    out.extend_from_slice(&[VERSION, BINCODE, place, header.priority.rank(), 0, 0]);
-    out.extend_from_slice(&header.etag.0.to_le_bytes());
-    out.extend_from_slice(&header.generation.0.to_le_bytes());
-    out.extend_from_slice(&header.def.0.to_le_bytes());
-    out.extend_from_slice(&header.run.to_le_bytes());
-    out.extend_from_slice(&header.identity_crc.to_le_bytes());
-    out.extend_from_slice(&life.to_le_bytes());
-    out.extend_from_slice(&ahead_us.to_le_bytes());
-    out.extend_from_slice(&at.to_le_bytes());
     let (parent, turn) = family_bytes(header.family);
-    out.extend_from_slice(&parent.to_le_bytes());
-    out.extend_from_slice(&turn.to_le_bytes());
-    out.extend_from_slice(&[0; 8]);
+    let mut head = [0; HEADER_LEN];
+    let mut rest = &mut head[..];
+    let mut put = |bytes: &[u8]| {
+        let (here, behind) = std::mem::take(&mut rest).split_at_mut(bytes.len());
+        here.copy_from_slice(bytes);
+        rest = behind;
+    };
+    put(&ROW);
+    put(&[VERSION, BINCODE, place, header.priority.rank(), 0, 0]);
+    put(&header.etag.0.to_le_bytes());
+    put(&header.generation.0.to_le_bytes());
+    put(&header.def.0.to_le_bytes());
+    put(&header.run.to_le_bytes());
+    put(&header.identity_crc.to_le_bytes());
+    put(&life.to_le_bytes());
+    put(&ahead_us.to_le_bytes());
+    put(&at.to_le_bytes());
+    put(&parent.to_le_bytes());
+    put(&turn.to_le_bytes());
+    head
 }
 
-/// What the header says of the body behind it, and their checksums.
-fn seal_row(task: TaskNumber, out: &mut Vec<u8>) {
-    let len = (out.len() - HEADER_LEN) as u32;
-    out[HEADER_LEN - 8..HEADER_LEN - 4].copy_from_slice(&len.to_le_bytes());
+/// What the header, which is there in `out`, says of the body behind it, and their checksums.
+fn seal_row(task: TaskNumber, from: usize, out: &mut Vec<u8>) {
+    let (head, body) = out[from..].split_at_mut(HEADER_LEN);
     let slot = Slot::Task(task);
-    let crc = crc(slot, &out[..HEADER_LEN - 4]).to_le_bytes();
-    out[HEADER_LEN - 4..HEADER_LEN].copy_from_slice(&crc);
-    let crc = crc_of_body(slot, &out[HEADER_LEN..]);
+    head[HEADER_LEN - 8..HEADER_LEN - 4].copy_from_slice(&(body.len() as u32).to_le_bytes());
+    let crc = crc(slot, &head[..HEADER_LEN - 4]).to_le_bytes();
+    head[HEADER_LEN - 4..].copy_from_slice(&crc);
+    let crc = crc_of_body(slot, body);
     out.extend_from_slice(&crc.to_le_bytes());
 }
 
@@ -225,16 +233,16 @@ pub(crate) fn encode<E: Entry>(slot: Slot<'_>, entry: &E, out: &mut Vec<u8>) -> 
     Ok(())
 }
 
-/// As [`encode`], of an entry whose [body](append_body) is encoded already.
+/// As [`encode`], of an entry whose [body](append_body) is encoded already, behind what is in `out`.
 ///
 /// # Errors
 /// As for [`encode`].
 #[cfg(feature = "redb")]
-pub(crate) fn encode_of<E: Entry>(slot: Slot<'_>, body: &[u8], out: &mut Vec<u8>) -> Result<()> {
+pub(crate) fn append_of<E: Entry>(slot: Slot<'_>, body: &[u8], out: &mut Vec<u8>) -> Result<()> {
     check_body(body.len())?;
-    start_short(E::MAGIC, BINCODE, out);
+    out.extend_from_slice(&short_head(E::MAGIC, BINCODE, body.len()));
     out.extend_from_slice(body);
-    seal_short(slot, out);
+    out.extend_from_slice(&crc_of_body(slot, body).to_le_bytes());
     Ok(())
 }
 
@@ -313,8 +321,12 @@ pub(crate) fn decode_step(slot: Slot<'_>, bytes: &[u8]) -> Result<StepRow> {
 
 fn start_short(magic: [u8; 2], codec: u8, out: &mut Vec<u8>) {
     out.clear();
-    out.extend_from_slice(&magic);
-    out.extend_from_slice(&[VERSION, codec, 0, 0, 0, 0]);
+    out.extend_from_slice(&short_head(magic, codec, 0));
+}
+
+fn short_head(magic: [u8; 2], codec: u8, body_len: usize) -> [u8; SHORT_LEN] {
+    let ([m, n], [a, b, c, d]) = (magic, (body_len as u32).to_le_bytes());
+    [m, n, VERSION, codec, a, b, c, d]
 }
 
 fn seal_short(slot: Slot<'_>, out: &mut Vec<u8>) {

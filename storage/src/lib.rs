@@ -19,6 +19,7 @@ mod plan;
 mod receipt;
 #[cfg(feature = "redb")]
 pub mod redb;
+mod roll;
 pub mod row;
 pub mod sealed;
 mod settle;

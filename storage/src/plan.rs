@@ -6,10 +6,10 @@
 use crate::commit::{Applied, Bears, Commit, Conflict, Expect, Write};
 use crate::header::Header;
 use crate::id::TaskId;
+use crate::roll::Roll;
 use crate::row::{Etag, Generation, Place, State, TaskNumber, TaskRow};
 use crate::store::StoreError;
 use foldhash::HashMap;
-use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 /// Most entries that hang on a task and go in the commit that removes it: what nearly every task has, and little enough
@@ -76,9 +76,16 @@ pub(crate) struct Plan<'a> {
     /// The highest generation the batch brings.
     pub(crate) generation: Generation,
     /// What becomes of the rows it touches.
-    pub(crate) tasks: HashMap<TaskNumber, Net>,
+    pub(crate) tasks: Roll<Net>,
     /// Ids it has given (`Some`) or freed (`None`).
     pub(crate) ids: HashMap<TaskId, Option<TaskNumber>>,
+}
+
+/// The memory of a plan that was carried out, for the next one.
+#[derive(Debug, Default)]
+pub(crate) struct Room {
+    tasks: Roll<Net>,
+    ids: HashMap<TaskId, Option<TaskNumber>>,
 }
 
 /// What several commits come to for the row of one task: those between the first and the last need not be written.
@@ -108,9 +115,24 @@ pub(crate) enum Left {
 /// # Errors
 /// [`StoreError::Malformed`] for a commit that breaks a rule; what `rows` fails with.
 pub(crate) fn plan<'a>(batch: &'a [Commit], rows: &impl Rows) -> Result<Plan<'a>, StoreError> {
+    plan_in(Room::default(), batch, rows)
+}
+
+/// As [`plan`], in the room that an earlier plan has left.
+///
+/// # Errors
+/// As [`plan`].
+pub(crate) fn plan_in<'a>(
+    Room { tasks, ids }: Room,
+    batch: &'a [Commit],
+    rows: &impl Rows,
+) -> Result<Plan<'a>, StoreError> {
+    debug_assert!(tasks.len() == 0 && ids.is_empty(), "the room is empty");
     let mut plan = Plan {
         accepted: Vec::with_capacity(batch.len()),
         answers: Vec::with_capacity(batch.len()),
+        tasks,
+        ids,
         ..Plan::default()
     };
     plan.tasks.reserve(batch.len());
@@ -131,6 +153,18 @@ pub(crate) fn plan<'a>(batch: &'a [Commit], rows: &impl Rows) -> Result<Plan<'a>
 }
 
 impl<'a> Plan<'a> {
+    /// What is left of a plan whose tasks and ids were taken.
+    #[cfg_attr(
+        not(feature = "redb"),
+        expect(dead_code, reason = "a store in memory puts each row as it comes")
+    )]
+    pub(crate) fn room(self) -> Room {
+        Room {
+            tasks: self.tasks,
+            ids: self.ids,
+        }
+    }
+
     fn accept(&mut self, commit: &'a Commit, Met { old, removed }: Met) -> Result<(), StoreError> {
         let mut header = old;
         let mut last = None;
@@ -179,17 +213,9 @@ impl<'a> Plan<'a> {
             Left::Row(_, row) if old.is_none() => drop(self.ids.insert(row.id.clone(), Some(task))),
             Left::Row(..) => {}
         }
-        Net::put(&mut self.tasks, task, Net { was: old, is: left });
-    }
-}
-
-impl Net {
-    /// What a task has come to before, and now: the row before it all stays what it was.
-    pub(crate) fn put(tasks: &mut HashMap<TaskNumber, Net>, task: TaskNumber, net: Net) {
-        match tasks.entry(task) {
-            Entry::Occupied(mut there) => there.get_mut().is = net.is,
-            Entry::Vacant(none) => drop(none.insert(net)),
-        }
+        let net = Net { was: old, is: left };
+        // The row before it all stays what it was.
+        self.tasks.put(task, net, |there, net| there.is = net.is);
     }
 }
 
@@ -303,7 +329,7 @@ impl<R: Rows> Seen<'_, '_, R> {
     }
 
     fn left(&self, task: TaskNumber) -> Option<&Left> {
-        let left = self.plan.tasks.get(&task).map(|net| &net.is);
+        let left = self.plan.tasks.get(task).map(|net| &net.is);
         left.filter(|left| is_seen(matches!(left, Left::Removed(_))))
     }
 

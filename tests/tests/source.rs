@@ -1,7 +1,7 @@
 //! Who and what created a task: owner, session, source; written once, and read by everybody.
 
 use outlive::{
-    Builder, Ctx, Engine, FactsError, HandlerError, OpenError, Snapshot, StartError, TaskDef,
+    Builder, Ctx, Engine, FactsError, HandlerError, OpenError, Snapshot, Start, StartError, TaskDef,
 };
 use outlive_storage::id::TaskId;
 use outlive_storage::row::State;
@@ -115,6 +115,52 @@ async fn a_call_may_name_its_own_session() {
         Some("mine"),
         "written once"
     );
+}
+
+/// What is stored of a task of which nothing is said is made once; what a call says of its own is of that task alone.
+#[tokio::test(start_paused = true)]
+async fn what_one_call_says_is_said_of_no_other_task() {
+    type Says = fn(Start<Vec<String>>) -> Start<Vec<String>>;
+    let calls: [(&str, Says); 6] = [
+        ("session", |start| start.session("mine")),
+        ("title", |start| start.title("mine")),
+        ("description", |start| start.description("mine")),
+        ("tag", |start| start.tag("whose", "mine")),
+        ("priority", |start| start.priority(7)),
+        ("keep", |start| start.keep_forever()),
+    ];
+    let said = |task: &Snapshot| {
+        let texts = [&task.session, &task.title, &task.description].map(Clone::clone);
+        (
+            texts,
+            task.tags.clone(),
+            task.priority,
+            task.expires_at_us.is_none(),
+        )
+    };
+    for (what, says) in calls {
+        let engine = open(on(&Arc::default()).session("morning")).await;
+        for (id, says) in [
+            ("a", None),
+            ("b", Some(says)),
+            ("c", None),
+            ("d", Some(says)),
+        ] {
+            let start = engine.start(TASK, id, &1);
+            let says = says.unwrap_or(|start| start);
+            says(start).await.unwrap().result().await.unwrap();
+        }
+        let [a, b] = [
+            said(&task(&engine, "a").await),
+            said(&task(&engine, "b").await),
+        ];
+        let [c, d] = [
+            said(&task(&engine, "c").await),
+            said(&task(&engine, "d").await),
+        ];
+        assert_eq!((&a, &b), (&c, &d), "{what}");
+        assert_ne!(a, b, "{what}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -10,7 +10,7 @@ use outlive_storage::StoreError;
 use outlive_storage::StreamEnd;
 use outlive_storage::row::{Generation, Micros, SegmentRow, StreamEntry, TaskNumber, TaskRow};
 use parking_lot::Mutex;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 
 /// The buffer of one turn's stream.
@@ -27,8 +27,8 @@ pub(crate) struct StreamCell {
     /// Whether items are evicted, so that there is no end to their numbers.
     evicts: bool,
     clock: Clock,
-    /// Bytes this turn may still buffer.
-    room: Arc<Semaphore>,
+    /// Bytes this turn may still buffer, once it has emitted something.
+    room: OnceLock<Arc<Semaphore>>,
     /// Bytes all turns may still buffer.
     budget: Arc<Semaphore>,
     /// Where items go that are not stored.
@@ -209,7 +209,7 @@ impl StreamCell {
             input_seq: row.input_seq,
             evicts: row.options.keep_items.is_some(),
             clock,
-            room: Arc::new(Semaphore::new(STREAM_BUFFER)),
+            room: OnceLock::new(),
             budget: Arc::clone(budget),
             live,
             buffer: Mutex::new(Buffer {
@@ -317,7 +317,9 @@ impl StreamCell {
         let size = u32::try_from(size.min(STREAM_BUFFER)).unwrap_or(u32::MAX);
         let free = |unbounded: bool| if unbounded { 0 } else { size };
         let of_turn = free(cfg!(planted = "emit_never_waits"));
-        let room = Arc::clone(&self.room).acquire_many_owned(of_turn).await?;
+        let new = || Arc::new(Semaphore::new(STREAM_BUFFER));
+        let room = Arc::clone(self.room.get_or_init(new));
+        let room = room.acquire_many_owned(of_turn).await?;
         let of_all = free(cfg!(planted = "engine_buffers_unbounded"));
         let budget = Arc::clone(&self.budget).acquire_many_owned(of_all).await?;
         Ok(Held { room, budget })
@@ -394,8 +396,10 @@ impl StreamCell {
         self.progress.change(|progress| {
             progress.closed.get_or_insert(why);
         });
-        // Whoever waits for room learns it.
-        self.room.close();
+        // Whoever waits for room learns it; who comes later learns it from the buffer.
+        if let Some(room) = self.room.get() {
+            room.close();
+        }
     }
 
     fn why_closed(&self) -> EmitError {

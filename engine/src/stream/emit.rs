@@ -66,9 +66,9 @@ impl CtxCore {
         }
         let pushed = self.stream.push(step, bytes, now).await?;
         if let Some(by) = pushed.tell
-            && !self.writer.come(&self.stream, by)
+            && !self.host.writer.come(&self.stream, by)
         {
-            return Err(match self.writer.poison.get() {
+            return Err(match self.host.writer.poison.get() {
                 Some(Stop::Failed(error)) => EmitError::Store(error),
                 Some(Stop::Shutdown) | None => EmitError::ShuttingDown,
             });

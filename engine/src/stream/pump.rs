@@ -59,7 +59,7 @@ impl Pumps {
     }
 
     /// Whether a sink was brought for the task.
-    fn has(&self, task: TaskNumber) -> bool {
+    pub(crate) fn has(&self, task: TaskNumber) -> bool {
         self.count.load(Ordering::SeqCst) > 0 && self.brought.lock().contains_key(&task)
     }
 }
@@ -172,13 +172,8 @@ struct Failed {
 }
 
 impl Pump {
-    /// Begins to feed the task's sink, if it has one and none is fed already.
+    /// Begins to feed the task's sink, which its definition makes or a call brought, unless one is fed already.
     pub(crate) fn begin(self) -> Option<Pin<Box<dyn Future<Output = ()> + Send>>> {
-        let has_factory = self.registry.get(self.def)?.sink.is_some();
-        let was_brought = self.streams.pumps.has(self.task);
-        if !has_factory && !was_brought {
-            return None;
-        }
         let sitting = Sitting::take(&self.streams, self.task, self.generation)?;
         // Followed from here on, so that a stream that goes with its task is not missed.
         let follower = self.follower(self.after);

@@ -81,7 +81,7 @@ pub(crate) fn decode_batch(body: &[u8]) -> Option<Vec<Commit>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::codec::{HEADER_LEN, encode, encode_of, encode_row};
+    use crate::codec::{HEADER_LEN, append_of, encode, encode_row};
     use crate::conformance::rows::{by_etag, ended, event, moved, pending, start};
     use crate::header::Header;
     use crate::row::{EventRow, Micros};
@@ -110,7 +110,7 @@ mod tests {
         };
         let (mut of_body, mut of_entry) = (Vec::new(), Vec::new());
         let slot = Slot::Event(*etag);
-        encode_of::<EventRow>(slot, &bytes[at.clone()], &mut of_body).unwrap();
+        append_of::<EventRow>(slot, &bytes[at.clone()], &mut of_body).unwrap();
         encode(slot, &ended, &mut of_entry).unwrap();
         assert_eq!(of_body, of_entry);
     }

@@ -75,12 +75,14 @@ impl Encoder<'_> {
         }
     }
 
+    #[inline]
     fn raw<const N: usize>(&mut self, bytes: [u8; N]) -> Encoded {
         self.out.extend_from_slice(&bytes);
         Ok(())
     }
 
     /// Small numbers of both signs stay small.
+    #[inline]
     fn signed(&mut self, number: i64) -> Encoded {
         self.number((number << 1 ^ number >> 63).cast_unsigned())
     }
@@ -97,10 +99,12 @@ impl<'a, 'o> ser::Serializer for &'a mut Encoder<'o> {
     type SerializeStruct = Self;
     type SerializeStructVariant = Self;
 
+    #[inline]
     fn is_human_readable(&self) -> bool {
         false
     }
 
+    #[inline]
     fn serialize_bool(self, value: bool) -> Encoded {
         self.serialize_u8(u8::from(value))
     }
@@ -111,6 +115,7 @@ impl<'a, 'o> ser::Serializer for &'a mut Encoder<'o> {
         Ok(())
     }
 
+    #[inline]
     fn serialize_u16(self, value: u16) -> Encoded {
         self.number(value.into())
     }
@@ -125,6 +130,7 @@ impl<'a, 'o> ser::Serializer for &'a mut Encoder<'o> {
         self.number(value)
     }
 
+    #[inline]
     fn serialize_u128(self, value: u128) -> Encoded {
         match u64::try_from(value) {
             Ok(value) => self.number(value),
@@ -135,34 +141,42 @@ impl<'a, 'o> ser::Serializer for &'a mut Encoder<'o> {
         }
     }
 
+    #[inline]
     fn serialize_i8(self, value: i8) -> Encoded {
         self.raw(value.to_le_bytes())
     }
 
+    #[inline]
     fn serialize_i16(self, value: i16) -> Encoded {
         self.signed(value.into())
     }
 
+    #[inline]
     fn serialize_i32(self, value: i32) -> Encoded {
         self.signed(value.into())
     }
 
+    #[inline]
     fn serialize_i64(self, value: i64) -> Encoded {
         self.signed(value)
     }
 
+    #[inline]
     fn serialize_i128(self, value: i128) -> Encoded {
         self.serialize_u128((value << 1 ^ value >> 127).cast_unsigned())
     }
 
+    #[inline]
     fn serialize_f32(self, value: f32) -> Encoded {
         self.raw(value.to_le_bytes())
     }
 
+    #[inline]
     fn serialize_f64(self, value: f64) -> Encoded {
         self.raw(value.to_le_bytes())
     }
 
+    #[inline]
     fn serialize_char(self, value: char) -> Encoded {
         let mut bytes = [0; 4];
         let text = value.encode_utf8(&mut bytes);
@@ -170,37 +184,45 @@ impl<'a, 'o> ser::Serializer for &'a mut Encoder<'o> {
         Ok(())
     }
 
+    #[inline]
     fn serialize_str(self, value: &str) -> Encoded {
         self.serialize_bytes(value.as_bytes())
     }
 
+    #[inline]
     fn serialize_bytes(self, value: &[u8]) -> Encoded {
         self.number(value.len() as u64)?;
         self.out.extend_from_slice(value);
         Ok(())
     }
 
+    #[inline]
     fn serialize_none(self) -> Encoded {
         self.serialize_u8(0)
     }
 
+    #[inline]
     fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Encoded {
         self.out.push(1);
         value.serialize(self)
     }
 
+    #[inline]
     fn serialize_unit(self) -> Encoded {
         Ok(())
     }
 
+    #[inline]
     fn serialize_unit_struct(self, _: &'static str) -> Encoded {
         Ok(())
     }
 
+    #[inline]
     fn serialize_unit_variant(self, _: &'static str, variant: u32, _: &'static str) -> Encoded {
         self.number(variant.into())
     }
 
+    #[inline]
     fn serialize_newtype_struct<T: Serialize + ?Sized>(
         self,
         _: &'static str,
@@ -209,6 +231,7 @@ impl<'a, 'o> ser::Serializer for &'a mut Encoder<'o> {
         value.serialize(self)
     }
 
+    #[inline]
     fn serialize_newtype_variant<T: Serialize + ?Sized>(
         self,
         _: &'static str,
@@ -220,15 +243,18 @@ impl<'a, 'o> ser::Serializer for &'a mut Encoder<'o> {
         value.serialize(self)
     }
 
+    #[inline]
     fn serialize_seq(self, len: Option<usize>) -> std::result::Result<Self, Unencodable> {
         self.number(len.ok_or(Unencodable)? as u64)?;
         Ok(self)
     }
 
+    #[inline]
     fn serialize_tuple(self, _: usize) -> std::result::Result<Self, Unencodable> {
         Ok(self)
     }
 
+    #[inline]
     fn serialize_tuple_struct(
         self,
         _: &'static str,
@@ -237,6 +263,7 @@ impl<'a, 'o> ser::Serializer for &'a mut Encoder<'o> {
         Ok(self)
     }
 
+    #[inline]
     fn serialize_tuple_variant(
         self,
         _: &'static str,
@@ -248,14 +275,17 @@ impl<'a, 'o> ser::Serializer for &'a mut Encoder<'o> {
         Ok(self)
     }
 
+    #[inline]
     fn serialize_map(self, len: Option<usize>) -> std::result::Result<Self, Unencodable> {
         self.serialize_seq(len)
     }
 
+    #[inline]
     fn serialize_struct(self, _: &'static str, _: usize) -> std::result::Result<Self, Unencodable> {
         Ok(self)
     }
 
+    #[inline]
     fn serialize_struct_variant(
         self,
         name: &'static str,
@@ -280,6 +310,7 @@ macro_rules! parts {
                 part.serialize(&mut **self)
             }
 
+            #[inline]
             fn end(self) -> Encoded {
                 Ok(())
             }
@@ -300,10 +331,12 @@ impl ser::SerializeMap for &mut Encoder<'_> {
     type Ok = ();
     type Error = Unencodable;
 
+    #[inline]
     fn serialize_key<T: Serialize + ?Sized>(&mut self, key: &T) -> Encoded {
         key.serialize(&mut **self)
     }
 
+    #[inline]
     fn serialize_value<T: Serialize + ?Sized>(&mut self, value: &T) -> Encoded {
         value.serialize(&mut **self)
     }

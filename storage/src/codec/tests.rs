@@ -472,6 +472,6 @@ fn the_largest_row_that_can_be_written_can_be_read() {
 #[test]
 fn a_row_without_a_body_is_malformed() {
     let row = pending(10, "a");
-    let answer = encode_row_of(TASK, (&Header::of(&row), &[]), &mut Vec::new());
+    let answer = append_row_of(TASK, (&Header::of(&row), &[]), &mut Vec::new());
     assert!(matches!(answer, Err(StoreError::Malformed { .. })));
 }

@@ -9,7 +9,7 @@ use super::lot::Lot;
 use super::standing::{Leaves, Stands};
 use crate::codec::Bodies;
 use crate::id::TaskId;
-use crate::plan::Plan;
+use crate::plan::{Plan, Room};
 use crate::row::TaskNumber;
 use std::sync::Arc;
 
@@ -20,6 +20,8 @@ pub(super) struct Ahead {
     going: Option<Arc<Lot>>,
     /// What came after it.
     fresh: Lot,
+    /// One that is empty, whose memory the next takes.
+    spare: Option<Lot>,
     /// How far in its journal the database is for its readers.
     seen: Mark,
     /// How far it is on the disk.
@@ -32,6 +34,7 @@ impl Ahead {
         Ahead {
             going: None,
             fresh: Lot::default(),
+            spare: None,
             seen: mark,
             durable: mark,
         }
@@ -61,15 +64,17 @@ impl Ahead {
         }
     }
 
-    /// Adds a batch that is durable, of which the record has the bodies of rows and of lines for the log.
-    pub(super) fn add(&mut self, plan: Plan<'_>, record: (&[u8], Bodies), mark: Mark) {
-        self.fresh.take_record(plan, record, mark);
+    /// Adds a batch that is durable, of which the record has the bodies of rows and of lines for the log. The room that its plan
+    /// has taken is given back.
+    pub(super) fn add(&mut self, plan: Plan<'_>, record: (&[u8], Bodies), mark: Mark) -> Room {
+        self.fresh.take_record(plan, record, mark)
     }
 
     /// What is to be put into the database next. It is kept until that is [done](Ahead::done).
     pub(super) fn next(&mut self) -> Option<Arc<Lot>> {
         if self.going.is_none() && !self.fresh.is_empty() {
-            let next = Lot::with_room_of(&self.fresh);
+            let spare = self.spare.take();
+            let next = spare.unwrap_or_else(|| Lot::with_room_of(&self.fresh));
             self.going = Some(Arc::new(std::mem::replace(&mut self.fresh, next)));
         }
         self.going.clone()
@@ -80,6 +85,11 @@ impl Ahead {
         if let Some(going) = self.going.take() {
             self.seen = going.mark;
         }
+    }
+
+    /// Keeps the memory of a lot that the database has.
+    pub(super) fn keep(&mut self, emptied: Lot) {
+        self.spare = Some(emptied);
     }
 
     /// All that its readers see of the database is on the disk.

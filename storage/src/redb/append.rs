@@ -84,10 +84,20 @@ impl Sheet {
         self.entries.clear();
     }
 
-    pub(super) fn add(&mut self, key: u64, value: &[u8]) {
+    /// Adds what is written behind the others, and says how many bytes it has.
+    ///
+    /// # Errors
+    /// What it cannot be written for: the sheet is to be cleared then.
+    pub(super) fn add(
+        &mut self,
+        key: u64,
+        write: impl FnOnce(&mut Vec<u8>) -> Result<(), StoreError>,
+    ) -> Result<u64, StoreError> {
         let from = self.bytes.len();
-        self.bytes.extend_from_slice(value);
-        self.entries.push((key, from..self.bytes.len()));
+        write(&mut self.bytes)?;
+        let to = self.bytes.len();
+        self.entries.push((key, from..to));
+        Ok((to - from) as u64)
     }
 
     /// How many entries are on it.

@@ -7,6 +7,7 @@ use super::{RedbStore, fault, journal, panics, replay};
 use crate::row::{Etag, Generation};
 use crate::store::{Counters, StoreError};
 use redb::{Durability, WriteTransaction};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 /// How many etags and generations are reserved at once: one more write per this many transitions, and as many
@@ -83,17 +84,23 @@ impl RedbStore {
             (ahead.next(), reached)
         };
         let txn = self.begin_write_behind()?;
-        match lot {
-            Some(lot) => self.commit_lot(txn, (&lot, true), &mut reserved)?,
+        match &lot {
+            Some(lot) => self.commit_lot(txn, (lot, true), &mut reserved)?,
             // Readers have it all: what is left is to make it durable.
             None => {
                 replay::put_mark(&txn, reached)?;
                 txn.commit().map_err(fault)?;
             }
         }
-        let mut ahead = self.ahead.lock();
-        ahead.done();
-        ahead.is_durable();
+        {
+            let mut ahead = self.ahead.lock();
+            ahead.done();
+            ahead.is_durable();
+        }
+        // Not under the lock: there is much to give back in it.
+        if let Some(emptied) = lot.and_then(Arc::into_inner).and_then(Lot::emptied) {
+            self.ahead.lock().keep(emptied);
+        }
         Ok(())
     }
 

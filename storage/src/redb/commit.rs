@@ -7,7 +7,7 @@ use super::standing::{Over, Seen};
 use super::tops::Tops;
 use super::{RedbStore, fault};
 use crate::commit::{Applied, Commit, Conflict};
-use crate::plan::{Plan, plan};
+use crate::plan::{Plan, Room, plan_in};
 use crate::store::StoreError;
 use redb::{Durability, WriteTransaction};
 
@@ -20,6 +20,8 @@ pub(crate) struct Reached {
     record: Vec<u8>,
     /// Known from the first batch on.
     tops: Option<Tops>,
+    /// The memory of the last plan, for the next one.
+    room: Room,
 }
 
 impl Reached {
@@ -29,6 +31,7 @@ impl Reached {
             mark: facts.mark,
             record: Vec::new(),
             tops: None,
+            room: Room::default(),
         }
     }
 }
@@ -79,12 +82,13 @@ impl RedbStore {
             // The database has everything: nothing was committed yet.
             None => Seen::by(self).tops()?,
         };
+        let room = std::mem::take(&mut reached.room);
         let tops = reached.tops.insert(tops);
         let mut plan = {
             // Held to the end of the plan: what is not found there is in the database then.
             let upper = self.ahead.lock();
             let below = &Seen::below(self, tops);
-            plan(batch, &Over { upper, below })?
+            plan_in(room, batch, &Over { upper, below })?
         };
         tops.take(&plan);
         let answers = std::mem::take(&mut plan.answers);
@@ -99,7 +103,8 @@ impl RedbStore {
             Some(Placed { next, bodies, .. }) => {
                 reached.mark = next;
                 let record = (&*reached.record, bodies);
-                self.ahead.lock().add(plan, record, next);
+                let room = self.ahead.lock().add(plan, record, next);
+                reached.room = room;
             }
             None => self.put_through(plan, &mut reached)?,
         }

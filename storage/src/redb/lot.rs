@@ -13,13 +13,16 @@ use crate::codec::{self, Bodies};
 use crate::commit::{Commit, Write};
 use crate::header::Header;
 use crate::id::TaskId;
-use crate::plan::{self, Accepted, Plan, Removed};
+use crate::plan::{self, Accepted, Plan, Removed, Room};
+use crate::roll::Roll;
 use crate::row::{Etag, Facts, Family, Generation, TaskNumber, TaskRow};
 use crate::store::StoreError;
 use foldhash::{HashMap, HashMapExt};
-use std::collections::hash_map::Entry;
 use std::ops::Range;
 use std::sync::Arc;
+
+/// Bytes of bodies for which room is kept from one lot to the next: a lot has those of half of a journal, as a rule.
+const KEPT: usize = 4 << 20;
 
 /// Where a body is that is not here yet: of a row, none is empty.
 const NOWHERE: Range<usize> = 0..0;
@@ -68,7 +71,7 @@ pub(super) enum Left {
 #[derive(Debug, Default)]
 pub(super) struct Lot {
     /// What becomes of rows.
-    pub(super) tasks: HashMap<TaskNumber, Net>,
+    pub(super) tasks: Roll<Net>,
     /// Ids given (`Some`) or freed (`None`).
     pub(super) ids: HashMap<TaskId, Option<TaskNumber>>,
     /// Transitions for the log, in their order: their etags, and where in the lot their bodies are.
@@ -98,10 +101,32 @@ impl Lot {
         Ok(lot)
     }
 
+    /// This one without all that was in it; `None` where it has taken more memory than is kept for the next one.
+    pub(super) fn emptied(mut self) -> Option<Lot> {
+        if self.encoded.capacity() > KEPT && !cfg!(planted = "room_of_any_lot_kept") {
+            return None;
+        }
+        if !cfg!(planted = "lot_not_emptied") {
+            drop(self.tasks.drain());
+            self.beside.clear();
+        }
+        self.ids.clear();
+        self.events.clear();
+        self.encoded.clear();
+        Some(Lot {
+            tasks: self.tasks,
+            ids: self.ids,
+            events: self.events,
+            beside: self.beside,
+            encoded: self.encoded,
+            ..Lot::default()
+        })
+    }
+
     /// An empty one with room for as much as another has: the next one has about as much.
     pub(super) fn with_room_of(other: &Lot) -> Lot {
         Lot {
-            tasks: HashMap::with_capacity(other.tasks.len()),
+            tasks: Roll::with_room(other.tasks.len()),
             ids: HashMap::with_capacity(other.ids.len()),
             events: Vec::with_capacity(other.events.len()),
             beside: Vec::with_capacity(other.beside.len()),
@@ -143,7 +168,7 @@ impl Lot {
         plan: Plan<'_>,
         (record, mut bodies): (&[u8], Bodies),
         mark: Mark,
-    ) {
+    ) -> Room {
         let here = |at: &mut Range<usize>| {
             let from = self.encoded.len();
             self.encoded.extend_from_slice(&record[at.clone()]);
@@ -153,31 +178,32 @@ impl Lot {
         let rows = rows.iter_mut().map(|(_, at)| at);
         rows.chain(events.iter_mut().map(|(_, at)| at))
             .for_each(here);
-        self.adopt(plan, bodies, mark);
+        self.adopt(plan, bodies, mark)
     }
 
-    /// Adds a batch whose bodies are here.
-    fn adopt(&mut self, plan: Plan<'_>, bodies: Bodies, mark: Mark) {
+    /// Adds a batch whose bodies are here, and gives back the room that its plan has taken.
+    fn adopt(&mut self, mut plan: Plan<'_>, bodies: Bodies, mark: Mark) -> Room {
         let mut events = bodies.events.into_iter();
         for accepted in &plan.accepted {
             self.take_beside(accepted, &mut events);
         }
-        for (task, net) in plan.tasks {
+        for (task, net) in plan.tasks.drain() {
             self.leave(task, net);
         }
         for (task, at) in bodies.rows {
-            let left = self.tasks.get_mut(&task).map(|net| &mut net.is);
+            let left = self.tasks.get_mut(task).map(|net| &mut net.is);
             if let Some(Left::Row { body, .. }) = left
                 && (*body == NOWHERE || !cfg!(planted = "first_body_kept"))
             {
                 *body = at;
             }
         }
-        self.ids.extend(plan.ids);
+        self.ids.extend(plan.ids.drain());
         self.etag = self.etag.max(plan.etag);
         self.generation = self.generation.max(plan.generation);
         self.mark = mark;
         self.batches += 1;
+        plan.room()
     }
 
     /// What a task comes to with a batch: the row before it all stays what it was. The body follows.
@@ -190,25 +216,22 @@ impl Lot {
                 labelled: (!row.facts.labels.is_empty()).then(|| Arc::clone(&row.facts)),
             },
         };
-        match self.tasks.entry(task) {
-            Entry::Vacant(none) => drop(none.insert(Net { was: net.was, is })),
-            Entry::Occupied(mut there) => {
-                let there = &mut there.get_mut().is;
-                *there = match (&*there, is) {
-                    (
-                        Left::Row { body, .. },
-                        Left::Row {
-                            header, labelled, ..
-                        },
-                    ) => Left::Row {
-                        header,
-                        body: body.clone(),
-                        labelled,
+        let net = Net { was: net.was, is };
+        self.tasks.put(task, net, |there, net| {
+            there.is = match (&there.is, net.is) {
+                (
+                    Left::Row { body, .. },
+                    Left::Row {
+                        header, labelled, ..
                     },
-                    (_, is) => is,
-                };
-            }
-        }
+                ) => Left::Row {
+                    header,
+                    body: body.clone(),
+                    labelled,
+                },
+                (_, is) => is,
+            };
+        });
     }
 
     /// The bytes of a body.
@@ -283,7 +306,7 @@ impl Lot {
 
 impl Leaves for Lot {
     fn left(&self, task: TaskNumber) -> Option<Stands<'_>> {
-        let net = self.tasks.get(&task)?;
+        let net = self.tasks.get(task)?;
         Some(match &net.is {
             Left::Row { header, body, .. } => Stands::Row(header, self.bytes(body)),
             Left::Removed(_) => Stands::Removed,

@@ -3,7 +3,7 @@
 use outlive::{Builder, Ctx, Engine, HandlerError, TaskDef};
 use outlive_storage::MemStore;
 use outlive_tests::faulty::Faulty;
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 use std::future::Future;
 use std::sync::{Arc, mpsc};
 use std::thread;
@@ -164,4 +164,55 @@ fn a_runtime_that_nobody_drives_answers_threads_and_does_not_grow() {
     let more = undriven.metrics().num_alive_tasks() - before;
     assert!(more < (THREADS * EACH) as usize / 20, "{more} tasks");
     undriven.block_on(engine.shutdown(Duration::ZERO));
+}
+
+/// Handlers that go on in pairs, each holding its thread up until the other one of its pair is there.
+#[derive(Default)]
+struct Pairs {
+    entered: Mutex<u32>,
+    one_more: Condvar,
+}
+
+impl Pairs {
+    /// Whether the other one came.
+    fn meet(&self) -> bool {
+        let mut entered = self.entered.lock();
+        *entered += 1;
+        let pair = entered.next_multiple_of(2);
+        self.one_more.notify_all();
+        let wait = self
+            .one_more
+            .wait_while_for(&mut entered, |entered| *entered < pair, LONG / 3);
+        !wait.timed_out()
+    }
+}
+
+/// Whose partner did not come.
+const ALONE: u32 = u32::MAX;
+
+/// Those that come to their handlers together come by the same task of the runtime, and whoever is next must not be left
+/// with a worker that is held up.
+#[test]
+fn handlers_that_hold_their_workers_up_hold_up_no_other() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut workers = runtime::Builder::new_multi_thread();
+    let workers = workers.worker_threads(2).enable_time().build().unwrap();
+    let pairs = Arc::new(Pairs::default());
+    let handler = move |_: Ctx, n| {
+        let pairs = Arc::clone(&pairs);
+        async move {
+            let output = if pairs.meet() { n } else { ALONE };
+            Ok::<_, HandlerError>(output)
+        }
+    };
+    let builder = Engine::builder(directory.path().join("tasks.redb")).task(TASK, handler);
+    let callers = driven_by_who_waits();
+    let opened = builder.runtime(workers.handle().clone()).open();
+    let engine = told(&callers, opened).unwrap();
+    callers.block_on(async {
+        for (n, run) in (0..).zip(engine.start_many(TASK, tasks()).await) {
+            assert_eq!(run.unwrap().result().await.unwrap(), n);
+        }
+        engine.shutdown(Duration::ZERO).await;
+    });
 }

@@ -62,6 +62,41 @@ fn a_taken_id_or_number_is_refused_once_it_is_in_the_tables() {
     started(&store, 30, "a");
 }
 
+/// Those between the ones that end are others' entries; those that are far from each other are taken out one by one.
+#[test]
+fn of_the_running_only_those_that_end_are_unlisted() {
+    for step in [1, 3, 40] {
+        let (_directory, path) = place();
+        let store = open(&path).unwrap();
+        store.define(&["job"]).unwrap();
+        let rows = (1..=200).map(|number| {
+            let row = pending(number, &format!("a{number:03}"));
+            running(&row, number, number)
+        });
+        let rows: Vec<_> = rows.collect();
+        let starts: Vec<_> = rows.iter().map(start).collect();
+        assert!(store.commit(&starts).unwrap().iter().all(Result::is_ok));
+        store.bring().unwrap();
+        let ends = |row: &&TaskRow| row.etag.0 > 50 && row.etag.0.is_multiple_of(step);
+        let (gone, stay): (Vec<_>, Vec<_>) = rows.iter().partition(ends);
+        let ends = gone.iter().map(|row| {
+            let number = row.etag.0;
+            by_etag(
+                number,
+                number,
+                &moved(row, 1_000 + number, ended(Micros(900))),
+            )
+        });
+        let answers = store.commit(&ends.collect::<Vec<_>>()).unwrap();
+        assert!(answers.iter().all(Result::is_ok));
+        store.bring().unwrap();
+        let listed = store.scan(Scan::Running, None, 1_000).unwrap();
+        let listed: Vec<_> = listed.rows.iter().map(|found| found.task.0).collect();
+        let stay: Vec<_> = stay.iter().map(|row| row.etag.0).collect();
+        assert_eq!(listed, stay);
+    }
+}
+
 /// A last id that damage had made smaller would have let a second task begin under a taken one; one that is no text stopped
 /// every commit.
 #[test]

@@ -403,3 +403,36 @@ fn an_open_makes_durable_what_the_file_says_of_its_journal() {
     let left = open(&copy).unwrap();
     assert!(left.io().syncs > 0, "before anything is committed");
 }
+
+/// What the start of so many tasks with so long an input comes to, and what is left of it when the database has it.
+fn lot_of(tasks: u64, input: usize) -> Option<lot::Lot> {
+    let (_directory, path) = place();
+    let options = RedbOptions {
+        journal_bytes: 16 << 20,
+        ..RedbOptions::default()
+    };
+    let store = RedbStore::open(&path, options, 0xabc, 17).unwrap();
+    store.define(&["job"]).unwrap();
+    for number in 1..=tasks {
+        let mut row = pending(number, &format!("a{number}"));
+        row.input = Payload::Inline(vec![7; input]);
+        assert!(one(&store, start(&row)).is_ok());
+    }
+    let lot = store.ahead.lock().next().unwrap();
+    assert_eq!(lot.tasks.iter().count() as u64, tasks);
+    store.ahead.lock().done();
+    Arc::into_inner(lot).unwrap().emptied()
+}
+
+#[test]
+fn a_lot_is_used_again_and_empty_then() {
+    let again = lot_of(3, 1).unwrap();
+    assert!(again.is_empty() && again.ids.is_empty() && again.events.is_empty());
+    assert_eq!(again.tasks.iter().count(), 0);
+    assert!(again.beside.is_empty());
+}
+
+#[test]
+fn of_a_large_lot_no_room_is_kept() {
+    assert!(lot_of(5, 1 << 20).is_none());
+}
