@@ -26,7 +26,7 @@ use crate::request::{Draft, Request};
 use crate::stream::cell::Appended;
 use crate::turn::{Dispatcher, Entered};
 use crate::word::Handed;
-use crate::writer::{Message, Refused, Stop, Target};
+use crate::writer::{Message, Refused, Rooms, Stop, Target};
 use foldhash::HashMap;
 use outlive_storage::row::{
     Etag, EventKind, Generation, LifeRow, Receipt, TaskNumber, Times, ValueKey, ValueKind,
@@ -243,7 +243,9 @@ impl Batcher {
         pending.extend(decided.map_while(|request| self.decide(request, commits)));
         let put_off = requests.drain(pending.len()..).map(Message::Event);
         self.put_off.extend(put_off);
-        requests.clear();
+        let mut rooms = Rooms::default();
+        let taken = requests.drain(..).filter_map(Request::into_room);
+        taken.for_each(|room| rooms.add(room));
         // In the same transaction: a parent cannot miss what its children's commits have counted.
         for parent in self.known.parents() {
             if !cfg!(planted = "parent_not_told") {

@@ -4,10 +4,11 @@
 //! many never wait. So a runner polls each turn for the first time itself: one that ends then needed no task, one that waits
 //! gets its own, which polls it from there on.
 //!
-//! Nobody waits behind a handler that holds its thread up: who takes a turn while others are left has sent for the next runner
-//! before, and a free worker of the runtime runs that one.
+//! Nobody waits behind a handler that holds its thread up. Who takes a turn while others are left has sent for the next runner
+//! before, and a free worker of the runtime runs that one. And a runner gives way after each turn, to whatever that turn has
+//! woken, to its rest, and to a runtime that ends.
 
-use crate::env::Spawner;
+use crate::env::{self, Spawner};
 use crate::turn::Seated;
 use parking_lot::Mutex;
 use std::collections::VecDeque;
@@ -39,15 +40,15 @@ impl Relay {
             left: Mutex::new(left),
             spawner: spawner.clone(),
         };
-        Arc::new(relay).send();
+        spawner.spawn(Arc::new(relay).run());
     }
 
-    /// Sends for a runner.
+    /// Sends for another runner, from a worker of the runtime.
     fn send(self: Arc<Self>) {
         let spawner = self.spawner.clone();
         spawner.spawn(self.run());
         if !cfg!(planted = "runner_kept_by_its_worker") {
-            // What a worker of the runtime was given last it keeps for itself, however long it is held up. That is this now.
+            // What a worker was given last it keeps for itself, however long it is held up. That is this now.
             spawner.spawn(async {});
         }
     }
@@ -57,7 +58,10 @@ impl Relay {
         self.left.lock().one_comes = false;
         let mut room = None;
         while let Some(turn) = self.next() {
-            let (signal, turn) = turn.entered();
+            let (signal, turn) = turn.into_turn();
+            if signal.is_stopped() && !cfg!(planted = "stopped_turn_entered") {
+                continue;
+            }
             let mut place = room.take().unwrap_or_else(|| Box::pin(None));
             place.set(Some(turn));
             if is_over(&mut place).await {
@@ -67,19 +71,22 @@ impl Relay {
                 let call = self.spawner.spawn(rest(place));
                 signal.stoppable(call);
             }
+            if !cfg!(planted = "runner_never_gives_way") {
+                env::give_way().await;
+            }
         }
     }
 
     /// The next turn. While there are more, another runner is on its way.
     fn next(self: &Arc<Self>) -> Option<Seated> {
-        let (turn, more) = {
+        let (turn, nobody_comes) = {
             let mut left = self.left.lock();
             let turn = left.turns.pop_front()?;
             let nobody_comes = !left.turns.is_empty() && !left.one_comes;
             left.one_comes |= nobody_comes;
             (turn, nobody_comes)
         };
-        if more && !cfg!(planted = "turns_wait_behind_a_handler") {
+        if nobody_comes && !cfg!(planted = "turns_wait_behind_a_handler") {
             Arc::clone(self).send();
         }
         Some(turn)

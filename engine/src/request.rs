@@ -17,16 +17,21 @@ pub(crate) struct Request {
     pub(crate) draft: Draft,
     pub(crate) reply: Reply,
     pub(crate) origin: Origin,
-    _room: Option<Room>,
+    room: Option<Room>,
 }
 
 impl Request {
+    /// The room it took.
+    pub(crate) fn into_room(self) -> Option<Room> {
+        self.room
+    }
+
     pub(crate) fn new(draft: Draft, room: Room, reply: Reply) -> Request {
         Request {
             draft,
             reply,
             origin: room.origin,
-            _room: Some(room),
+            room: Some(room),
         }
     }
 
@@ -36,7 +41,7 @@ impl Request {
             draft: Draft::bare(Target::Number(parent), Event::ChildEnded),
             reply: Reply::Nobody,
             origin: Origin::Engine,
-            _room: None,
+            room: None,
         }
     }
 
@@ -53,7 +58,7 @@ impl Request {
             },
             reply: Reply::Nobody,
             origin: Origin::Engine,
-            _room: None,
+            room: None,
         }
     }
 }

@@ -152,6 +152,11 @@ impl Signal {
         state.call = Some(call);
     }
 
+    /// Whether the call is not to start any more.
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.state.lock().stopped
+    }
+
     /// Drops the call, now or when it starts, without telling it anything.
     pub(crate) fn stop(&self) {
         let call = {

@@ -529,14 +529,17 @@ impl Seated {
     /// Starts its task on the runtime of the handlers.
     pub(crate) fn start(self) {
         let spawner = self.unfinished.dispatcher.spawner.clone();
-        let (signal, turn) = self.entered();
+        let (signal, turn) = self.into_turn();
+        if signal.is_stopped() {
+            return;
+        }
         // The runtime moves what it is given several times. And a box of no more than a kilobyte is memory that glibc gives and
         // takes back without a lock: that is why what a turn seldom needs is in boxes of its own.
         signal.stoppable(spawner.spawn(Box::pin(turn)));
     }
 
     /// The whole turn, and what is to be told how it can be stopped once it has a task.
-    pub(crate) fn entered(self) -> (Arc<Signal>, impl Future<Output = ()> + Send + 'static) {
+    pub(crate) fn into_turn(self) -> (Arc<Signal>, impl Future<Output = ()> + Send + 'static) {
         let Seated {
             entered,
             slot,

@@ -78,11 +78,39 @@ pub(crate) struct Settled {
     pub(crate) expecting: Option<Expecting>,
 }
 
-/// Room for an event, which is given back when the event is answered.
+/// Room for an event, which is given back when the event is decided.
 pub(crate) struct Room {
-    _permit: OwnedSemaphorePermit,
+    permit: OwnedSemaphorePermit,
     /// Who asked for it.
     pub(crate) origin: Origin,
+}
+
+impl Room {
+    /// Both together, so that they are given back at once.
+    fn and(mut self, other: Room) -> Room {
+        self.permit.merge(other.permit);
+        self
+    }
+}
+
+/// Room of several events, which is given back together: one by one, each would be a lock that all callers take.
+#[derive(Default)]
+pub(crate) struct Rooms {
+    callers: Option<Room>,
+    engine: Option<Room>,
+}
+
+impl Rooms {
+    pub(crate) fn add(&mut self, room: Room) {
+        let same = match room.origin {
+            Origin::Caller => &mut self.callers,
+            Origin::Engine => &mut self.engine,
+        };
+        *same = Some(match same.take() {
+            Some(before) => before.and(room),
+            None => room,
+        });
+    }
 }
 
 /// The poison guard enters a phase, which is put down beside the batches.
@@ -236,20 +264,14 @@ impl Writer {
         let permit = Arc::clone(semaphore).acquire_many_owned(kib).await;
         // INVARIANT: nothing closes the semaphores.
         let permit = permit.expect("the semaphore is never closed");
-        Room {
-            _permit: permit,
-            origin,
-        }
+        Room { permit, origin }
     }
 
     /// As [`Writer::room`], if there is some now that nobody waits for.
     pub(crate) fn room_now(&self, origin: Origin, bytes: usize) -> Option<Room> {
         let (semaphore, kib) = self.takes(origin, bytes);
         let permit = Arc::clone(semaphore).try_acquire_many_owned(kib).ok()?;
-        Some(Room {
-            _permit: permit,
-            origin,
-        })
+        Some(Room { permit, origin })
     }
 
     /// Where an event that comes with so many bytes has room, and how much it takes.

@@ -39,6 +39,11 @@ impl<T> Roll<T> {
         self.said.reserve(tasks);
     }
 
+    /// Of how many tasks something may be said before it takes more memory.
+    pub(crate) fn room(&self) -> usize {
+        self.said.capacity()
+    }
+
     /// Of how many tasks something is said.
     pub(crate) fn len(&self) -> usize {
         self.said.len()

@@ -155,21 +155,21 @@ pub async fn measure<P: Peer>(case: &Case) -> Result<Told, Failed> {
 async fn measure_within<P: Peer>(case: &Case, late: Duration) -> Result<Told, Failed> {
     let peer = P::open(case).await?;
     let settings = peer.settings().await?;
-    let answers = Arc::new(Answers::default());
+    let answers = Arc::new(Answers::of(case.load.callers));
     let counted = Arc::clone(&answers);
     let (began, spent) = (Instant::now(), cpu());
     let run = case.load.run(move |caller| {
         let (peer, counted) = (peer.clone(), Arc::clone(&counted));
         async move {
             peer.one(caller).await?;
-            counted.one_more(began);
+            counted.one_more(caller, began);
             Ok(())
         }
     });
     let end = case.load.warm_up + case.load.measured + late;
     let seen = tokio::time::timeout(end, run).await.ok().transpose()?;
     let spent = cpu() - spent;
-    let answered = answers.completed.load(Ordering::Acquire);
+    let answered = answers.completed();
     if answered == 0 {
         return Err(format!("not one answer within {end:?}").into());
     }
@@ -191,23 +191,42 @@ async fn measure_within<P: Peer>(case: &Case, late: Duration) -> Result<Told, Fa
     })
 }
 
-/// The answers of a whole run, warm-up and late ones with them.
+/// The answers of a whole run, warm-up and late ones with them, of each caller by itself: callers that count in one place wait
+/// for each other there.
+#[derive(Debug)]
+struct Answers(Vec<OfCaller>);
+
+/// Alone on its lines of the cache.
 #[derive(Debug, Default)]
-struct Answers {
+#[repr(align(128))]
+struct OfCaller {
     completed: AtomicU64,
     last_micros: AtomicU64,
 }
 
 impl Answers {
-    fn one_more(&self, began: Instant) {
+    fn of(callers: usize) -> Self {
+        Self((0..callers).map(|_| OfCaller::default()).collect())
+    }
+
+    fn one_more(&self, caller: usize, began: Instant) {
         let micros = began.elapsed().as_micros().try_into().unwrap_or(u64::MAX);
-        self.last_micros.fetch_max(micros, Ordering::AcqRel);
-        self.completed.fetch_add(1, Ordering::AcqRel);
+        let of_caller = &self.0[caller];
+        of_caller.last_micros.fetch_max(micros, Ordering::AcqRel);
+        of_caller.completed.fetch_add(1, Ordering::AcqRel);
+    }
+
+    fn completed(&self) -> u64 {
+        let each = self.0.iter();
+        each.map(|caller| caller.completed.load(Ordering::Acquire))
+            .sum()
     }
 
     /// From the first call to the last answer.
     fn until(&self) -> Duration {
-        Duration::from_micros(self.last_micros.load(Ordering::Acquire).max(1))
+        let each = self.0.iter();
+        let last = each.map(|caller| caller.last_micros.load(Ordering::Acquire));
+        Duration::from_micros(last.max().unwrap_or_default().max(1))
     }
 }
 

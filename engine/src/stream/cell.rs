@@ -240,6 +240,10 @@ impl StreamCell {
         if self.live.is_some() {
             return self.hand_out(entry);
         }
+        if self.buffer.lock().closed && !cfg!(planted = "closed_stream_waits_for_room") {
+            // Not only when there is room: it would wait for that among turns that go on.
+            return Err(self.why_closed());
+        }
         let held = self.hold(entry.size()).await;
         let held = held.map_err(|_| self.why_closed())?;
         self.put(entry, Some(held), now)

@@ -21,8 +21,8 @@ use foldhash::{HashMap, HashMapExt};
 use std::ops::Range;
 use std::sync::Arc;
 
-/// Bytes of bodies for which room is kept from one lot to the next: a lot has those of half of a journal, as a rule.
-const KEPT: usize = 4 << 20;
+/// Bytes of room that are kept from one lot to the next: those of half of a journal take less, if it has its default size.
+const KEPT: usize = 8 << 20;
 
 /// Where a body is that is not here yet: of a row, none is empty.
 const NOWHERE: Range<usize> = 0..0;
@@ -101,9 +101,21 @@ impl Lot {
         Ok(lot)
     }
 
+    /// Bytes that its lists take, without what hangs on their entries.
+    fn room(&self) -> usize {
+        fn of<T>(entries: usize) -> usize {
+            entries * size_of::<T>()
+        }
+        self.encoded.capacity()
+            + of::<(TaskNumber, Net)>(self.tasks.room())
+            + of::<(TaskId, TaskNumber)>(self.ids.capacity())
+            + of::<(Etag, Range<usize>)>(self.events.capacity())
+            + of::<(TaskNumber, Beside)>(self.beside.capacity())
+    }
+
     /// This one without all that was in it; `None` where it has taken more memory than is kept for the next one.
     pub(super) fn emptied(mut self) -> Option<Lot> {
-        if self.encoded.capacity() > KEPT && !cfg!(planted = "room_of_any_lot_kept") {
+        if self.room() > KEPT && !cfg!(planted = "room_of_any_lot_kept") {
             return None;
         }
         if !cfg!(planted = "lot_not_emptied") {

@@ -216,3 +216,74 @@ fn handlers_that_hold_their_workers_up_hold_up_no_other() {
         engine.shutdown(Duration::ZERO).await;
     });
 }
+
+/// A task that waits is polled on by the worker that polled it first, unless another one takes it. It must not be left with a
+/// worker that goes on with the next handler.
+#[test]
+fn a_handler_that_has_waited_is_not_left_behind_one_that_holds_its_worker_up() {
+    const ROUNDS: u32 = 20;
+    let directory = tempfile::tempdir().unwrap();
+    let mut workers = runtime::Builder::new_multi_thread();
+    let workers = workers.worker_threads(2).enable_time().build().unwrap();
+    let pairs = Arc::new(Pairs::default());
+    let handler = move |_: Ctx, n| {
+        let pairs = Arc::clone(&pairs);
+        async move {
+            // The first of three is alone in its batch, and the others come together.
+            match n % 3 {
+                0 => return Ok::<_, HandlerError>(n),
+                1 => tokio::task::yield_now().await,
+                _ => {}
+            }
+            Ok(if pairs.meet() { n } else { ALONE })
+        }
+    };
+    let builder = Engine::builder(directory.path().join("tasks.redb")).task(TASK, handler);
+    let callers = driven_by_who_waits();
+    let opened = builder.runtime(workers.handle().clone()).open();
+    let engine = told(&callers, opened).unwrap();
+    callers.block_on(async {
+        for round in 0..ROUNDS {
+            let three = (3 * round..3 * round + 3).map(|n| (format!("t{n}"), n));
+            for (n, run) in (3 * round..).zip(engine.start_many(TASK, three).await) {
+                assert_eq!(run.unwrap().result().await.unwrap(), n);
+            }
+        }
+        engine.shutdown(Duration::ZERO).await;
+    });
+}
+
+/// Its claim was taken away before its handler was entered: it was terminated, and whoever asked for that was told so.
+#[test]
+fn a_task_that_was_terminated_on_its_way_to_its_handler_never_comes_there() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut worker = runtime::Builder::new_multi_thread();
+    let worker = worker.worker_threads(1).enable_time().build().unwrap();
+    let (release, released) = mpsc::channel::<()>();
+    let (enters, entered) = mpsc::channel();
+    let released = Arc::new(Mutex::new(released));
+    let handler = move |_: Ctx, n| {
+        let (enters, released) = (enters.clone(), Arc::clone(&released));
+        async move {
+            enters.send(n).unwrap();
+            let _: Result<(), _> = released.lock().recv();
+            Ok::<_, HandlerError>(n)
+        }
+    };
+    let builder = Engine::builder(directory.path().join("tasks.redb")).task(TASK, handler);
+    let callers = driven_by_who_waits();
+    let opened = builder.runtime(worker.handle().clone()).open();
+    let engine = told(&callers, opened).unwrap();
+    let started = told(&callers, engine.start_many(TASK, tasks()));
+    let first = entered.recv().unwrap();
+    let others = started
+        .iter()
+        .flatten()
+        .filter(|run| run.id().as_str() != format!("t{first}"));
+    for run in others {
+        told(&callers, run.terminate("no longer")).unwrap();
+    }
+    drop(release);
+    callers.block_on(engine.shutdown(LONG));
+    assert_eq!(entered.try_iter().next(), None);
+}

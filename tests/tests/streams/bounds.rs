@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 const TEXT: TaskDef<u32, u32, String> = TaskDef::new("text");
+const KEEPING: TaskDef<u32, u32, String> = TaskDef::new("keeping");
 
 #[tokio::test(start_paused = true)]
 async fn an_item_beyond_the_limit_is_refused_and_leaves_nothing() {
@@ -200,7 +201,15 @@ async fn all_turns_together_wait_for_the_disk() {
         }
     };
     let builder = Engine::on_store(Arc::<outlive_tests::faulty::Faulty>::clone(&store));
+    let (keeps, kept) = std::sync::mpsc::channel();
+    let keeping = move |ctx: Ctx<String>, n: u32| {
+        let kept = keeps.send(ctx).is_ok();
+        async move { Ok::<u32, HandlerError>(n + u32::from(kept)) }
+    };
+    let builder = builder.task(KEEPING, keeping);
     let engine = builder.task(TEXT, handler).open().await.unwrap();
+    engine.run(KEEPING, "keeps", &1).await.unwrap();
+    let kept = kept.recv().unwrap();
     let starts = (0..TASKS).map(|at| (format!("t{at}"), 0));
     let runs = engine.start_many(TEXT, starts).await;
     came.came(TASKS as u32).await;
@@ -214,6 +223,9 @@ async fn all_turns_together_wait_for_the_disk() {
     tokio::task::yield_now().await;
     let taken = emitted.load(std::sync::atomic::Ordering::SeqCst);
     assert!(taken <= outlive::STREAM_BUFFERS, "{taken}");
+    // Whose turn is over has no part in the wait.
+    let late = tokio::time::timeout(Duration::from_secs(10), kept.emit("x".repeat(240_000)));
+    assert!(matches!(late.await, Ok(Err(EmitError::TurnOver))));
     drop(opens);
     for run in runs {
         run.unwrap().result().await.unwrap();

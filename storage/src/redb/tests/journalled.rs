@@ -434,5 +434,5 @@ fn a_lot_is_used_again_and_empty_then() {
 
 #[test]
 fn of_a_large_lot_no_room_is_kept() {
-    assert!(lot_of(5, 1 << 20).is_none());
+    assert!(lot_of(9, 1 << 20).is_none());
 }
