@@ -29,13 +29,14 @@ use std::sync::Arc;
 /// Why the handler was entered.
 ///
 /// A handler is entered **at least once**: after a crash it may find work of its former self in the outside world.
-/// Branch on `Recovered` where that matters, and use the task's id as idempotency key there.
+/// Branch on `Recovered` where that matters, and use the ids of the task and of its input together as idempotency key there, or
+/// that of a recorded step ([`StepCtx::effect_id`](crate::StepCtx::effect_id)).
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Entry {
-    /// First turn, first attempt.
+    /// First turn, first attempt; also of a task that was restarted.
     Fresh,
-    /// A later turn of the task, a further run, or a turn that was put aside and goes on.
+    /// A later turn of the task, a further run by [`Engine::retry`](crate::Engine::retry), or a turn that was put aside and goes on.
     Resumed,
     /// A later attempt, because the one before failed.
     Retried {

@@ -278,8 +278,9 @@ impl Engine {
     /// returns once the input is durable:
     ///
     /// - no such task: it is started;
-    /// - it runs or waits to, its definition takes one input, and the bytes are the same: attached, so that a
-    ///   restarted batch may start everything again;
+    /// - it is in its first turn, which runs or waits to, its definition takes one input, the bytes are the same, and no
+    ///   [`input_id`](Start::input_id) is given: attached. A batch that is started again gives input ids, or says
+    ///   [`OnConflict::Attach`](crate::OnConflict::Attach), for tasks of it may have ended;
     /// - it runs or waits and is [`steerable`](TaskDef::steerable): queued for a turn of its own;
     /// - it is suspended and waits for an input: resumed with it, [`Entry::Resumed`](crate::Entry::Resumed);
     /// - the call names an [`input_id`](Start::input_id) that was accepted before: attached, whatever the state;

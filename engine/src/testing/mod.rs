@@ -5,7 +5,7 @@
 //!
 //! ```toml
 //! [dev-dependencies]
-//! outlive = { version = "0.1", features = ["testing"] }
+//! outlive = { path = "../outlive/engine", features = ["testing"] }
 //! ```
 //!
 //! A [`CrashTest`] runs a scenario in this process, in memory and on virtual time, so that a back-off of hours costs
