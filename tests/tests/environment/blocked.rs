@@ -187,6 +187,16 @@ impl Pairs {
     }
 }
 
+/// An engine whose handlers run on so many workers, which go with the runtime.
+fn on_workers(workers: usize, builder: Builder, callers: &Runtime) -> (Runtime, Engine) {
+    let mut runtime = runtime::Builder::new_multi_thread();
+    runtime.worker_threads(workers).enable_time();
+    let runtime = runtime.build().unwrap();
+    let opened = builder.runtime(runtime.handle().clone()).open();
+    let engine = told(callers, opened).unwrap();
+    (runtime, engine)
+}
+
 /// Whose partner did not come.
 const ALONE: u32 = u32::MAX;
 
@@ -195,8 +205,6 @@ const ALONE: u32 = u32::MAX;
 #[test]
 fn handlers_that_hold_their_workers_up_hold_up_no_other() {
     let directory = tempfile::tempdir().unwrap();
-    let mut workers = runtime::Builder::new_multi_thread();
-    let workers = workers.worker_threads(2).enable_time().build().unwrap();
     let pairs = Arc::new(Pairs::default());
     let handler = move |_: Ctx, n| {
         let pairs = Arc::clone(&pairs);
@@ -207,8 +215,7 @@ fn handlers_that_hold_their_workers_up_hold_up_no_other() {
     };
     let builder = Engine::builder(directory.path().join("tasks.redb")).task(TASK, handler);
     let callers = driven_by_who_waits();
-    let opened = builder.runtime(workers.handle().clone()).open();
-    let engine = told(&callers, opened).unwrap();
+    let (_workers, engine) = on_workers(2, builder, &callers);
     callers.block_on(async {
         for (n, run) in (0..).zip(engine.start_many(TASK, tasks()).await) {
             assert_eq!(run.unwrap().result().await.unwrap(), n);
@@ -223,8 +230,6 @@ fn handlers_that_hold_their_workers_up_hold_up_no_other() {
 fn a_handler_that_has_waited_is_not_left_behind_one_that_holds_its_worker_up() {
     const ROUNDS: u32 = 20;
     let directory = tempfile::tempdir().unwrap();
-    let mut workers = runtime::Builder::new_multi_thread();
-    let workers = workers.worker_threads(2).enable_time().build().unwrap();
     let pairs = Arc::new(Pairs::default());
     let handler = move |_: Ctx, n| {
         let pairs = Arc::clone(&pairs);
@@ -240,8 +245,7 @@ fn a_handler_that_has_waited_is_not_left_behind_one_that_holds_its_worker_up() {
     };
     let builder = Engine::builder(directory.path().join("tasks.redb")).task(TASK, handler);
     let callers = driven_by_who_waits();
-    let opened = builder.runtime(workers.handle().clone()).open();
-    let engine = told(&callers, opened).unwrap();
+    let (_workers, engine) = on_workers(2, builder, &callers);
     callers.block_on(async {
         for round in 0..ROUNDS {
             let three = (3 * round..3 * round + 3).map(|n| (format!("t{n}"), n));
@@ -257,8 +261,6 @@ fn a_handler_that_has_waited_is_not_left_behind_one_that_holds_its_worker_up() {
 #[test]
 fn a_task_that_was_terminated_on_its_way_to_its_handler_never_comes_there() {
     let directory = tempfile::tempdir().unwrap();
-    let mut worker = runtime::Builder::new_multi_thread();
-    let worker = worker.worker_threads(1).enable_time().build().unwrap();
     let (release, released) = mpsc::channel::<()>();
     let (enters, entered) = mpsc::channel();
     let released = Arc::new(Mutex::new(released));
@@ -272,8 +274,7 @@ fn a_task_that_was_terminated_on_its_way_to_its_handler_never_comes_there() {
     };
     let builder = Engine::builder(directory.path().join("tasks.redb")).task(TASK, handler);
     let callers = driven_by_who_waits();
-    let opened = builder.runtime(worker.handle().clone()).open();
-    let engine = told(&callers, opened).unwrap();
+    let (_worker, engine) = on_workers(1, builder, &callers);
     let started = told(&callers, engine.start_many(TASK, tasks()));
     let first = entered.recv().unwrap();
     let others = started
